@@ -1,0 +1,86 @@
+# Helpers of the build: flags, rooms, programs, tests.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+# Third-party libraries; a room names those that it may see (PKG::x) in LINKS.
+pkg_check_modules(PROTOBUFC REQUIRED IMPORTED_TARGET libprotobuf-c)
+pkg_check_modules(RDKAFKA REQUIRED IMPORTED_TARGET rdkafka)
+pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3)
+pkg_check_modules(MICROHTTPD REQUIRED IMPORTED_TARGET libmicrohttpd)
+pkg_check_modules(CURL REQUIRED IMPORTED_TARGET libcurl)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
+pkg_check_modules(INIH REQUIRED IMPORTED_TARGET inih)
+pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+find_library(NNG_LIBRARY nng REQUIRED)
+add_library(PkgNng INTERFACE)
+target_link_libraries(PkgNng INTERFACE ${NNG_LIBRARY})
+
+set(SAGA_SANITIZE "" CACHE STRING "Sanitizers: address,undefined or thread; empty: none")
+option(SAGA_WERROR "Warnings are errors" OFF)
+option(SAGA_ANALYZE "Run gcc's -fanalyzer over our sources" OFF)
+
+# Flags of everything that is ours.
+add_library(saga_flags INTERFACE)
+target_compile_features(saga_flags INTERFACE c_std_17)
+target_include_directories(saga_flags INTERFACE "${PROJECT_SOURCE_DIR}")
+target_include_directories(saga_flags SYSTEM INTERFACE "${PROJECT_SOURCE_DIR}/generated")
+target_compile_definitions(saga_flags INTERFACE SAGA_VERSION="${PROJECT_VERSION}")
+target_compile_options(saga_flags INTERFACE
+    -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wswitch-enum -Wstrict-prototypes
+    -Wmissing-prototypes -Wvla -Wundef -Wformat=2 -Wcast-qual
+    -fstack-protector-strong -fno-common -fPIE)
+target_link_options(saga_flags INTERFACE -pie -Wl,-z,relro,-z,now)
+if(SAGA_WERROR)
+    target_compile_options(saga_flags INTERFACE -Werror)
+endif()
+if(SAGA_ANALYZE)
+    target_compile_options(saga_flags INTERFACE -fanalyzer)
+endif()
+if(SAGA_SANITIZE)
+    target_compile_options(saga_flags INTERFACE -fsanitize=${SAGA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    target_link_options(saga_flags INTERFACE -fsanitize=${SAGA_SANITIZE})
+else()
+    target_compile_options(saga_flags INTERFACE $<$<CONFIG:Release,RelWithDebInfo>:-D_FORTIFY_SOURCE=2>)
+endif()
+set(CMAKE_C_EXTENSIONS OFF)
+
+# saga_room(NAME [PURE] SOURCES … LINKS …): a static library saga_NAME. PURE rooms see no POSIX, only ISO C.
+function(saga_room name)
+    cmake_parse_arguments(ROOM "PURE" "" "SOURCES;LINKS" ${ARGN})
+    add_library(saga_${name} STATIC ${ROOM_SOURCES})
+    target_link_libraries(saga_${name} PUBLIC ${ROOM_LINKS} PRIVATE saga_flags)
+    if(NOT ROOM_PURE)
+        target_compile_definitions(saga_${name} PRIVATE _POSIX_C_SOURCE=200809L)
+    endif()
+endfunction()
+
+# saga_program(NAME SOURCES … LINKS …): an executable in build/bin.
+function(saga_program name)
+    cmake_parse_arguments(PROGRAM "" "" "SOURCES;LINKS" ${ARGN})
+    add_executable(${name} ${PROGRAM_SOURCES})
+    target_link_libraries(${name} PRIVATE ${PROGRAM_LINKS} saga_flags)
+    target_compile_definitions(${name} PRIVATE _POSIX_C_SOURCE=200809L)
+    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
+endfunction()
+
+# saga_test(NAME LABEL unit TIMEOUT 30 SOURCES … LINKS …): a cmocka test program.
+function(saga_test name)
+    cmake_parse_arguments(TEST "" "LABEL;TIMEOUT" "SOURCES;LINKS" ${ARGN})
+    if(NOT TEST_LABEL OR NOT TEST_TIMEOUT)
+        message(FATAL_ERROR "saga_test(${name}): LABEL and TIMEOUT are required")
+    endif()
+    add_executable(${name} ${TEST_SOURCES})
+    target_link_libraries(${name} PRIVATE ${TEST_LINKS} PkgConfig::CMOCKA saga_flags)
+    target_compile_definitions(${name} PRIVATE _POSIX_C_SOURCE=200809L SAGA_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+    add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
+    set_tests_properties(${name} PROPERTIES LABELS ${TEST_LABEL} TIMEOUT ${TEST_TIMEOUT})
+endfunction()
+
+# saga_script_test(NAME LABEL gate TIMEOUT 60 COMMAND …): a test that is a script; it gets SAGA_BUILD_DIR in its environment.
+function(saga_script_test name)
+    cmake_parse_arguments(TEST "" "LABEL;TIMEOUT" "COMMAND" ${ARGN})
+    add_test(NAME ${name} COMMAND ${TEST_COMMAND} WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
+    set_tests_properties(${name} PROPERTIES LABELS ${TEST_LABEL} TIMEOUT ${TEST_TIMEOUT}
+        ENVIRONMENT "SAGA_BUILD_DIR=${PROJECT_BINARY_DIR}")
+endfunction()

@@ -1,0 +1,59 @@
+/* Every limit of the project, in one place; docs/limits.md states them for users. */
+#ifndef SAGA_BASE_LIMITS_H
+#define SAGA_BASE_LIMITS_H
+
+enum {
+    /* Definitions. */
+    SAGA_STEPS_MAX = 32,           /* steps in a definition; step sets are 64-bit masks */
+    SAGA_STEP_NAME_MAX = 31,       /* bytes of a step's name */
+    SAGA_DEFINITION_NAME_MAX = 63, /* bytes of a definition's name */
+    SAGA_DEFINITIONS_MAX = 256,    /* definitions (versions) loaded at once */
+    SAGA_METHOD_NAME_MAX = 255,    /* bytes of "package.Service/Method" */
+    SAGA_BINDS_MAX = 64,           /* fields moved by one bind table */
+    SAGA_TOPIC_NAME_MAX = 249,     /* bytes of a Kafka topic's name (Kafka's own limit) */
+
+    /* Messages. */
+    SAGA_MESSAGE_SIZE_MAX = 1024 * 1024,          /* bytes of an NNG message or a Kafka value */
+    SAGA_MESSAGE_SIZE_HARD = 4 * 1024 * 1024,     /* above this the peer is disconnected unread */
+    SAGA_BATCH_COUNT_MAX = 256,                   /* commands in a batch */
+    SAGA_CONTEXT_SIZE_MAX = 64 * 1024,            /* bytes of a saga's context */
+    SAGA_PAYLOAD_SIZE_MAX = 64 * 1024,            /* bytes of one command's or reply's payload */
+    SAGA_STATUS_MESSAGE_MAX = 511,                /* bytes of a status message */
+    SAGA_STATUS_REASON_MAX = 63,                  /* bytes of a status reason */
+    SAGA_START_KEY_MAX = 127,                     /* bytes of a start's idempotency key */
+    SAGA_TRACEPARENT_MAX = 63,                    /* bytes of a W3C traceparent */
+    SAGA_WHO_MAX = 63,                            /* bytes of an operator's name */
+    SAGA_WHY_MAX = 255,                           /* bytes of an operator's reason */
+    SAGA_DESCRIPTOR_SET_SIZE_MAX = 4 * 1024 * 1024, /* bytes of a FileDescriptorSet */
+    SAGA_JSON_DEPTH_MAX = 64,                     /* nesting of a message in JSON */
+
+    /* Time, in milliseconds. */
+    SAGA_WAIT_MS_MAX = 60 * 1000,                 /* longest wait of a client's request */
+    SAGA_DEADLINE_MS_DEFAULT = 60 * 1000,         /* saga deadline */
+    SAGA_CALL_DEADLINE_MS_DEFAULT = 5 * 1000,     /* one attempt of a call */
+    SAGA_UNDO_DEADLINE_MS_DEFAULT = 10 * 1000,    /* one attempt of an undo */
+    SAGA_RETRY_DELAY_MS_DEFAULT = 50,             /* first retry delay */
+    SAGA_RETRY_DELAY_MS_MAX_DEFAULT = 10 * 1000,  /* capped retry delay */
+    SAGA_RETRY_ATTEMPTS_DEFAULT = 5,              /* attempts of a call */
+
+    /* Queues and tables of a daemon. */
+    SAGA_INBOX_COUNT_MAX = 16384,  /* entries of a loop's inbox; a full inbox refuses at the door */
+    SAGA_TURN_COUNT_MAX = 1024,    /* entries taken in one turn: one store transaction */
+    SAGA_LIVE_COUNT_MAX = 1000000, /* sagas in flight in one orchestrator */
+    SAGA_PARTICIPANTS_MAX = 64,    /* services an orchestrator talks to */
+    SAGA_ADDRESSES_MAX = 8,        /* NNG URLs of one service */
+    SAGA_ADDRESS_SIZE_MAX = 255,   /* bytes of an NNG URL */
+    SAGA_RPC_CONTEXTS = 64,        /* requests that a server works on at once */
+    SAGA_CLIENT_CONTEXTS = 16,     /* requests that a client has outstanding with one participant */
+    SAGA_WAITERS_MAX = 4096,       /* clients waiting (start with wait, watch) in one orchestrator */
+    SAGA_RELAY_BATCH = 1000,       /* rows a relay reads and publishes at once */
+    SAGA_LIST_COUNT_MAX = 1000,    /* rows of a listing */
+};
+
+_Static_assert(SAGA_STEPS_MAX <= 64, "step sets are 64-bit masks");
+_Static_assert(SAGA_PAYLOAD_SIZE_MAX < SAGA_MESSAGE_SIZE_MAX, "a payload fits into a message");
+_Static_assert(SAGA_CONTEXT_SIZE_MAX < SAGA_MESSAGE_SIZE_MAX, "a context fits into a message");
+_Static_assert(SAGA_MESSAGE_SIZE_MAX < SAGA_MESSAGE_SIZE_HARD, "oversized messages can be answered");
+_Static_assert(SAGA_TURN_COUNT_MAX <= SAGA_INBOX_COUNT_MAX, "a turn empties a part of the inbox");
+
+#endif
