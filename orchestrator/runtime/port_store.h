@@ -1,4 +1,4 @@
-/* The store port: what the runtime needs of a database. Implemented by orchestrator/store/*; suites in tests run on every implementation.
+/* The store port: what the runtime needs of a database. Implemented by orchestrator/store/ (one folder each); suites in tests run on every implementation.
  *
  * Thread: the loop's, except `relay_*` which have a connection of their own and run on the relay's thread. Every text and bytes given in is
  * borrowed for the call; what comes out lives until the next call. Any FATAL error means that durability may be lost: the caller stops. */
