@@ -98,6 +98,9 @@ struct saga_kit_app {
     const struct saga_option *options;  /* further options of the daemon */
     size_t option_count;
     void *user;
+    /* Undo methods ("order.v1.OrderService/RejectOrder") of steps that the starter of the saga does itself: no call command ever precedes such an undo,
+     * so B2 does not apply and the handler runs; B4 and B5 hold as ever. Ended by NULL; NULL: none. */
+    const char *const *starter_undos;
     /* Hooks of daemons that do more than serve; NULL: none. started: after the database is open and seeded, before the doors open; opened: NNG and
      * Kafka are up. stopping: the doors close, before the worker drains. stopped: the worker has ended, before the database closes.
      * endpoints: adds to the ready line (see below). */
