@@ -22,9 +22,14 @@ enum {
     SAGA_STATUS_REASON_MAX = 63,                  /* bytes of a status reason */
     SAGA_START_KEY_MAX = 127,                     /* bytes of a start's idempotency key */
     SAGA_TRACEPARENT_MAX = 63,                    /* bytes of a W3C traceparent */
+    SAGA_METADATA_COUNT_MAX = 32,                 /* pairs of metadata of a request */
+    SAGA_METADATA_KEY_MAX = 63,                   /* bytes of a metadata key */
+    SAGA_METADATA_VALUE_MAX = 1024,               /* bytes of a metadata value */
     SAGA_WHO_MAX = 63,                            /* bytes of an operator's name */
     SAGA_WHY_MAX = 255,                           /* bytes of an operator's reason */
     SAGA_DESCRIPTOR_SET_SIZE_MAX = 4 * 1024 * 1024, /* bytes of a FileDescriptorSet */
+    SAGA_MESSAGE_DEPTH_MAX = 64,                  /* messages in messages */
+    SAGA_MESSAGE_NODES_MAX = 256 * 1024,          /* messages in one message, at all depths */
     SAGA_JSON_DEPTH_MAX = 64,                     /* nesting of a message in JSON */
 
     /* Time, in milliseconds. */
