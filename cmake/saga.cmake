@@ -84,3 +84,18 @@ function(saga_script_test name)
     set_tests_properties(${name} PROPERTIES LABELS ${TEST_LABEL} TIMEOUT ${TEST_TIMEOUT}
         ENVIRONMENT "SAGA_BUILD_DIR=${PROJECT_BINARY_DIR}")
 endfunction()
+
+# Where the tests' shared Kafka broker keeps its files; DIR/bootstrap holds HOST:PORT while it runs.
+set(SAGA_TEST_KAFKA_DIR "${PROJECT_BINARY_DIR}/kafka")
+
+# saga_needs_kafka(TEST… [SHARED]): these tests run while the shared broker (tests/support/kafka-broker, started once for all
+# of them by ctest) is up and find its directory in SAGA_TEST_KAFKA_DIR. One at a time, since topics have fixed names, unless
+# SHARED. Tests that stop or kill a broker start their own by the script. Call it in the directory that adds the tests.
+function(saga_needs_kafka)
+    cmake_parse_arguments(NEEDS "SHARED" "" "" ${ARGN})
+    set_property(TEST ${NEEDS_UNPARSED_ARGUMENTS} APPEND PROPERTY FIXTURES_REQUIRED kafka)
+    set_property(TEST ${NEEDS_UNPARSED_ARGUMENTS} APPEND PROPERTY ENVIRONMENT "SAGA_TEST_KAFKA_DIR=${SAGA_TEST_KAFKA_DIR}")
+    if(NOT NEEDS_SHARED)
+        set_property(TEST ${NEEDS_UNPARSED_ARGUMENTS} APPEND PROPERTY RESOURCE_LOCK kafka)
+    endif()
+endfunction()
