@@ -2,11 +2,12 @@
  *
  *     saga_step(definition, saga, event, update)
  *
- * It does no I/O, allocates nothing, reads no clock (time is in the event), has no globals; jitter comes from the saga's
- * seed. It knows steps by index and never sees names, payloads or contexts.
+ * It does no I/O, allocates nothing, reads no clock (time is in the event), has no globals; jitter
+ * comes from the saga's seed. It knows steps by index and never sees names, payloads or contexts.
  *
- * The caller's duties, in this order: PERSIST the changed saga and the update's record, then SEND the update's commands,
- * then ACKNOWLEDGE whoever waits (S6). If persisting fails, nothing of the update may leave the process.
+ * The caller's duties, in this order: PERSIST the changed saga and the update's record, then SEND
+ * the update's commands, then ACKNOWLEDGE whoever waits (S6). If persisting fails, nothing of the
+ * update may leave the process.
  *
  * Rules are numbered in docs/semantics.md. Thread: any, one saga at a time. */
 #ifndef SAGA_ENGINE_ENGINE_H
@@ -89,12 +90,15 @@ struct saga_definition {
     uint32_t step_count; /* 1 to SAGA_STEPS_MAX */
     int64_t deadline_ms;
     struct saga_step_def steps[SAGA_STEPS_MAX];
-    uint64_t before_masks[SAGA_STEPS_MAX]; /* all predecessors, direct or not; by saga_definition_finish */
-    uint64_t behind_masks[SAGA_STEPS_MAX]; /* all successors, direct or not; by saga_definition_finish */
-    uint64_t retriable_mask;               /* steps behind the pivot; by saga_definition_finish */
+    uint64_t before_masks[SAGA_STEPS_MAX]; /* all predecessors, direct or not; by
+                                              saga_definition_finish */
+    uint64_t
+        behind_masks[SAGA_STEPS_MAX]; /* all successors, direct or not; by saga_definition_finish */
+    uint64_t retriable_mask;          /* steps behind the pivot; by saga_definition_finish */
 };
 
-/* Computes the masks. Returns false when there is a cycle, a bad index, or more than one pivot; *def is then unusable. */
+/* Computes the masks. Returns false when there is a cycle, a bad index, more than one pivot, or a
+ * step neither before nor behind the pivot; *def is then unusable. */
 bool saga_definition_finish(struct saga_definition *def);
 
 /* What a step waits for. */
@@ -107,14 +111,17 @@ enum saga_wait {
 
 /* One step of a running saga. */
 struct saga_step_run {
-    uint8_t state;        /* enum saga_step_state */
-    uint8_t wait;         /* enum saga_wait */
-    uint8_t last_code;    /* status of the last reply, or of what stands for one */
-    bool maybe_effect;    /* an attempt of the call may have had an effect without our knowing */
-    bool stalled;         /* tried more often than its policy expects */
-    bool parked;          /* a person must look */
-    uint32_t call_attempts;
+    uint8_t state;          /* enum saga_step_state */
+    uint8_t wait;           /* enum saga_wait */
+    uint8_t last_code;      /* status of the last reply, or of what stands for one */
+    bool maybe_effect;      /* an attempt of the call has left this process and no definitive answer
+                               came: it may have an effect */
+    bool stalled;           /* tried more often than its policy expects */
+    bool parked;            /* a person must look */
+    uint32_t call_attempts; /* sent so far */
     uint32_t undo_attempts;
+    uint32_t
+        failures; /* attempts of the present op that count towards attempts_max: those that left */
     int64_t due_unix_ms; /* 0: nothing due */
 };
 
@@ -153,12 +160,15 @@ struct saga_event {
     uint8_t step;
     enum saga_op op;
     uint32_t attempt;
-    uint32_t code;           /* REPLY: gRPC status */
-    bool key_reused;         /* REPLY: the participant's reason is KEY_REUSED: the key has an effect, with other bytes */
-    bool not_sent;           /* REPLY: made up by the runtime, the command certainly did not leave (code UNAVAILABLE) */
-    int64_t retry_after_ms;  /* REPLY: the participant's wish */
-    enum saga_act act;       /* OPERATOR */
-    uint64_t when_mask;      /* bit i: the condition of step i holds in the context as it is after this event */
+    uint32_t code;   /* REPLY: gRPC status */
+    bool key_reused; /* REPLY: the participant's reason is KEY_REUSED: the key has an effect, with
+                        other bytes */
+    bool not_sent;   /* REPLY: made up by the runtime, the command certainly did not leave (code
+                        UNAVAILABLE) */
+    int64_t retry_after_ms; /* REPLY: the participant's wish */
+    enum saga_act act;      /* OPERATOR */
+    uint64_t when_mask; /* bit i: the condition of step i holds in the context as it is after this
+                           event */
 };
 
 /* A command to send, after persisting. */
@@ -183,34 +193,37 @@ enum { SAGA_MOVES_MAX = 3 * SAGA_STEPS_MAX };
 enum saga_verdict {
     SAGA_VERDICT_IGNORED, /* nothing changed: late, duplicate, nothing due. Nothing to persist */
     SAGA_VERDICT_TAKEN,   /* changed: persist, send, acknowledge */
-    SAGA_VERDICT_REFUSED, /* OPERATOR: the act is not possible now (refusal says why). Nothing to persist */
+    SAGA_VERDICT_REFUSED, /* OPERATOR: the act is not possible now (refusal says why). Nothing to
+                             persist */
 };
 
 /* What follows from an event. */
 struct saga_update {
     enum saga_verdict verdict;
-    const char *refusal;       /* with REFUSED: why, static text */
+    const char *refusal; /* with REFUSED: why, static text */
     uint32_t move_count;
     uint32_t send_count;
-    int64_t next_due_unix_ms;  /* when a TIMER is wanted; 0: none */
-    bool merge_reply;          /* the reply's payload belongs into the context */
-    bool cause_set;            /* this event is the cause of the turning back or parking */
+    int64_t next_due_unix_ms; /* when a TIMER is wanted; 0: none */
+    bool merge_reply;         /* the reply's payload belongs into the context */
+    bool cause_set;           /* this event is the cause of the turning back or parking */
     bool ended;
-    bool parked;               /* newly PARKED */
-    bool stalled;              /* a step became stalled */
+    bool parked;  /* newly PARKED */
+    bool stalled; /* a step became stalled */
     struct saga_move moves[SAGA_MOVES_MAX];
     struct saga_send sends[SAGA_STEPS_MAX];
 };
 
-/* Takes an event. On TAKEN, *saga is the new state, seq one higher. Pre: saga->step_count equals the definition's (or the event is START on
- * a zeroed saga); step indexes are below it. */
-void saga_step(const struct saga_definition *def, struct saga *saga, const struct saga_event *ev, struct saga_update *up);
+/* Takes an event. On TAKEN, *saga is the new state, seq one higher. Pre: saga->step_count equals
+ * the definition's (or the event is START on a zeroed saga); step indexes are below it. */
+void saga_step(const struct saga_definition *def, struct saga *saga, const struct saga_event *ev,
+               struct saga_update *up);
 
-/* Checks that a saga could have come about (an invariant after every move; also for what was read from a store). Returns NULL, or what is wrong. */
+/* Checks that a saga could have come about (an invariant after every move; also for what was read
+ * from a store). Returns NULL, or what is wrong. */
 const char *saga_invariant(const struct saga_definition *def, const struct saga *saga);
 
 /* When a TIMER is wanted next; 0: never. */
-int64_t saga_next_due(const struct saga *saga);
+int64_t saga_next_due(const struct saga_definition *def, const struct saga *saga);
 
 /* Tells whether it has ended (COMPLETED, COMPENSATED). */
 bool saga_ended(const struct saga *saga);

@@ -1,0 +1,115 @@
+/* What an operator does to a saga (S11, S12). */
+#include "orchestrator/engine/internal.h"
+
+static void refuse(struct turn *turn, const char *why)
+{
+    turn->up->verdict = SAGA_VERDICT_REFUSED;
+    turn->up->refusal = why;
+}
+
+/* Tells whether a step's command is not out: then an operator may decide about it. */
+static bool is_held(const struct saga_step_run *run)
+{
+    return run->parked || run->wait == SAGA_WAIT_RETRY;
+}
+
+static void retry_steps(struct turn *turn)
+{
+    struct saga *saga = turn->saga;
+    for (uint8_t i = 0; i < saga->step_count; i++) {
+        struct saga_step_run *run = &saga->steps[i];
+        bool meant = turn->ev->step == SAGA_STEP_ALL || turn->ev->step == i;
+        if (meant && is_held(run)) {
+            run->failures = 0;
+            run->stalled = false;
+            send_command(turn, i, run->state == SAGA_STEP_CALLED ? SAGA_OP_CALL : SAGA_OP_UNDO);
+        }
+    }
+    if (turn->up->send_count == 0) {
+        refuse(turn, "no step waits to be tried again");
+        return;
+    }
+    unpark(turn);
+}
+
+static void cancel(struct turn *turn, enum saga_cause cause)
+{
+    if (turn->saga->state == SAGA_STATE_COMPENSATING) {
+        refuse(turn, "the saga is being compensated already");
+    } else if (pivot_reached(turn->def, turn->saga)) {
+        refuse(turn, "the pivot has happened or may have happened: the saga can only go forward");
+    } else {
+        turn_back(turn, cause, SAGA_STEP_ALL, SAGA_CODE_CANCELLED);
+    }
+}
+
+static void skip_step(struct turn *turn, uint8_t step)
+{
+    struct saga_step_run *run = &turn->saga->steps[step];
+    if (turn->def->steps[step].pivot) {
+        refuse(turn, "the pivot cannot be skipped; resolve it if it has happened, or cancel");
+    } else if (run->state == SAGA_STEP_WAITING ||
+               (run->state == SAGA_STEP_CALLED && is_held(run))) {
+        move_step(turn, step, SAGA_STEP_SKIPPED);
+        wait_nothing(turn, step);
+        unpark(turn);
+        advance_forward(turn);
+    } else {
+        refuse(turn, "only a step that waits, or whose call is parked or waits to be tried again, "
+                     "can be skipped");
+    }
+}
+
+static void resolve_step(struct turn *turn, uint8_t step)
+{
+    struct saga_step_run *run = &turn->saga->steps[step];
+    if (run->state == SAGA_STEP_CALLED && is_held(run)) {
+        move_step(turn, step, SAGA_STEP_SUCCEEDED);
+        run->maybe_effect = false;
+        wait_nothing(turn, step);
+        unpark(turn);
+        advance_forward(turn);
+    } else if (run->state == SAGA_STEP_UNDOING && is_held(run)) {
+        move_step(turn, step, SAGA_STEP_UNDONE);
+        wait_nothing(turn, step);
+        advance_backward(turn);
+    } else {
+        refuse(turn,
+               "only a step whose command is parked or waits to be tried again can be resolved");
+    }
+}
+
+void take_operator(struct turn *turn)
+{
+    const struct saga_event *ev = turn->ev;
+    if (saga_ended(turn->saga)) {
+        refuse(turn, "the saga has ended");
+        return;
+    }
+    bool one_step = ev->step < turn->saga->step_count;
+    switch (ev->act) {
+    case SAGA_ACT_RETRY:
+        retry_steps(turn);
+        break;
+    case SAGA_ACT_CANCEL:
+        cancel(turn, SAGA_CAUSE_CANCEL);
+        break;
+    case SAGA_ACT_COMPENSATE:
+        if (turn->saga->state != SAGA_STATE_PARKED) {
+            refuse(turn, "only a parked saga is compensated by an operator; cancel a running one");
+        } else {
+            cancel(turn, SAGA_CAUSE_OPERATOR);
+        }
+        break;
+    case SAGA_ACT_SKIP:
+    case SAGA_ACT_RESOLVE:
+        if (!one_step) {
+            refuse(turn, "this act needs a step");
+        } else if (ev->act == SAGA_ACT_SKIP) {
+            skip_step(turn, ev->step);
+        } else {
+            resolve_step(turn, ev->step);
+        }
+        break;
+    }
+}
