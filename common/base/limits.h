@@ -53,6 +53,19 @@ enum {
     SAGA_WAITERS_MAX = 4096,       /* clients waiting (start with wait, watch) in one orchestrator */
     SAGA_RELAY_BATCH = 1000,       /* rows a relay reads and publishes at once */
     SAGA_LIST_COUNT_MAX = 1000,    /* rows of a listing */
+
+    /* The order service. */
+    SAGA_ORDER_LINES_MAX = 100,          /* lines of an order */
+    SAGA_ORDER_QUANTITY_MAX = 10000,     /* pieces of a line */
+    SAGA_ORDER_KEY_MAX = 127,            /* bytes of an idempotency key */
+    SAGA_ORDER_BODY_SIZE_MAX = 64 * 1024, /* bytes of a request's body */
+    SAGA_ORDER_HEADER_SIZE_MAX = 16 * 1024, /* bytes of a request's line and headers */
+    SAGA_ORDER_JSON_DEPTH_MAX = 8,       /* nesting of a request's body */
+    SAGA_ORDER_CONNECTIONS_MAX = 1024,   /* HTTP connections */
+    SAGA_ORDER_TIMEOUT_S = 30,           /* idle or slow HTTP connection */
+    SAGA_ORDER_START_QUEUE_MAX = 16384,  /* orders whose start waits in memory; more wait in the table */
+    SAGA_ORDER_START_BATCHES_MAX = 16,   /* batches of starts that are sent, wait for their retry, or are being saved */
+    SAGA_ORDER_START_OUTSTANDING_MAX = 4, /* of those, batches that the orchestrator has not answered */
 };
 
 _Static_assert(SAGA_STEPS_MAX <= 64, "step sets are 64-bit masks");
