@@ -52,6 +52,7 @@ enum {
     SAGA_CLIENT_CONTEXTS = 16,     /* requests that a client has outstanding with one participant */
     SAGA_WAITERS_MAX = 4096,       /* clients waiting (start with wait, watch) in one orchestrator */
     SAGA_RELAY_BATCH = 1000,       /* rows a relay reads and publishes at once */
+    SAGA_OFFSETS_MAX = 4096,       /* consumed Kafka partitions whose offsets a store keeps */
     SAGA_LIST_COUNT_MAX = 1000,    /* rows of a listing */
 
     /* The order service. */
