@@ -17,7 +17,8 @@ target_link_libraries(PkgNng INTERFACE ${NNG_LIBRARY})
 
 set(SAGA_SANITIZE "" CACHE STRING "Sanitizers: address,undefined or thread; empty: none")
 option(SAGA_WERROR "Warnings are errors" OFF)
-option(SAGA_ANALYZE "Run gcc's -fanalyzer over our sources" OFF)
+option(SAGA_ANALYZE "Run gcc's -fanalyzer and cppcheck over our sources" OFF)
+option(SAGA_FUZZ "Instrument for libFuzzer (clang)" OFF)
 
 # Flags of everything that is ours.
 add_library(saga_flags INTERFACE)
@@ -35,6 +36,12 @@ if(SAGA_WERROR)
 endif()
 if(SAGA_ANALYZE)
     target_compile_options(saga_flags INTERFACE -fanalyzer)
+    find_program(SAGA_CPPCHECK cppcheck REQUIRED)
+    set(SAGA_CPPCHECK_COMMAND "${SAGA_CPPCHECK};--quiet;--enable=warning,performance,portability;--inline-suppr;--std=c11"
+        "--suppressions-list=${PROJECT_SOURCE_DIR}/tests/support/cppcheck.txt;--error-exitcode=2")
+endif()
+if(SAGA_FUZZ)
+    target_compile_options(saga_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 if(SAGA_SANITIZE)
     target_compile_options(saga_flags INTERFACE -fsanitize=${SAGA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
@@ -44,10 +51,31 @@ else()
 endif()
 set(CMAKE_C_EXTENSIONS OFF)
 
+# What sanitized tests and programs run with. ThreadSanitizer's shadow memory wants addresses that do not wander: kernels that
+# randomise 32 bits of them break it, setarch -R (inherited by children) takes that away.
+set(SAGA_TEST_LAUNCHER "")
+set(SAGA_TEST_ENVIRONMENT
+    "ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1"
+    "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/lsan.txt:print_suppressions=0"
+    "UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1"
+    "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions=${PROJECT_SOURCE_DIR}/tests/support/tsan.txt")
+if(SAGA_SANITIZE MATCHES "thread")
+    find_program(SAGA_SETARCH setarch REQUIRED)
+    set(SAGA_TEST_LAUNCHER "${SAGA_SETARCH}" -R)
+endif()
+
+# What every target of ours has besides saga_flags (properties do not come by linking).
+function(saga_own target)
+    if(SAGA_ANALYZE)
+        set_target_properties(${target} PROPERTIES C_CPPCHECK "${SAGA_CPPCHECK_COMMAND}")
+    endif()
+endfunction()
+
 # saga_room(NAME [PURE] SOURCES … LINKS …): a static library saga_NAME. PURE rooms see no POSIX, only ISO C.
 function(saga_room name)
     cmake_parse_arguments(ROOM "PURE" "" "SOURCES;LINKS" ${ARGN})
     add_library(saga_${name} STATIC ${ROOM_SOURCES})
+    saga_own(saga_${name})
     target_link_libraries(saga_${name} PUBLIC ${ROOM_LINKS} PRIVATE saga_flags)
     if(NOT ROOM_PURE)
         target_compile_definitions(saga_${name} PRIVATE _POSIX_C_SOURCE=200809L)
@@ -58,6 +86,7 @@ endfunction()
 function(saga_program name)
     cmake_parse_arguments(PROGRAM "" "" "SOURCES;LINKS" ${ARGN})
     add_executable(${name} ${PROGRAM_SOURCES})
+    saga_own(${name})
     target_link_libraries(${name} PRIVATE ${PROGRAM_LINKS} saga_flags)
     target_compile_definitions(${name} PRIVATE _POSIX_C_SOURCE=200809L)
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
@@ -70,11 +99,12 @@ function(saga_test name)
         message(FATAL_ERROR "saga_test(${name}): LABEL and TIMEOUT are required")
     endif()
     add_executable(${name} ${TEST_SOURCES})
+    saga_own(${name})
     target_link_libraries(${name} PRIVATE ${TEST_LINKS} PkgConfig::CMOCKA saga_flags)
     target_compile_definitions(${name} PRIVATE _POSIX_C_SOURCE=200809L SAGA_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
-    add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
-    set_tests_properties(${name} PROPERTIES LABELS ${TEST_LABEL} TIMEOUT ${TEST_TIMEOUT})
+    add_test(NAME ${name} COMMAND ${SAGA_TEST_LAUNCHER} $<TARGET_FILE:${name}> WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
+    set_tests_properties(${name} PROPERTIES LABELS ${TEST_LABEL} TIMEOUT ${TEST_TIMEOUT} ENVIRONMENT "${SAGA_TEST_ENVIRONMENT}")
 endfunction()
 
 # saga_script_test(NAME LABEL gate TIMEOUT 60 COMMAND …): a test that is a script; it gets SAGA_BUILD_DIR in its environment.
@@ -82,7 +112,7 @@ function(saga_script_test name)
     cmake_parse_arguments(TEST "" "LABEL;TIMEOUT" "COMMAND" ${ARGN})
     add_test(NAME ${name} COMMAND ${TEST_COMMAND} WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
     set_tests_properties(${name} PROPERTIES LABELS ${TEST_LABEL} TIMEOUT ${TEST_TIMEOUT}
-        ENVIRONMENT "SAGA_BUILD_DIR=${PROJECT_BINARY_DIR}")
+        ENVIRONMENT "SAGA_BUILD_DIR=${PROJECT_BINARY_DIR};SAGA_SANITIZE=${SAGA_SANITIZE};${SAGA_TEST_ENVIRONMENT}")
 endfunction()
 
 # Where the tests' shared Kafka broker keeps its files; DIR/bootstrap holds HOST:PORT while it runs.
