@@ -1,0 +1,189 @@
+#include "tests/integration/bus/rpc_fixture.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+void fixture_dir_make(struct fixture_dir *dir)
+{
+    const char *base = getenv("TMPDIR");
+    if (base == NULL || strlen(base) > 40) {
+        base = "/tmp"; /* an ipc path has 107 bytes at most */
+    }
+    (void)snprintf(dir->path, sizeof(dir->path), "%s/saga-rpc-XXXXXX", base);
+    assert_non_null(mkdtemp(dir->path));
+    (void)snprintf(dir->socket_path, sizeof(dir->socket_path), "%s/s", dir->path);
+    (void)snprintf(dir->address, sizeof(dir->address), "ipc://%s", dir->socket_path);
+}
+
+void fixture_dir_remove(struct fixture_dir *dir)
+{
+    DIR *entries = opendir(dir->path);
+    assert_non_null(entries);
+    struct dirent *entry;
+    while ((entry = readdir(entries)) != NULL) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+            (void)unlinkat(dirfd(entries), entry->d_name, 0);
+        }
+    }
+    (void)closedir(entries);
+    assert_int_equal(rmdir(dir->path), 0);
+}
+
+int64_t fixture_now_ms(void)
+{
+    struct timespec now = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t attributes;
+    assert_int_equal(pthread_condattr_init(&attributes), 0);
+    assert_int_equal(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC), 0);
+    assert_int_equal(pthread_cond_init(cond, &attributes), 0);
+    (void)pthread_condattr_destroy(&attributes);
+}
+
+static struct timespec deadline(void)
+{
+    struct timespec at = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += FIXTURE_WAIT_MS / 1000;
+    return at;
+}
+
+struct saga_rpc_server *fixture_serve(const char *address, saga_rpc_handler *handler, void *context,
+                                      size_t contexts)
+{
+    struct saga_rpc_server_config config = {.addresses = &address,
+                                            .address_count = 1,
+                                            .handler = handler,
+                                            .context = context,
+                                            .contexts = contexts};
+    struct saga_rpc_server *server = NULL;
+    struct saga_err_detail detail = {0};
+    enum saga_err err = saga_rpc_server_start(&config, &server, &detail);
+    if (err != SAGA_ERR_OK) {
+        fail_msg("server: %s: %s", saga_err_name(err), detail.text);
+    }
+    return server;
+}
+
+struct saga_rpc_client *fixture_dial(const char *address, size_t contexts)
+{
+    struct saga_rpc_client_config config = {
+        .addresses = &address, .address_count = 1, .contexts = contexts};
+    struct saga_rpc_client *client = NULL;
+    struct saga_err_detail detail = {0};
+    enum saga_err err = saga_rpc_client_start(&config, &client, &detail);
+    if (err != SAGA_ERR_OK) {
+        fail_msg("client: %s: %s", saga_err_name(err), detail.text);
+    }
+    return client;
+}
+
+void fixture_echo(void *context, struct saga_rpc_request *request)
+{
+    (void)context;
+    saga_rpc_request_answer(request, saga_rpc_request_bytes(request));
+}
+
+void fixture_tally_init(struct fixture_tally *tally)
+{
+    memset(tally, 0, sizeof(*tally));
+    assert_int_equal(pthread_mutex_init(&tally->mutex, NULL), 0);
+    cond_init(&tally->changed);
+}
+
+void fixture_tally_fini(struct fixture_tally *tally)
+{
+    (void)pthread_cond_destroy(&tally->changed);
+    (void)pthread_mutex_destroy(&tally->mutex);
+}
+
+void fixture_tally_add(struct fixture_tally *tally, enum saga_rpc_outcome outcome)
+{
+    (void)pthread_mutex_lock(&tally->mutex);
+    tally->ended++;
+    tally->replied += outcome == SAGA_RPC_REPLIED;
+    tally->not_sent += outcome == SAGA_RPC_NOT_SENT;
+    tally->no_reply += outcome == SAGA_RPC_NO_REPLY;
+    (void)pthread_cond_broadcast(&tally->changed);
+    (void)pthread_mutex_unlock(&tally->mutex);
+}
+
+void fixture_tally_done(void *user, enum saga_rpc_outcome outcome, struct saga_bytes bytes)
+{
+    (void)bytes;
+    fixture_tally_add(user, outcome);
+}
+
+bool fixture_tally_wait(struct fixture_tally *tally, size_t count)
+{
+    struct timespec until = deadline();
+    (void)pthread_mutex_lock(&tally->mutex);
+    int code = 0;
+    while (tally->ended < count && code == 0) {
+        code = pthread_cond_timedwait(&tally->changed, &tally->mutex, &until);
+    }
+    bool reached = tally->ended >= count;
+    (void)pthread_mutex_unlock(&tally->mutex);
+    return reached;
+}
+
+void fixture_keeper_init(struct fixture_keeper *keeper)
+{
+    memset(keeper, 0, sizeof(*keeper));
+    assert_int_equal(pthread_mutex_init(&keeper->mutex, NULL), 0);
+    cond_init(&keeper->changed);
+}
+
+void fixture_keeper_fini(struct fixture_keeper *keeper)
+{
+    (void)pthread_cond_destroy(&keeper->changed);
+    (void)pthread_mutex_destroy(&keeper->mutex);
+}
+
+void fixture_keep(void *context, struct saga_rpc_request *request)
+{
+    struct fixture_keeper *keeper = context;
+    (void)pthread_mutex_lock(&keeper->mutex);
+    bool room = keeper->count < KEEPER_MAX;
+    if (room) {
+        keeper->requests[keeper->count++] = request;
+    }
+    (void)pthread_cond_broadcast(&keeper->changed);
+    (void)pthread_mutex_unlock(&keeper->mutex);
+    if (!room) {
+        saga_rpc_request_drop(request);
+    }
+}
+
+bool fixture_keeper_wait(struct fixture_keeper *keeper, size_t count)
+{
+    struct timespec until = deadline();
+    (void)pthread_mutex_lock(&keeper->mutex);
+    int code = 0;
+    while (keeper->count < count && code == 0) {
+        code = pthread_cond_timedwait(&keeper->changed, &keeper->mutex, &until);
+    }
+    bool reached = keeper->count >= count;
+    (void)pthread_mutex_unlock(&keeper->mutex);
+    return reached;
+}
+
+size_t fixture_keeper_take(struct fixture_keeper *keeper,
+                           struct saga_rpc_request *requests[KEEPER_MAX])
+{
+    (void)pthread_mutex_lock(&keeper->mutex);
+    size_t count = keeper->count;
+    memcpy(requests, keeper->requests, count * sizeof(struct saga_rpc_request *));
+    keeper->count = 0;
+    (void)pthread_mutex_unlock(&keeper->mutex);
+    return count;
+}
