@@ -1,0 +1,105 @@
+/* Versions of saga definitions. A descriptor set is stored once, however many definitions come from
+ * it. */
+#include <openssl/sha.h>
+
+#include "orchestrator/store/sqlite/store_internal.h"
+
+static enum saga_err run_digests(struct saga_sql *sql, const char *text, const uint8_t *digest,
+                                 struct saga_bytes bytes, struct saga_err_detail *detail)
+{
+    struct saga_sql_stmt *stmt = NULL;
+    enum saga_err err = saga_sql_prepare(sql, text, &stmt, detail);
+    if (err != SAGA_ERR_OK) {
+        return err;
+    }
+    if (digest != NULL) {
+        store_bind_digest(stmt, 1, digest);
+        saga_sql_bind_bytes(stmt, 2, bytes);
+    }
+    return saga_sql_run(stmt, NULL, detail);
+}
+
+static enum saga_err put_version(struct saga_store *store, const uint8_t *hash, const char *name,
+                                 const uint8_t *set, int64_t now_unix_ms,
+                                 struct saga_err_detail *detail)
+{
+    struct saga_sql_stmt *stmt = NULL;
+    enum saga_err err = saga_sql_prepare(
+        store->sql, "UPDATE definition SET current = 0 WHERE name = ?1 AND current", &stmt, detail);
+    if (err == SAGA_ERR_OK) {
+        saga_sql_bind_text(stmt, 1, name);
+        err = saga_sql_run(stmt, NULL, detail);
+    }
+    /* The same version with another set: comments or unrelated files changed; the newest is the one
+     * to show. */
+    if (err == SAGA_ERR_OK) {
+        err = saga_sql_prepare(
+            store->sql,
+            "INSERT INTO definition(hash, name, descriptor_set, created_unix_ms, current)"
+            " VALUES(?1, ?2, ?3, ?4, 1) ON CONFLICT(hash) DO UPDATE"
+            " SET descriptor_set = excluded.descriptor_set, current = 1",
+            &stmt, detail);
+    }
+    if (err == SAGA_ERR_OK) {
+        store_bind_digest(stmt, 1, hash);
+        saga_sql_bind_text(stmt, 2, name);
+        store_bind_digest(stmt, 3, set);
+        saga_sql_bind_int(stmt, 4, now_unix_ms);
+        err = saga_sql_run(stmt, NULL, detail);
+    }
+    return err;
+}
+
+enum saga_err store_put_definition(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
+                                   const char *name, struct saga_bytes descriptor_set,
+                                   int64_t now_unix_ms, struct saga_err_detail *detail)
+{
+    enum saga_err err = store_check_write(store, detail);
+    if (err != SAGA_ERR_OK) {
+        return err;
+    }
+    uint8_t set[SAGA_DIGEST_SIZE];
+    if (SHA256(descriptor_set.data, descriptor_set.size, set) == NULL) {
+        return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "store: put definition: no digest");
+    }
+    err = run_digests(
+        store->sql, "INSERT INTO descriptor_set(hash, bytes) VALUES(?1, ?2) ON CONFLICT DO NOTHING",
+        set, descriptor_set, detail);
+    if (err == SAGA_ERR_OK) {
+        err = put_version(store, hash, name, set, now_unix_ms, detail);
+    }
+    if (err == SAGA_ERR_OK) {
+        err = run_digests(
+            store->sql,
+            "DELETE FROM descriptor_set WHERE hash NOT IN (SELECT descriptor_set FROM definition)",
+            NULL, (struct saga_bytes){0}, detail);
+    }
+    return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "store: put definition");
+}
+
+enum saga_err store_list_definitions(struct saga_store *store, saga_definition_visit *visit,
+                                     void *user, struct saga_err_detail *detail)
+{
+    struct saga_sql_stmt *stmt = NULL;
+    enum saga_err err =
+        saga_sql_prepare(store->sql,
+                         "SELECT d.hash, d.name, s.bytes, d.current FROM definition d"
+                         " JOIN descriptor_set s ON s.hash = d.descriptor_set"
+                         " ORDER BY d.name, d.current, d.created_unix_ms",
+                         &stmt, detail);
+    while (err == SAGA_ERR_OK) {
+        bool there = false;
+        uint8_t hash[SAGA_DIGEST_SIZE];
+        err = saga_sql_step(stmt, &there, detail);
+        if (err != SAGA_ERR_OK || !there) {
+            break;
+        }
+        err = store_read_digest(stmt, 0, hash, detail);
+        if (err != SAGA_ERR_OK || !visit(user, hash, saga_sql_text(stmt, 1),
+                                         saga_sql_bytes(stmt, 2), saga_sql_int(stmt, 3) != 0)) {
+            saga_sql_reset(stmt);
+            break;
+        }
+    }
+    return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "store: list definitions");
+}

@@ -1,0 +1,316 @@
+#include "orchestrator/store/sqlite/store_sqlite.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/assert.h"
+#include "orchestrator/store/sqlite/store_internal.h"
+
+/* Rows that are written together lie together: ids and positions ascend with time, so all trees
+ * grow at their right end, and sagas in flight are neighbours. The partial indexes hold only what
+ * is searched for: what is in flight, and what did not end well. */
+static const char *const migrations[] = {
+    "CREATE TABLE descriptor_set("
+    "  hash BLOB PRIMARY KEY,"
+    "  bytes BLOB NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE definition("
+    "  hash BLOB PRIMARY KEY,"
+    "  name TEXT NOT NULL,"
+    "  descriptor_set BLOB NOT NULL REFERENCES descriptor_set(hash),"
+    "  created_unix_ms INTEGER NOT NULL,"
+    "  current INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX definition_current ON definition(name) WHERE current;"
+    "CREATE TABLE saga("
+    "  id BLOB NOT NULL,"
+    "  definition_hash BLOB NOT NULL,"
+    "  definition_name TEXT NOT NULL,"
+    "  start_key TEXT NOT NULL,"
+    "  start_digest BLOB NOT NULL,"
+    "  state INTEGER NOT NULL,"
+    "  live INTEGER NOT NULL,"
+    "  seq INTEGER NOT NULL,"
+    "  created_unix_ms INTEGER NOT NULL,"
+    "  updated_unix_ms INTEGER NOT NULL,"
+    "  ended_unix_ms INTEGER NOT NULL,"
+    "  last_hash BLOB NOT NULL,"
+    "  record BLOB NOT NULL,"
+    "  context BLOB NOT NULL);"
+    "CREATE UNIQUE INDEX saga_id ON saga(id);"
+    "CREATE UNIQUE INDEX saga_key ON saga(definition_name, start_key);"
+    "CREATE INDEX saga_definition ON saga(definition_name, id);"
+    "CREATE INDEX saga_live ON saga(id) WHERE live;"
+    "CREATE INDEX saga_turned ON saga(state, id) WHERE state >= 4;"
+    "CREATE TABLE audit("
+    "  position INTEGER PRIMARY KEY,"
+    "  saga_id BLOB NOT NULL,"
+    "  seq INTEGER NOT NULL,"
+    "  time_unix_ms INTEGER NOT NULL,"
+    "  event BLOB NOT NULL);"
+    "CREATE UNIQUE INDEX audit_saga ON audit(saga_id, seq);"
+    "CREATE TABLE outbox("
+    "  position INTEGER PRIMARY KEY,"
+    "  saga_id BLOB NOT NULL,"
+    "  step INTEGER NOT NULL,"
+    "  op INTEGER NOT NULL,"
+    "  attempt INTEGER NOT NULL,"
+    "  topic TEXT NOT NULL,"
+    "  traceparent TEXT NOT NULL,"
+    "  time_unix_ms INTEGER NOT NULL,"
+    "  value BLOB NOT NULL);"
+    "CREATE TABLE kafka_offset("
+    "  topic TEXT NOT NULL,"
+    "  partition INTEGER NOT NULL,"
+    "  next_offset INTEGER NOT NULL,"
+    "  PRIMARY KEY(topic, partition)) WITHOUT ROWID;"
+    "CREATE TABLE cursor("
+    "  name TEXT PRIMARY KEY,"
+    "  position INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE lease("
+    "  one INTEGER PRIMARY KEY CHECK(one = 1),"
+    "  epoch INTEGER NOT NULL,"
+    "  owner TEXT NOT NULL);",
+};
+
+void store_bind_id(struct saga_sql_stmt *stmt, int at, const struct saga_id *id)
+{
+    saga_sql_bind_bytes(stmt, at, (struct saga_bytes){.data = id->b, .size = SAGA_ID_SIZE});
+}
+
+void store_bind_digest(struct saga_sql_stmt *stmt, int at, const uint8_t digest[SAGA_DIGEST_SIZE])
+{
+    saga_sql_bind_bytes(stmt, at, (struct saga_bytes){.data = digest, .size = SAGA_DIGEST_SIZE});
+}
+
+static enum saga_err read_fixed(struct saga_sql_stmt *stmt, int at, uint8_t *to, size_t size,
+                                struct saga_err_detail *detail)
+{
+    struct saga_bytes bytes = saga_sql_bytes(stmt, at);
+    if (bytes.size != size) {
+        return saga_err_set(detail, SAGA_ERR_CORRUPT, "column %d has %zu bytes, not %zu", at,
+                            bytes.size, size);
+    }
+    memcpy(to, bytes.data, size);
+    return SAGA_ERR_OK;
+}
+
+enum saga_err store_read_id(struct saga_sql_stmt *stmt, int at, struct saga_id *id,
+                            struct saga_err_detail *detail)
+{
+    return read_fixed(stmt, at, id->b, SAGA_ID_SIZE, detail);
+}
+
+enum saga_err store_read_digest(struct saga_sql_stmt *stmt, int at,
+                                uint8_t digest[SAGA_DIGEST_SIZE], struct saga_err_detail *detail)
+{
+    return read_fixed(stmt, at, digest, SAGA_DIGEST_SIZE, detail);
+}
+
+enum saga_err store_check_write(const struct saga_store *store, struct saga_err_detail *detail)
+{
+    if (!store->open) {
+        return saga_err_set(detail, SAGA_ERR_INTERNAL, "store: write outside a transaction");
+    }
+    if (store->epoch == 0) {
+        return saga_err_set(detail, SAGA_ERR_FENCED, "store: write without the lease");
+    }
+    return SAGA_ERR_OK;
+}
+
+enum saga_err store_number(struct saga_sql *sql, const char *text, int64_t *number,
+                           struct saga_err_detail *detail)
+{
+    struct saga_sql_stmt *stmt = NULL;
+    bool row = false;
+    *number = 0;
+    enum saga_err err = saga_sql_prepare(sql, text, &stmt, detail);
+    if (err == SAGA_ERR_OK) {
+        err = saga_sql_step(stmt, &row, detail);
+    }
+    if (err == SAGA_ERR_OK && row) {
+        *number = saga_sql_int(stmt, 0);
+        saga_sql_reset(stmt);
+    }
+    return err;
+}
+
+/* ---- Transactions and the lease ---- */
+
+static void store_rollback(struct saga_store *store)
+{
+    if (!store->open) {
+        return;
+    }
+    saga_sql_rollback(store->sql);
+    store_offsets_end(store, false);
+    store->audit_position = store->audit_committed;
+    store->outbox_position = store->outbox_committed;
+    store->epoch = store->epoch_before;
+    store->open = false;
+}
+
+static enum saga_err store_begin(struct saga_store *store, struct saga_err_detail *detail)
+{
+    if (store->open) {
+        return saga_err_set(detail, SAGA_ERR_INTERNAL, "store: begin: a transaction is open");
+    }
+    enum saga_err err = saga_sql_begin(store->sql, detail);
+    if (err != SAGA_ERR_OK) {
+        return saga_err_wrap(detail, err, "store: begin");
+    }
+    store->open = true;
+    store->epoch_before = store->epoch;
+    int64_t epoch = 0;
+    err = store_number(store->sql, "SELECT epoch FROM lease WHERE one = 1", &epoch, detail);
+    /* S8: who lost the lease changes nothing. The check is inside the transaction, so nobody can
+     * take it in between. */
+    if (err == SAGA_ERR_OK && store->epoch != 0 && (uint64_t)epoch != store->epoch) {
+        err = saga_err_set(detail, SAGA_ERR_FENCED, "the lease has epoch %lld, ours was %llu",
+                           (long long)epoch, (unsigned long long)store->epoch);
+    }
+    if (err != SAGA_ERR_OK) {
+        store_rollback(store);
+        return saga_err_wrap(detail, err, "store: begin");
+    }
+    return SAGA_ERR_OK;
+}
+
+static enum saga_err store_commit(struct saga_store *store, struct saga_err_detail *detail)
+{
+    if (!store->open) {
+        return saga_err_set(detail, SAGA_ERR_INTERNAL, "store: commit outside a transaction");
+    }
+    enum saga_err err = store_offsets_write(store, detail);
+    if (err == SAGA_ERR_OK) {
+        err = saga_sql_commit(store->sql, detail);
+    }
+    if (err != SAGA_ERR_OK) {
+        store_rollback(store);
+        return saga_err_wrap(detail, err, "store: commit");
+    }
+    store_offsets_end(store, true);
+    store->audit_committed = store->audit_position;
+    store->outbox_committed = store->outbox_position;
+    store->open = false;
+    return SAGA_ERR_OK;
+}
+
+static enum saga_err store_take_lease(struct saga_store *store, const char *owner, uint64_t *epoch,
+                                      struct saga_err_detail *detail)
+{
+    if (!store->open) {
+        return saga_err_set(detail, SAGA_ERR_INTERNAL, "store: write outside a transaction");
+    }
+    struct saga_sql_stmt *stmt = NULL;
+    enum saga_err err =
+        saga_sql_prepare(store->sql,
+                         "INSERT INTO lease(one, epoch, owner) VALUES(1, 1, ?1)"
+                         " ON CONFLICT(one) DO UPDATE SET epoch = epoch + 1, owner = ?1",
+                         &stmt, detail);
+    if (err == SAGA_ERR_OK) {
+        saga_sql_bind_text(stmt, 1, owner);
+        err = saga_sql_run(stmt, NULL, detail);
+    }
+    int64_t taken = 0;
+    if (err == SAGA_ERR_OK) {
+        err = store_number(store->sql, "SELECT epoch FROM lease WHERE one = 1", &taken, detail);
+    }
+    /* The owner before may have written since we opened. */
+    if (err == SAGA_ERR_OK) {
+        err = store_load_positions(store, detail);
+    }
+    if (err == SAGA_ERR_OK) {
+        err = store_offsets_load(store, detail);
+    }
+    if (err != SAGA_ERR_OK) {
+        return saga_err_wrap(detail, err, "store: take lease");
+    }
+    store->epoch = (uint64_t)taken;
+    *epoch = store->epoch;
+    return SAGA_ERR_OK;
+}
+
+/* ---- Open and close ---- */
+
+static void store_close(struct saga_store *store)
+{
+    if (store == NULL) {
+        return;
+    }
+    store_rollback(store);
+    /* The loop's connection last: the last one of a file checkpoints it. */
+    saga_sql_close(store->audit_sql);
+    saga_sql_close(store->outbox_sql);
+    saga_sql_close(store->sql);
+    store_offsets_fini(&store->offsets);
+    free(store);
+}
+
+static const struct saga_store_ops store_ops = {
+    .begin = store_begin,
+    .commit = store_commit,
+    .rollback = store_rollback,
+    .insert_saga = store_insert_saga,
+    .update_saga = store_update_saga,
+    .append_audit = store_append_audit,
+    .append_outbox = store_append_outbox,
+    .set_offset = store_set_offset,
+    .set_cursor = store_set_cursor,
+    .put_definition = store_put_definition,
+    .take_lease = store_take_lease,
+    .find_saga = store_find_saga,
+    .find_key = store_find_key,
+    .load_live = store_load_live,
+    .list_sagas = store_list_sagas,
+    .list_audit = store_list_audit,
+    .list_definitions = store_list_definitions,
+    .offset = store_offset,
+    .cursor = store_cursor,
+    .relay_audit = store_relay_audit,
+    .relay_outbox = store_relay_outbox,
+    .close = store_close,
+};
+
+static enum saga_err open_connections(struct saga_store *store, const char *path,
+                                      struct saga_err_detail *detail)
+{
+    enum saga_err err = saga_sql_open(path, SAGA_SQL_READ_WRITE, &store->sql, detail);
+    if (err == SAGA_ERR_OK) {
+        err = saga_sql_migrate(store->sql, migrations, sizeof migrations / sizeof migrations[0],
+                               detail);
+    }
+    if (err == SAGA_ERR_OK) {
+        err = saga_sql_open(path, SAGA_SQL_READ_ONLY, &store->audit_sql, detail);
+    }
+    if (err == SAGA_ERR_OK) {
+        err = saga_sql_open(path, SAGA_SQL_READ_ONLY, &store->outbox_sql, detail);
+    }
+    return err;
+}
+
+enum saga_err saga_store_sqlite_open(const char *path, struct saga_store_port *port,
+                                     struct saga_err_detail *detail)
+{
+    struct saga_store *store = calloc(1, sizeof *store);
+    if (store == NULL) {
+        return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "store: open %s", path);
+    }
+    enum saga_err err = store_offsets_init(&store->offsets);
+    if (err != SAGA_ERR_OK) {
+        free(store);
+        return saga_err_set(detail, err, "store: open %s", path);
+    }
+    err = open_connections(store, path, detail);
+    if (err == SAGA_ERR_OK) {
+        err = store_load_positions(store, detail);
+    }
+    if (err == SAGA_ERR_OK) {
+        err = store_offsets_load(store, detail);
+    }
+    if (err != SAGA_ERR_OK) {
+        store_close(store);
+        return saga_err_wrap(detail, err, "store: open");
+    }
+    port->ops = &store_ops;
+    port->store = store;
+    return SAGA_ERR_OK;
+}

@@ -1,0 +1,22 @@
+/* The embedded store: orchestrator/runtime/port_store.h on one SQLite file. The port's header is
+ * the contract.
+ *
+ * Three connections to the file: the loop's (read and write), and one read-only for each of the two
+ * relays. */
+#ifndef SAGA_STORE_SQLITE_STORE_SQLITE_H
+#define SAGA_STORE_SQLITE_STORE_SQLITE_H
+
+#include "common/base/err.h"
+#include "orchestrator/runtime/port_store.h"
+
+/* Opens (creates, brings up to date) a store file. Owns: on success the caller, until
+ * port->ops->close. Errors: IO, CORRUPT, DISK_FULL, NO_MEMORY, BUSY; CONFLICT when a newer program
+ * wrote the file. Thread: the loop's.
+ *
+ * What this store adds to the port's contract: every write but take_lease needs the lease (FENCED
+ * without it, S8). What a visitor is given lives until it returns; it must not call the operation
+ * that called it. */
+enum saga_err saga_store_sqlite_open(const char *path, struct saga_store_port *port,
+                                     struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
+#endif
