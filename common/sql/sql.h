@@ -70,7 +70,9 @@ enum saga_err saga_sql_begin(struct saga_sql *sql, struct saga_err_detail *detai
 enum saga_err saga_sql_commit(struct saga_sql *sql, struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 void saga_sql_rollback(struct saga_sql *sql);
 
-/* A savepoint inside a transaction (one name is enough: they do not nest here). */
+/* A savepoint inside a transaction (one name is enough: they do not nest here). Release keeps what was done since, rollback_to undoes
+ * it; either ends the savepoint. A rollback ends it too. Errors: as step; INTERNAL when SQLite has given the transaction up by itself
+ * (disk full, …): only rollback is left then. */
 enum saga_err saga_sql_savepoint(struct saga_sql *sql, struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 enum saga_err saga_sql_release(struct saga_sql *sql, struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 enum saga_err saga_sql_rollback_to(struct saga_sql *sql, struct saga_err_detail *detail) SAGA_WARN_UNUSED;
