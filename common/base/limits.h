@@ -55,6 +55,17 @@ enum {
     SAGA_OFFSETS_MAX = 4096,       /* consumed Kafka partitions whose offsets a store keeps */
     SAGA_LIST_COUNT_MAX = 1000,    /* rows of a listing */
 
+    /* Participants (the kit). */
+    SAGA_KIT_PARTITIONS_MAX = 1024,                 /* partitions of a command topic */
+    SAGA_KIT_RECORDS_MAX = 4096,                    /* Kafka records taken and not yet committed */
+    SAGA_KIT_RECORDS_SIZE_MAX = 32 * 1024 * 1024,   /* their bytes */
+    SAGA_KIT_STATEMENTS_MAX = 64,                   /* different SQL statements of one handler call */
+    SAGA_KIT_DEAD_LETTER_SIZE_MAX = 512 * 1024,     /* bytes kept of an unusable record's value */
+    SAGA_KIT_PRUNE_COUNT_MAX = 500,                 /* barrier rows looked at in one pruning */
+    SAGA_KIT_RETENTION_DAYS_DEFAULT = 7,            /* age at which barrier rows are pruned */
+    SAGA_KIT_RETENTION_DAYS_MAX = 3650,             /* longest retention */
+    SAGA_KIT_SEED_SIZE_MAX = 64 * 1024 * 1024,      /* bytes of a seed file */
+
     /* The order service. */
     SAGA_ORDER_LINES_MAX = 100,          /* lines of an order */
     SAGA_ORDER_QUANTITY_MAX = 10000,     /* pieces of a line */
