@@ -10,6 +10,9 @@ enum {
     SAGA_DEFINITIONS_MAX = 256,    /* definitions (versions) loaded at once */
     SAGA_METHOD_NAME_MAX = 255,    /* bytes of "package.Service/Method" */
     SAGA_BINDS_MAX = 64,           /* fields moved by one bind table */
+    SAGA_TYPE_NAME_MAX = 511,      /* bytes of a full protobuf name */
+    SAGA_FIELDS_MAX = 4096,        /* fields in a message type */
+    SAGA_FINDINGS_MAX = 100,       /* findings of the static checks that are kept per definition */
     SAGA_TOPIC_NAME_MAX = 249,     /* bytes of a Kafka topic's name (Kafka's own limit) */
 
     /* Messages. */
@@ -40,6 +43,9 @@ enum {
     SAGA_RETRY_DELAY_MS_DEFAULT = 50,             /* first retry delay */
     SAGA_RETRY_DELAY_MS_MAX_DEFAULT = 10 * 1000,  /* capped retry delay */
     SAGA_RETRY_ATTEMPTS_DEFAULT = 5,              /* attempts of a call */
+    SAGA_DEADLINE_MS_LIMIT = 14 * 24 * 3600 * 1000, /* longest deadline that can be asked for: 14 days */
+    SAGA_RETRY_DELAY_MS_LIMIT = 24 * 3600 * 1000, /* longest retry delay that can be asked for: a day */
+    SAGA_RETRY_ATTEMPTS_LIMIT = 1000,             /* most attempts that can be asked for */
 
     /* Queues and tables of a daemon. */
     SAGA_INBOX_COUNT_MAX = 16384,  /* entries of a loop's inbox; a full inbox refuses at the door */
