@@ -1,0 +1,78 @@
+"""The rooms and who may know whom (docs/ARCHITECTURE.md): one table for the include gate and the link gate."""
+import dataclasses
+
+# Headers of ISO C that a pure room may include; <time.h> is not among them, nor what talks to the world.
+PURE_C = {"assert.h", "ctype.h", "errno.h", "inttypes.h", "limits.h", "stdalign.h", "stdarg.h", "stdbool.h",
+          "stddef.h", "stdint.h", "stdio.h", "stdlib.h", "string.h"}
+ENGINE_C = {"stdbool.h", "stddef.h", "stdint.h", "string.h", "limits.h", "inttypes.h"}
+
+# Third-party headers, by prefix, and the CMake targets that bring them.
+THIRD_HEADERS = {
+    "nng/": "nng", "librdkafka/": "rdkafka", "sqlite3.h": "sqlite", "microhttpd.h": "microhttpd", "curl/": "curl",
+    "jansson.h": "jansson", "protobuf-c/": "protobuf-c", "openssl/": "crypto", "ini.h": "inih", "cmocka.h": "cmocka",
+    "uthash.h": "uthash", "utlist.h": "uthash", "libpq-fe.h": "libpq", "systemd/": "systemd",
+}
+THIRD_TARGETS = {
+    "PkgNng": "nng", "PkgConfig::RDKAFKA": "rdkafka", "PkgConfig::SQLITE": "sqlite",
+    "PkgConfig::MICROHTTPD": "microhttpd", "PkgConfig::CURL": "curl", "PkgConfig::JANSSON": "jansson",
+    "PkgConfig::PROTOBUFC": "protobuf-c", "PkgConfig::CRYPTO": "crypto", "PkgConfig::INIH": "inih",
+    "PkgConfig::CMOCKA": "cmocka", "Threads::Threads": "threads",
+}
+
+
+@dataclasses.dataclass
+class Room:
+    rooms: set                    # folders that it may include from and link with, besides its own
+    third: set                    # third-party libraries that it may see
+    c_headers: set | None = None  # None: any of ISO C and POSIX
+
+
+BASE, SYS, SQL, WIRE, HTTP = "common/base", "common/sys", "common/sql", "common/wire", "common/http"
+NNG, KAFKA, GENERATED = "common/bus/nng", "common/bus/kafka", "generated"
+COMMON = {BASE, SYS, SQL, WIRE, HTTP, NNG, KAFKA, GENERATED}
+ENGINE, RUNTIME, CODEC = "orchestrator/engine", "orchestrator/runtime", "orchestrator/codec"
+STORE, OHTTP, DAEMON = "orchestrator/store", "orchestrator/http", "orchestrator/daemon"
+KIT = "services/kit"
+ANY_THIRD = set(THIRD_HEADERS.values()) | {"threads"}
+
+# A folder is in the room of its longest prefix here.
+ROOMS = {
+    BASE: Room(set(), set(), PURE_C),
+    SYS: Room({BASE}, {"inih", "threads"}),
+    SQL: Room({BASE}, {"sqlite"}),
+    WIRE: Room({BASE, GENERATED}, {"protobuf-c", "crypto", "jansson"}),
+    HTTP: Room({BASE, SYS}, {"microhttpd", "jansson", "threads"}),
+    NNG: Room({BASE, SYS}, {"nng", "threads"}),
+    KAFKA: Room({BASE, SYS}, {"rdkafka", "jansson", "threads"}),
+    ENGINE: Room({BASE}, set(), ENGINE_C),
+    RUNTIME: Room({ENGINE, BASE}, {"threads"}),
+    CODEC: Room({ENGINE, RUNTIME, WIRE, BASE, GENERATED}, {"protobuf-c"}),
+    STORE: Room({RUNTIME, ENGINE, BASE, SQL}, {"sqlite", "crypto", "threads"}),
+    OHTTP: Room({RUNTIME, ENGINE, BASE, SYS, HTTP}, {"jansson"}),
+    DAEMON: Room(COMMON | {ENGINE, RUNTIME, CODEC, STORE, OHTTP}, {"protobuf-c", "jansson", "threads"}),
+    KIT: Room(COMMON, {"protobuf-c", "sqlite", "jansson", "crypto", "threads"}),
+    "services/order": Room(COMMON | {KIT}, {"sqlite", "jansson", "protobuf-c", "threads"}),
+    "services/customer": Room(COMMON | {KIT}, {"sqlite"}),
+    "services/product": Room(COMMON | {KIT}, {"sqlite"}),
+    "services/kitchen": Room(COMMON | {KIT}, {"sqlite"}),
+    "services/payment": Room(COMMON | {KIT}, {"sqlite"}),
+    "client": Room(COMMON, {"nng", "rdkafka", "curl", "jansson", "protobuf-c", "threads"}),
+    GENERATED: Room(set(), {"protobuf-c"}),
+}
+# Outside the product: these may see everything.
+FREE = ("tests", "bench")
+
+
+def room_of(path):
+    """The room that a path (of the tree, with /) lies in; None: none."""
+    path = str(path)
+    best = None
+    for room in ROOMS:
+        if path == room or path.startswith(room + "/"):
+            if best is None or len(room) > len(best):
+                best = room
+    return best
+
+
+def is_free(path):
+    return str(path).split("/", 1)[0] in FREE
