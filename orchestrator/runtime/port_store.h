@@ -1,7 +1,9 @@
-/* The store port: what the runtime needs of a database. Implemented by orchestrator/store/ (one folder each); suites in tests run on every implementation.
+/* The store port: what the runtime needs of a database. Implemented by orchestrator/store/ (one
+ * folder each); suites in tests run on every implementation.
  *
- * Thread: the loop's, except `relay_*` which have a connection of their own and run on the relay's thread. Every text and bytes given in is
- * borrowed for the call; what comes out lives until the next call. Any FATAL error means that durability may be lost: the caller stops. */
+ * Thread: the loop's, except `relay_*` which have a connection of their own and run on the relay's
+ * thread. Every text and bytes given in is borrowed for the call; what comes out lives until the
+ * next call. Any FATAL error means that durability may be lost: the caller stops. */
 #ifndef SAGA_RUNTIME_PORT_STORE_H
 #define SAGA_RUNTIME_PORT_STORE_H
 
@@ -22,7 +24,8 @@ struct saga_row {
     uint8_t definition_hash[SAGA_DIGEST_SIZE];
     const char *definition_name;
     const char *start_key;
-    uint8_t start_digest[SAGA_DIGEST_SIZE]; /* of the start's input: the same key with another is refused (S10) */
+    uint8_t start_digest[SAGA_DIGEST_SIZE]; /* of the start's input: the same key with another is
+                                               refused (S10) */
     uint8_t state;                          /* enum saga_state */
     bool live;                              /* not ended: to be loaded at recovery */
     uint64_t seq;
@@ -67,7 +70,8 @@ struct saga_list_filter {
 /* Called for each row; returns false to stop. */
 typedef bool saga_row_visit(void *user, const struct saga_row *row);
 typedef bool saga_audit_visit(void *user, const struct saga_audit_row *row);
-typedef bool saga_definition_visit(void *user, const uint8_t hash[SAGA_DIGEST_SIZE], const char *name, struct saga_bytes descriptor_set,
+typedef bool saga_definition_visit(void *user, const uint8_t hash[SAGA_DIGEST_SIZE],
+                                   const char *name, struct saga_bytes descriptor_set,
                                    bool current);
 
 struct saga_store; /* the implementation's */
@@ -78,43 +82,59 @@ struct saga_store_ops {
     enum saga_err (*commit)(struct saga_store *store, struct saga_err_detail *detail);
     void (*rollback)(struct saga_store *store);
 
-    /* Writes, inside a transaction. insert: EXISTS when definition_name and start_key are there already. */
-    enum saga_err (*insert_saga)(struct saga_store *store, const struct saga_row *row, struct saga_err_detail *detail);
-    enum saga_err (*update_saga)(struct saga_store *store, const struct saga_row *row, struct saga_err_detail *detail);
-    enum saga_err (*append_audit)(struct saga_store *store, const struct saga_audit_row *row, struct saga_err_detail *detail);
-    enum saga_err (*append_outbox)(struct saga_store *store, const struct saga_outbox_row *row, int64_t *position,
-                                   struct saga_err_detail *detail);
-    /* Next offset to read of a consumed partition; relay cursor ("audit", "outbox"). set_cursor("outbox") may delete the rows up to it. */
-    enum saga_err (*set_offset)(struct saga_store *store, const char *topic, int32_t partition, int64_t next_offset,
+    /* Writes, inside a transaction. insert: EXISTS when definition_name and start_key are there
+     * already. */
+    enum saga_err (*insert_saga)(struct saga_store *store, const struct saga_row *row,
+                                 struct saga_err_detail *detail);
+    enum saga_err (*update_saga)(struct saga_store *store, const struct saga_row *row,
+                                 struct saga_err_detail *detail);
+    enum saga_err (*append_audit)(struct saga_store *store, const struct saga_audit_row *row,
+                                  struct saga_err_detail *detail);
+    enum saga_err (*append_outbox)(struct saga_store *store, const struct saga_outbox_row *row,
+                                   int64_t *position, struct saga_err_detail *detail);
+    /* Next offset to read of a consumed partition; relay cursor ("audit", "outbox").
+     * set_cursor("outbox") may delete the rows up to it. */
+    enum saga_err (*set_offset)(struct saga_store *store, const char *topic, int32_t partition,
+                                int64_t next_offset, struct saga_err_detail *detail);
+    enum saga_err (*set_cursor)(struct saga_store *store, const char *name, int64_t position,
                                 struct saga_err_detail *detail);
-    enum saga_err (*set_cursor)(struct saga_store *store, const char *name, int64_t position, struct saga_err_detail *detail);
     /* A definition version; the newest given for a name is current. */
-    enum saga_err (*put_definition)(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE], const char *name,
-                                    struct saga_bytes descriptor_set, int64_t now_unix_ms, struct saga_err_detail *detail);
-    /* Takes the lease with an epoch one higher than before (S8); begin fails with FENCED once another has taken it. */
-    enum saga_err (*take_lease)(struct saga_store *store, const char *owner, uint64_t *epoch, struct saga_err_detail *detail);
+    enum saga_err (*put_definition)(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
+                                    const char *name, struct saga_bytes descriptor_set,
+                                    int64_t now_unix_ms, struct saga_err_detail *detail);
+    /* Takes the lease with an epoch one higher than before (S8); begin fails with FENCED once
+     * another has taken it. */
+    enum saga_err (*take_lease)(struct saga_store *store, const char *owner, uint64_t *epoch,
+                                struct saga_err_detail *detail);
 
     /* Reads. NOT_FOUND when there is none. */
-    enum saga_err (*find_saga)(struct saga_store *store, struct saga_id id, struct saga_row *row, struct saga_err_detail *detail);
-    enum saga_err (*find_key)(struct saga_store *store, const char *definition_name, const char *start_key, struct saga_row *row,
+    enum saga_err (*find_saga)(struct saga_store *store, struct saga_id id, struct saga_row *row,
+                               struct saga_err_detail *detail);
+    enum saga_err (*find_key)(struct saga_store *store, const char *definition_name,
+                              const char *start_key, struct saga_row *row,
                               struct saga_err_detail *detail);
     /* Live sagas, ascending by id, after an id; at most count_max a call: recovery streams. */
-    enum saga_err (*load_live)(struct saga_store *store, struct saga_id after, size_t count_max, saga_row_visit *visit, void *user,
-                               struct saga_err_detail *detail);
-    enum saga_err (*list_sagas)(struct saga_store *store, const struct saga_list_filter *filter, saga_row_visit *visit, void *user,
+    enum saga_err (*load_live)(struct saga_store *store, struct saga_id after, size_t count_max,
+                               saga_row_visit *visit, void *user, struct saga_err_detail *detail);
+    enum saga_err (*list_sagas)(struct saga_store *store, const struct saga_list_filter *filter,
+                                saga_row_visit *visit, void *user, struct saga_err_detail *detail);
+    enum saga_err (*list_audit)(struct saga_store *store, struct saga_id id, uint64_t after_seq,
+                                size_t count_max, saga_audit_visit *visit, void *user,
                                 struct saga_err_detail *detail);
-    enum saga_err (*list_audit)(struct saga_store *store, struct saga_id id, uint64_t after_seq, size_t count_max, saga_audit_visit *visit,
-                                void *user, struct saga_err_detail *detail);
-    enum saga_err (*list_definitions)(struct saga_store *store, saga_definition_visit *visit, void *user, struct saga_err_detail *detail);
-    int64_t (*offset)(struct saga_store *store, const char *topic, int32_t partition); /* -1: none. Thread: any */
-    int64_t (*cursor)(struct saga_store *store, const char *name);                    /* 0: none. Thread: loop */
+    enum saga_err (*list_definitions)(struct saga_store *store, saga_definition_visit *visit,
+                                      void *user, struct saga_err_detail *detail);
+    int64_t (*offset)(struct saga_store *store, const char *topic,
+                      int32_t partition);                          /* -1: none. Thread: any */
+    int64_t (*cursor)(struct saga_store *store, const char *name); /* 0: none. Thread: loop */
 
-    /* The relay's side, each on its relay's own thread with its own read connection: rows after a position, ascending. */
-    enum saga_err (*relay_audit)(struct saga_store *store, int64_t after, size_t count_max, saga_audit_visit *visit, void *user,
+    /* The relay's side, each on its relay's own thread with its own read connection: rows after a
+     * position, ascending. */
+    enum saga_err (*relay_audit)(struct saga_store *store, int64_t after, size_t count_max,
+                                 saga_audit_visit *visit, void *user,
                                  struct saga_err_detail *detail);
     enum saga_err (*relay_outbox)(struct saga_store *store, int64_t after, size_t count_max,
-                                  bool (*visit)(void *user, const struct saga_outbox_row *row), void *user,
-                                  struct saga_err_detail *detail);
+                                  bool (*visit)(void *user, const struct saga_outbox_row *row),
+                                  void *user, struct saga_err_detail *detail);
 
     void (*close)(struct saga_store *store);
 };

@@ -1,0 +1,131 @@
+/* Inside the runtime. */
+#ifndef SAGA_RUNTIME_INTERNAL_H
+#define SAGA_RUNTIME_INTERNAL_H
+
+#include "orchestrator/runtime/live.h"
+#include "orchestrator/runtime/runtime.h"
+
+enum {
+    ANSWER_TEXT_SIZE = 256,
+    CURSORS_MAX = 4,   /* relays */
+    OFFSETS_MAX = 256, /* consumed partitions */
+    TOPIC_SIZE = SAGA_TOPIC_NAME_MAX + 1,
+    REASON_SIZE = SAGA_STATUS_REASON_MAX + 1,
+};
+
+/* An answer that waits for the commit. */
+struct pending_answer {
+    void *ticket;
+    struct saga_answer answer;
+    char reason[REASON_SIZE];
+    char message[ANSWER_TEXT_SIZE];
+};
+
+/* A command that waits for the commit; its bytes are in `elements`. */
+struct pending_send {
+    struct saga_outgoing outgoing;
+    size_t offset;
+    size_t size;
+};
+
+struct cursor {
+    const char *name;
+    int64_t position;
+    bool pending;
+};
+
+struct offset {
+    char topic[TOPIC_SIZE];
+    int32_t partition;
+    int64_t next;
+    bool pending;
+};
+
+struct known_version {
+    const struct saga_version *version;
+    bool current;
+    uint64_t live;
+};
+
+struct saga_runtime {
+    struct saga_runtime_config config;
+    const struct saga_store_ops *store_ops;
+    struct saga_store *store;
+    uint64_t epoch;
+    uint64_t prng;
+    uint16_t id_counter;
+    bool failed;
+    struct saga_err_detail failure;
+
+    struct known_version versions[SAGA_DEFINITIONS_MAX];
+    size_t version_count;
+    struct live_table table;
+
+    /* The turn. */
+    bool in_turn;
+    bool in_transaction;
+    int64_t now_unix_ms;
+    struct live *dirty;
+    struct pending_answer *answers;
+    size_t answer_count, answer_capacity;
+    struct pending_send *sends;
+    size_t send_count, send_capacity;
+    struct saga_buf elements;
+    bool outbox_written, audit_written;
+    struct saga_update update; /* of the event being taken; large, so not on the stack */
+
+    /* What may wait for a commit. */
+    struct cursor cursors[CURSORS_MAX];
+    struct offset offsets[OFFSETS_MAX];
+    size_t offset_count;
+    int64_t pending_since_unix_ms; /* 0: none pending */
+
+    /* Memory that is used again. */
+    struct saga_buf merged, audit, record, value, look_context, look_record, look_space;
+    char look_key[SAGA_START_KEY_MAX + 1], look_name[SAGA_DEFINITION_NAME_MAX + 1];
+    uint8_t look_hash[SAGA_DIGEST_SIZE];
+    struct saga_err_detail detail;
+
+    struct saga_id recovered_up_to;
+    struct saga_runtime_counts counts;
+};
+
+/* An event with what the engine does not need to know of it. */
+struct happening {
+    struct saga_event ev;
+    const char *reason; /* of the status */
+    const char *message;
+    struct saga_bytes payload;
+    bool replayed;
+    bool empty;
+    const char *who;
+    const char *why;
+};
+
+/* Takes an event: engine, context, audit record, outbox; leaves row, sends and answers to the end
+ * of the turn. The verdict is in runtime->update. */
+void apply_event(struct saga_runtime *runtime, struct live *live, struct happening *happening);
+
+/* Notes that the store has failed; nothing of this turn will leave. */
+void fail_runtime(struct saga_runtime *runtime, enum saga_err err, const char *what);
+
+/* Begins the turn's transaction if it has not begun. Returns false when the runtime has failed. */
+bool ensure_transaction(struct saga_runtime *runtime);
+
+/* Queues an answer. texts are copied. */
+void queue_answer(struct saga_runtime *runtime, void *ticket, const struct saga_answer *answer);
+
+/* Describes a saga's row; borrows from live and runtime->record. Returns false when the runtime has
+ * failed. */
+bool make_row(struct saga_runtime *runtime, const struct live *live, struct saga_row *row);
+
+/* Marks a saga as changed in this turn. */
+void mark_dirty(struct saga_runtime *runtime, struct live *live);
+
+/* The index of a version among the known ones, or version_count. */
+size_t version_index(const struct saga_runtime *runtime, const uint8_t hash[SAGA_DIGEST_SIZE]);
+
+/* No text is NULL. */
+const char *text_or_empty(const char *text);
+
+#endif

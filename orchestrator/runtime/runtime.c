@@ -1,0 +1,139 @@
+/* Making a runtime, its definition versions, its small accessors. */
+#include "orchestrator/runtime/runtime.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/assert.h"
+#include "orchestrator/runtime/internal.h"
+
+enum saga_err saga_runtime_new(const struct saga_runtime_config *config,
+                               struct saga_runtime **runtime, struct saga_err_detail *detail)
+{
+    struct saga_runtime *made = calloc(1, sizeof *made);
+    if (made == NULL) {
+        return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "runtime");
+    }
+    made->config = *config;
+    if (made->config.live_count_max == 0) {
+        made->config.live_count_max = SAGA_LIVE_COUNT_MAX;
+    }
+    made->store_ops = config->store.ops;
+    made->store = config->store.store;
+    made->prng = config->seed;
+    made->cursors[0].name = "audit";
+    made->cursors[1].name = "outbox";
+    enum saga_err err =
+        made->store_ops->take_lease(made->store, config->owner, &made->epoch, detail);
+    if (err != SAGA_ERR_OK) {
+        free(made);
+        return saga_err_wrap(detail, err, "take lease");
+    }
+    *runtime = made;
+    return SAGA_ERR_OK;
+}
+
+void saga_runtime_free(struct saga_runtime *runtime)
+{
+    if (runtime == NULL) {
+        return;
+    }
+    live_table_fini(&runtime->table);
+    free(runtime->answers);
+    free(runtime->sends);
+    struct saga_buf *bufs[] = {&runtime->elements,    &runtime->merged,    &runtime->audit,
+                               &runtime->record,      &runtime->value,     &runtime->look_context,
+                               &runtime->look_record, &runtime->look_space};
+    for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++) {
+        saga_buf_fini(bufs[i]);
+    }
+    free(runtime);
+}
+
+size_t version_index(const struct saga_runtime *runtime, const uint8_t hash[SAGA_DIGEST_SIZE])
+{
+    size_t i = 0;
+    while (i < runtime->version_count &&
+           memcmp(runtime->versions[i].version->hash, hash, SAGA_DIGEST_SIZE) != 0) {
+        i++;
+    }
+    return i;
+}
+
+enum saga_err saga_runtime_add_version(struct saga_runtime *runtime,
+                                       const struct saga_version *version, bool current)
+{
+    size_t at = version_index(runtime, version->hash);
+    if (at == runtime->version_count) {
+        if (at == SAGA_DEFINITIONS_MAX) {
+            return SAGA_ERR_LIMIT;
+        }
+        runtime->versions[at] = (struct known_version){.version = version};
+        runtime->version_count += 1;
+    }
+    if (current) {
+        for (size_t i = 0; i < runtime->version_count; i++) {
+            if (strcmp(runtime->versions[i].version->name, version->name) == 0) {
+                runtime->versions[i].current = i == at;
+            }
+        }
+    }
+    return SAGA_ERR_OK;
+}
+
+const struct saga_version *saga_runtime_version(const struct saga_runtime *runtime,
+                                                const uint8_t hash[SAGA_DIGEST_SIZE])
+{
+    size_t at = version_index(runtime, hash);
+    return at == runtime->version_count ? NULL : runtime->versions[at].version;
+}
+
+const struct saga_version *saga_runtime_current(const struct saga_runtime *runtime,
+                                                const char *name)
+{
+    for (size_t i = 0; i < runtime->version_count; i++) {
+        if (runtime->versions[i].current && strcmp(runtime->versions[i].version->name, name) == 0) {
+            return runtime->versions[i].version;
+        }
+    }
+    return NULL;
+}
+
+size_t saga_runtime_version_count(const struct saga_runtime *runtime)
+{
+    return runtime->version_count;
+}
+
+const struct saga_version *saga_runtime_version_at(const struct saga_runtime *runtime, size_t index,
+                                                   bool *current, uint64_t *live)
+{
+    SAGA_ASSERT(index < runtime->version_count);
+    *current = runtime->versions[index].current;
+    *live = runtime->versions[index].live;
+    return runtime->versions[index].version;
+}
+
+const char *text_or_empty(const char *text)
+{
+    return text == NULL ? "" : text;
+}
+
+size_t saga_runtime_live_count(const struct saga_runtime *runtime)
+{
+    return runtime->table.count;
+}
+
+const struct saga_runtime_counts *saga_runtime_counts(const struct saga_runtime *runtime)
+{
+    return &runtime->counts;
+}
+
+uint64_t saga_runtime_epoch(const struct saga_runtime *runtime)
+{
+    return runtime->epoch;
+}
+
+bool saga_runtime_failed(const struct saga_runtime *runtime)
+{
+    return runtime->failed;
+}

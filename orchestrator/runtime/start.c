@@ -1,0 +1,293 @@
+/* What comes from outside: starts, replies, acts. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/assert.h"
+#include "common/base/prng.h"
+#include "orchestrator/runtime/internal.h"
+
+static void answer_failure(struct saga_runtime *runtime, void *ticket, enum saga_code code,
+                           const char *reason, const char *message)
+{
+    runtime->counts.refused += 1;
+    struct saga_answer answer = {.code = code, .reason = reason, .message = message};
+    queue_answer(runtime, ticket, &answer);
+}
+
+/* The start's key is there already: the same start again, or another under its key (S10). */
+static void answer_existing(struct saga_runtime *runtime, const struct saga_start *start,
+                            const uint8_t digest[SAGA_DIGEST_SIZE])
+{
+    struct saga_row row;
+    enum saga_err err = runtime->store_ops->find_key(runtime->store, start->definition, start->key,
+                                                     &row, &runtime->detail);
+    if (err != SAGA_ERR_OK) {
+        fail_runtime(runtime, err, "find a start key");
+        return;
+    }
+    if (memcmp(row.start_digest, digest, SAGA_DIGEST_SIZE) != 0) {
+        answer_failure(runtime, start->ticket, SAGA_CODE_INVALID_ARGUMENT, "KEY_REUSED",
+                       "key: it has started a saga with another input");
+        return;
+    }
+    /* The row may be older than what this turn has done to the saga. */
+    const struct live *live = live_table_find(&runtime->table, row.id);
+    struct saga_answer answer = {
+        .code = SAGA_CODE_OK,
+        .reason = "",
+        .message = "",
+        .id = row.id,
+        .state = (enum saga_state)(live != NULL ? live->saga.state : row.state),
+        .seq = live != NULL ? live->saga.seq : row.seq,
+        .existing = true,
+    };
+    queue_answer(runtime, start->ticket, &answer);
+}
+
+/* Checks what can be checked without the store; answers when it is wrong. */
+static const struct saga_version *check_start(struct saga_runtime *runtime,
+                                              const struct saga_start *start)
+{
+    const struct saga_version *version = saga_runtime_current(runtime, start->definition);
+    size_t key_size = strlen(start->key);
+    struct saga_err_detail detail = {{0}};
+    char message[ANSWER_TEXT_SIZE];
+    if (runtime->failed) {
+        answer_failure(
+            runtime, start->ticket, SAGA_CODE_UNAVAILABLE, "STORE_FAILED",
+            "the orchestrator's store has failed; it takes no work until it is restarted");
+    } else if (version == NULL) {
+        (void)snprintf(message, sizeof message, "definition: no saga is named \"%.64s\"",
+                       start->definition);
+        answer_failure(runtime, start->ticket, SAGA_CODE_NOT_FOUND, "DEFINITION_UNKNOWN", message);
+    } else if (key_size == 0 || key_size > SAGA_START_KEY_MAX) {
+        (void)snprintf(message, sizeof message, "key: has %zu bytes; 1 to %d are allowed", key_size,
+                       SAGA_START_KEY_MAX);
+        answer_failure(runtime, start->ticket, SAGA_CODE_INVALID_ARGUMENT, "BAD_KEY", message);
+    } else if (start->input.size > SAGA_CONTEXT_SIZE_MAX) {
+        (void)snprintf(message, sizeof message, "input: has %zu bytes; at most %d are allowed",
+                       start->input.size, SAGA_CONTEXT_SIZE_MAX);
+        answer_failure(runtime, start->ticket, SAGA_CODE_INVALID_ARGUMENT, "INPUT_TOO_LARGE",
+                       message);
+    } else if (runtime->config.codec->check_input(version, start->input, &detail) != SAGA_ERR_OK) {
+        answer_failure(runtime, start->ticket, SAGA_CODE_INVALID_ARGUMENT, "BAD_INPUT",
+                       detail.text);
+    } else {
+        return version;
+    }
+    return NULL;
+}
+
+static struct live *new_saga(const struct saga_version *version, const struct saga_start *start)
+{
+    struct saga_texts texts = {"", "", text_or_empty(start->traceparent)};
+    struct live *live = live_new(version, start->key, &texts);
+    if (live != NULL && saga_buf_append(&live->context, start->input) != SAGA_ERR_OK) {
+        live_free(live);
+        return NULL;
+    }
+    return live;
+}
+
+/* Puts a started saga's row in. Returns false when its key is taken or the store has failed. */
+static bool insert_row(struct saga_runtime *runtime, struct live *live, enum saga_err *err)
+{
+    struct saga_row row;
+    if (!make_row(runtime, live, &row)) {
+        *err = SAGA_ERR_INTERNAL;
+        return false;
+    }
+    *err = runtime->store_ops->insert_saga(runtime->store, &row, &runtime->detail);
+    if (*err != SAGA_ERR_OK && *err != SAGA_ERR_EXISTS) {
+        fail_runtime(runtime, *err, "insert a saga");
+    }
+    return *err == SAGA_ERR_OK;
+}
+
+static struct saga_id next_id(struct saga_runtime *runtime)
+{
+    runtime->id_counter += 1;
+    return saga_id_make(runtime->now_unix_ms, runtime->id_counter, saga_prng_next(&runtime->prng));
+}
+
+/* Reserves the key: a row with the saga as it is before its first event, overwritten at the end of
+ * the turn. Nothing of it is seen before the commit. */
+static bool reserve_key(struct saga_runtime *runtime, struct live *live,
+                        const struct saga_start *start)
+{
+    enum saga_err err = SAGA_ERR_OK;
+    if (insert_row(runtime, live, &err)) {
+        return true;
+    }
+    if (err == SAGA_ERR_EXISTS) {
+        answer_existing(runtime, start, live->start_digest);
+    }
+    return false;
+}
+
+static void begin_saga(struct saga_runtime *runtime, struct live *live,
+                       const struct saga_start *start)
+{
+    struct happening happening = {
+        .ev = {.kind = SAGA_EVENT_START,
+               .id = live->saga.id,
+               .seed = saga_prng_next(&runtime->prng)},
+        .payload = start->input,
+    };
+    live->saga.id = (struct saga_id){{0}};
+    live->saga = (struct saga){.id = happening.ev.id};
+    runtime->versions[live->version_index].live += 1;
+    apply_event(runtime, live, &happening);
+    runtime->counts.started += 1;
+    struct saga_answer answer = {
+        .code = SAGA_CODE_OK,
+        .reason = "",
+        .message = "",
+        .id = live->saga.id,
+        .state = (enum saga_state)live->saga.state,
+        .seq = live->saga.seq,
+    };
+    queue_answer(runtime, start->ticket, &answer);
+}
+
+void saga_runtime_start(struct saga_runtime *runtime, const struct saga_start *start)
+{
+    SAGA_ASSERT(runtime->in_turn);
+    const struct saga_version *version = check_start(runtime, start);
+    if (version == NULL) {
+        return;
+    }
+    if (runtime->table.count >= runtime->config.live_count_max) {
+        answer_failure(runtime, start->ticket, SAGA_CODE_RESOURCE_EXHAUSTED, "TOO_MANY_SAGAS",
+                       "the limit of sagas in flight is reached; try later");
+        return;
+    }
+    struct live *live = new_saga(version, start);
+    if (live == NULL || !ensure_transaction(runtime)) {
+        live_free(live);
+        answer_failure(runtime, start->ticket, SAGA_CODE_UNAVAILABLE, "NO_MEMORY", "out of memory");
+        return;
+    }
+    runtime->config.codec->digest(start->input, live->start_digest);
+    live->version_index = version_index(runtime, version->hash);
+    live->saga.id = next_id(runtime);
+    live->updated_unix_ms = runtime->now_unix_ms;
+    if (!reserve_key(runtime, live, start)) {
+        live_free(live);
+        return;
+    }
+    enum saga_err err = live_table_put(&runtime->table, live);
+    if (err != SAGA_ERR_OK) {
+        live_free(live);
+        fail_runtime(runtime, err, "keep a saga");
+        return;
+    }
+    begin_saga(runtime, live, start);
+}
+
+static uint8_t find_step(const struct saga_version *version, const char *name)
+{
+    for (uint32_t i = 0; i < version->def.step_count; i++) {
+        if (strcmp(version->step_names[i], name) == 0) {
+            return (uint8_t)i;
+        }
+    }
+    return SAGA_STEP_ALL;
+}
+
+void saga_runtime_reply(struct saga_runtime *runtime, const struct saga_runtime_reply *reply)
+{
+    SAGA_ASSERT(runtime->in_turn);
+    struct live *live = live_table_find(&runtime->table, reply->saga_id);
+    if (live == NULL || runtime->failed) {
+        runtime->counts.ignored += 1; /* ended, or not ours: late replies are nothing special */
+        return;
+    }
+    uint8_t step = reply->step == SAGA_STEP_ALL
+                       ? find_step(live->version, text_or_empty(reply->step_name))
+                       : reply->step;
+    if (step >= live->saga.step_count || (reply->op != SAGA_OP_CALL && reply->op != SAGA_OP_UNDO)) {
+        runtime->counts.ignored += 1;
+        return;
+    }
+    const struct saga_step_run *run = &live->saga.steps[step];
+    uint32_t present = reply->op == SAGA_OP_CALL ? run->call_attempts : run->undo_attempts;
+    struct happening happening = {
+        .ev = {.kind = SAGA_EVENT_REPLY,
+               .step = step,
+               .op = reply->op,
+               .attempt = reply->attempt == 0 ? present : reply->attempt,
+               .code = reply->code > SAGA_CODE_UNAUTHENTICATED ? SAGA_CODE_UNKNOWN : reply->code,
+               .key_reused = strcmp(text_or_empty(reply->reason), "KEY_REUSED") == 0,
+               .not_sent = reply->not_sent,
+               .retry_after_ms = reply->retry_after_ms},
+        .reason = reply->reason,
+        .message = reply->message,
+        .payload = reply->payload,
+        .replayed = reply->replayed,
+        .empty = reply->empty,
+    };
+    apply_event(runtime, live, &happening);
+}
+
+void saga_runtime_durable(struct saga_runtime *runtime, struct saga_id id, uint8_t step,
+                          enum saga_op op, uint32_t attempt)
+{
+    SAGA_ASSERT(runtime->in_turn);
+    struct live *live = live_table_find(&runtime->table, id);
+    if (live == NULL || runtime->failed || step >= live->saga.step_count) {
+        runtime->counts.ignored += 1;
+        return;
+    }
+    struct happening happening = {
+        .ev = {.kind = SAGA_EVENT_DURABLE, .step = step, .op = op, .attempt = attempt},
+    };
+    apply_event(runtime, live, &happening);
+}
+
+void saga_runtime_operate(struct saga_runtime *runtime, const struct saga_operate *operate)
+{
+    SAGA_ASSERT(runtime->in_turn);
+    struct live *live = live_table_find(&runtime->table, operate->saga_id);
+    if (runtime->failed) {
+        answer_failure(runtime, operate->ticket, SAGA_CODE_UNAVAILABLE, "STORE_FAILED",
+                       "the store has failed");
+        return;
+    }
+    if (live == NULL) {
+        answer_failure(runtime, operate->ticket, SAGA_CODE_NOT_FOUND, "SAGA_NOT_LIVE",
+                       "saga_id: no such saga is in flight; it may have ended");
+        return;
+    }
+    uint8_t step = SAGA_STEP_ALL;
+    if (operate->step_name[0] != '\0') {
+        step = find_step(live->version, operate->step_name);
+        if (step == SAGA_STEP_ALL) {
+            answer_failure(runtime, operate->ticket, SAGA_CODE_INVALID_ARGUMENT, "STEP_UNKNOWN",
+                           "step: the saga has no step of this name");
+            return;
+        }
+    }
+    struct happening happening = {
+        .ev = {.kind = SAGA_EVENT_OPERATOR, .step = step, .act = operate->act},
+        .who = operate->who,
+        .why = operate->why,
+    };
+    apply_event(runtime, live, &happening);
+    if (runtime->update.verdict != SAGA_VERDICT_TAKEN) {
+        answer_failure(runtime, operate->ticket, SAGA_CODE_FAILED_PRECONDITION, "ACT_REFUSED",
+                       runtime->update.verdict == SAGA_VERDICT_REFUSED ? runtime->update.refusal
+                                                                       : "nothing to do");
+        return;
+    }
+    struct saga_answer answer = {
+        .code = SAGA_CODE_OK,
+        .reason = "",
+        .message = "",
+        .id = live->saga.id,
+        .state = (enum saga_state)live->saga.state,
+        .seq = live->saga.seq,
+    };
+    queue_answer(runtime, operate->ticket, &answer);
+}
