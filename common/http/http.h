@@ -31,8 +31,9 @@ struct saga_http_config {
     void *context;           /* given to the handlers */
     size_t body_size_max;    /* more: 413 */
     size_t header_size_max;  /* per connection memory for headers; more: 431 */
-    unsigned connections_max; /* more: refused */
-    unsigned timeout_s;      /* idle or slow connection (headers or body not complete): closed; suspended requests do not count */
+    unsigned connections_max; /* more wait in the listening socket until one closes */
+    unsigned timeout_s;      /* idle connection: closed; so is one that takes longer than twice this for its headers, its body, or
+                                to read its answer, however busy it looks; kept requests do not count */
     const char *token;       /* bearer token that methods other than GET and HEAD need (401 otherwise, constant-time compare); NULL: none */
 };
 
@@ -43,7 +44,8 @@ enum saga_err saga_http_start(const struct saga_http_config *config, struct saga
 /* Gives the port it listens on. */
 uint16_t saga_http_port(const struct saga_http *http);
 
-/* Stops: refuses new connections, answers kept requests with 503, closes. Thread: not the HTTP thread. */
+/* Stops: refuses new connections, answers kept requests with 503, closes. A handler that keeps a request still answers it, once:
+ * that then only frees it, also after stop has returned. Thread: not the HTTP thread. */
 void saga_http_stop(struct saga_http *http);
 
 /* Reads a request. Valid until it is answered; copies are the handler's business when it keeps the request. */
