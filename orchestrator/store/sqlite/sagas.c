@@ -113,8 +113,8 @@ static enum saga_err read_row(struct saga_sql_stmt *stmt, struct saga_row *row,
 
 /* Steps a bound statement to its one row. The statement stays on it, so that the row lives until
  * the statement is used again. */
-static enum saga_err find_row(struct saga_sql_stmt *stmt, struct saga_row *row,
-                              struct saga_err_detail *detail)
+static enum saga_err find_row(struct saga_store *store, struct saga_sql_stmt *stmt,
+                              struct saga_row *row, struct saga_err_detail *detail)
 {
     bool there = false;
     enum saga_err err = saga_sql_step(stmt, &there, detail);
@@ -122,6 +122,7 @@ static enum saga_err find_row(struct saga_sql_stmt *stmt, struct saga_row *row,
         return saga_err_set(detail, SAGA_ERR_NOT_FOUND, "store: there is no such saga");
     }
     if (err == SAGA_ERR_OK) {
+        store->found = stmt;
         err = read_row(stmt, row, detail);
     }
     return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "store: find saga");
@@ -130,6 +131,7 @@ static enum saga_err find_row(struct saga_sql_stmt *stmt, struct saga_row *row,
 enum saga_err store_find_saga(struct saga_store *store, struct saga_id id, struct saga_row *row,
                               struct saga_err_detail *detail)
 {
+    store_let_go(store);
     struct saga_sql_stmt *stmt = NULL;
     enum saga_err err =
         saga_sql_prepare(store->sql, "SELECT " COLUMNS " FROM saga WHERE id = ?1", &stmt, detail);
@@ -138,13 +140,14 @@ enum saga_err store_find_saga(struct saga_store *store, struct saga_id id, struc
     }
     store->found_id = id; /* a bound value is borrowed until the statement is reset */
     store_bind_id(stmt, 1, &store->found_id);
-    return find_row(stmt, row, detail);
+    return find_row(store, stmt, row, detail);
 }
 
 enum saga_err store_find_key(struct saga_store *store, const char *definition_name,
                              const char *start_key, struct saga_row *row,
                              struct saga_err_detail *detail)
 {
+    store_let_go(store);
     struct saga_sql_stmt *stmt = NULL;
     enum saga_err err = saga_sql_prepare(
         store->sql, "SELECT " COLUMNS " FROM saga WHERE definition_name = ?1 AND start_key = ?2",
@@ -154,7 +157,7 @@ enum saga_err store_find_key(struct saga_store *store, const char *definition_na
     }
     saga_sql_bind_text(stmt, 1, definition_name);
     saga_sql_bind_text(stmt, 2, start_key);
-    return find_row(stmt, row, detail);
+    return find_row(store, stmt, row, detail);
 }
 
 /* Gives every row of a bound statement to a visitor. */

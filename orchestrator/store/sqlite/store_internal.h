@@ -38,8 +38,9 @@ struct saga_store {
     int64_t audit_committed; /* last given in a committed transaction */
     int64_t outbox_position;
     int64_t outbox_committed;
-    bool open;               /* in a transaction */
-    struct saga_id found_id; /* bound by find_saga until its row is let go */
+    bool open;                   /* in a transaction */
+    struct saga_id found_id;     /* bound by find_saga until its row is let go */
+    struct saga_sql_stmt *found; /* stands on the row given last by find_*; NULL: none */
 };
 
 /* Binds bytes of a fixed size. */
@@ -52,6 +53,10 @@ enum saga_err store_read_id(struct saga_sql_stmt *stmt, int at, struct saga_id *
 enum saga_err store_read_digest(struct saga_sql_stmt *stmt, int at,
                                 uint8_t digest[SAGA_DIGEST_SIZE],
                                 struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
+/* Lets go of the row given last by find_*: a statement that stands on a row keeps the log from
+ * being cut. */
+void store_let_go(struct saga_store *store);
 
 /* Checks that a write is allowed: inside a transaction, with the lease. Errors: FENCED, INTERNAL.
  */

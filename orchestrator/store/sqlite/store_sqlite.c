@@ -133,6 +133,14 @@ enum saga_err store_number(struct saga_sql *sql, const char *text, int64_t *numb
     return err;
 }
 
+void store_let_go(struct saga_store *store)
+{
+    if (store->found != NULL) {
+        saga_sql_reset(store->found);
+        store->found = NULL;
+    }
+}
+
 /* ---- Transactions and the lease ---- */
 
 static void store_rollback(struct saga_store *store)
@@ -140,6 +148,7 @@ static void store_rollback(struct saga_store *store)
     if (!store->open) {
         return;
     }
+    store_let_go(store);
     saga_sql_rollback(store->sql);
     store_offsets_end(store, false);
     store->audit_position = store->audit_committed;
@@ -153,6 +162,7 @@ static enum saga_err store_begin(struct saga_store *store, struct saga_err_detai
     if (store->open) {
         return saga_err_set(detail, SAGA_ERR_INTERNAL, "store: begin: a transaction is open");
     }
+    store_let_go(store);
     enum saga_err err = saga_sql_begin(store->sql, detail);
     if (err != SAGA_ERR_OK) {
         return saga_err_wrap(detail, err, "store: begin");
@@ -179,6 +189,7 @@ static enum saga_err store_commit(struct saga_store *store, struct saga_err_deta
     if (!store->open) {
         return saga_err_set(detail, SAGA_ERR_INTERNAL, "store: commit outside a transaction");
     }
+    store_let_go(store);
     enum saga_err err = store_offsets_write(store, detail);
     if (err == SAGA_ERR_OK) {
         err = saga_sql_commit(store->sql, detail);
