@@ -13,7 +13,8 @@ struct saga_arena {
     size_t total;                    /* bytes of all blocks */
 };
 
-/* Gives memory, aligned for any type, not cleared; it lives until clear or fini. NULL: no memory. */
+/* Gives memory, aligned for any type, not cleared; it lives until clear or fini. NULL: no memory.
+ */
 void *saga_arena_take(struct saga_arena *arena, size_t size);
 
 /* Frees all but one block; memory taken before is invalid. */

@@ -5,7 +5,8 @@
 
 struct saga_bytes saga_bytes_text(const char *text)
 {
-    struct saga_bytes bytes = {.data = (const uint8_t *)text, .size = text == NULL ? 0 : strlen(text)};
+    struct saga_bytes bytes = {.data = (const uint8_t *)text,
+                               .size = text == NULL ? 0 : strlen(text)};
     return bytes;
 }
 

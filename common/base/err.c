@@ -40,7 +40,9 @@ enum saga_err_class saga_err_class(enum saga_err err)
     return SAGA_ERR_CLASS_FATAL;
 }
 
-enum saga_err saga_err_set(struct saga_err_detail *detail, enum saga_err err, const char *format, ...)
+/* In brackets: a macro of the same name may be there for the analyzer. */
+enum saga_err(saga_err_set)(struct saga_err_detail *detail, enum saga_err err, const char *format,
+                            ...)
 {
     if (detail != NULL) {
         va_list args;
@@ -51,7 +53,7 @@ enum saga_err saga_err_set(struct saga_err_detail *detail, enum saga_err err, co
     return err;
 }
 
-enum saga_err saga_err_wrap(struct saga_err_detail *detail, enum saga_err err, const char *prefix)
+enum saga_err(saga_err_wrap)(struct saga_err_detail *detail, enum saga_err err, const char *prefix)
 {
     if (detail != NULL) {
         char inner[SAGA_ERR_DETAIL_SIZE];

@@ -20,7 +20,8 @@ struct saga_id saga_id_make(int64_t now_unix_ms, uint16_t counter, uint64_t rand
 /* Writes the text form, 36 characters and a zero. */
 void saga_id_format(struct saga_id id, char text[SAGA_ID_TEXT_SIZE]);
 
-/* Reads the text form, upper or lower case. Errors: INVALID when it is not one; *id is unchanged. */
+/* Reads the text form, upper or lower case. Errors: INVALID when it is not one; *id is unchanged.
+ */
 enum saga_err saga_id_parse(const char *text, struct saga_id *id) SAGA_WARN_UNUSED;
 
 /* Tells whether two ids are the same. */

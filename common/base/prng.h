@@ -1,4 +1,5 @@
-/* A small deterministic generator (splitmix64, public domain by S. Vigna): jitter, simulation. Not for secrets. */
+/* A small deterministic generator (splitmix64, public domain by S. Vigna): jitter, simulation. Not
+ * for secrets. */
 #ifndef SAGA_BASE_PRNG_H
 #define SAGA_BASE_PRNG_H
 

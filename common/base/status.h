@@ -1,4 +1,5 @@
-/* gRPC status codes and what each means to a saga: the one table (docs/semantics.md, "Status codes"). */
+/* gRPC status codes and what each means to a saga: the one table (docs/semantics.md, "Status
+ * codes"). */
 #ifndef SAGA_BASE_STATUS_H
 #define SAGA_BASE_STATUS_H
 
