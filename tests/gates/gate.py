@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 """Gates: rules about the source tree that no compiler checks, each with canaries.
 
 usage: gate.py NAME [--canary] [--root DIR] [--build DIR]

@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 """Limits: docs/limits.md states every constant of common/base/limits.h with its value. Run this file to rewrite it."""
 import pathlib
 import re
