@@ -437,7 +437,7 @@ const ProtobufCMessageDescriptor saga__v1__operator__descriptor =
   (ProtobufCMessageInit) saga__v1__operator__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor saga__v1__audit_event__field_descriptors[23] =
+static const ProtobufCFieldDescriptor saga__v1__audit_event__field_descriptors[24] =
 {
   {
     "saga_id",
@@ -692,6 +692,18 @@ static const ProtobufCFieldDescriptor saga__v1__audit_event__field_descriptors[2
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "not_sent",
+    22,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__AuditEvent, not_sent),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "prev_hash",
     30,
     PROTOBUF_C_LABEL_NONE,
@@ -723,12 +735,13 @@ static const unsigned saga__v1__audit_event__field_indices_by_name[] = {
   3,   /* field[3] = definition */
   4,   /* field[4] = definition_hash */
   12,   /* field[12] = empty */
-  22,   /* field[22] = hash */
+  23,   /* field[23] = hash */
   5,   /* field[5] = kind */
+  21,   /* field[21] = not_sent */
   7,   /* field[7] = op */
   13,   /* field[13] = operator */
   9,   /* field[9] = payload */
-  21,   /* field[21] = prev_hash */
+  22,   /* field[22] = prev_hash */
   11,   /* field[11] = replayed */
   0,   /* field[0] = saga_id */
   18,   /* field[18] = seed */
@@ -744,8 +757,8 @@ static const unsigned saga__v1__audit_event__field_indices_by_name[] = {
 static const ProtobufCIntRange saga__v1__audit_event__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 30, 21 },
-  { 0, 23 }
+  { 30, 22 },
+  { 0, 24 }
 };
 const ProtobufCMessageDescriptor saga__v1__audit_event__descriptor =
 {
@@ -755,7 +768,7 @@ const ProtobufCMessageDescriptor saga__v1__audit_event__descriptor =
   "Saga__V1__AuditEvent",
   "saga.v1",
   sizeof(Saga__V1__AuditEvent),
-  23,
+  24,
   saga__v1__audit_event__field_descriptors,
   saga__v1__audit_event__field_indices_by_name,
   2,  saga__v1__audit_event__number_ranges,

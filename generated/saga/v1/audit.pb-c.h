@@ -335,6 +335,10 @@ struct  Saga__V1__AuditEvent
    */
   uint64_t when_mask;
   /*
+   * With REPLY: there was none, and the command certainly did not leave the orchestrator.
+   */
+  protobuf_c_boolean not_sent;
+  /*
    * `hash` of the event before; empty in the first.
    */
   ProtobufCBinaryData prev_hash;
@@ -345,7 +349,7 @@ struct  Saga__V1__AuditEvent
 };
 #define SAGA__V1__AUDIT_EVENT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&saga__v1__audit_event__descriptor) \
-    , {0,NULL}, 0, 0, (char *)protobuf_c_empty_string, {0,NULL}, SAGA__V1__EVENT_KIND__EVENT_KIND_UNSPECIFIED, (char *)protobuf_c_empty_string, SAGA__V1__OP__OP_UNSPECIFIED, NULL, {0,NULL}, 0, 0, 0, NULL, SAGA__V1__SAGA_STATE__SAGA_STATE_UNSPECIFIED, 0,NULL, 0,NULL, (char *)protobuf_c_empty_string, 0, NULL, 0, {0,NULL}, {0,NULL} }
+    , {0,NULL}, 0, 0, (char *)protobuf_c_empty_string, {0,NULL}, SAGA__V1__EVENT_KIND__EVENT_KIND_UNSPECIFIED, (char *)protobuf_c_empty_string, SAGA__V1__OP__OP_UNSPECIFIED, NULL, {0,NULL}, 0, 0, 0, NULL, SAGA__V1__SAGA_STATE__SAGA_STATE_UNSPECIFIED, 0,NULL, 0,NULL, (char *)protobuf_c_empty_string, 0, NULL, 0, 0, {0,NULL}, {0,NULL} }
 
 
 /*
