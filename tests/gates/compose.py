@@ -85,7 +85,7 @@ def check_service(tree, name, service, document):
     found += check_volumes(service, name, document.get("volumes", {}))
     if "build" in service:
         found += check_command(tree, name, service.get("command") or [""])
-        if service.get("healthcheck"):
+        if service.get("healthcheck", {}).get("test"):
             found += check_command(tree, f"{name}: health check", service["healthcheck"]["test"][1:])
         if not ends_by_itself and not service.get("volumes"):
             found.append(f"{name}: keeps its data nowhere")
