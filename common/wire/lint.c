@@ -1,0 +1,186 @@
+/* Static checks of the saga definitions: the driver, and how findings are kept. docs/lint.md has
+ * each code with examples. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/wire/envelope.h"
+#include "common/wire/schema_internal.h"
+
+enum { FINDING_TEXT_SIZE = 512 };
+
+/* Names in findings come from outside, cut at any byte: what is not plain ASCII does not stay. */
+static char *clean_text(struct saga_arena *arena, const char *text)
+{
+    char *copy = saga_arena_text(arena, text);
+    for (char *at = copy; at != NULL && *at != '\0'; at++) {
+        if (*at < ' ' || *at > '~') {
+            *at = '?';
+        }
+    }
+    return copy;
+}
+
+static const char *describe_where(struct saga_draft *draft, int step, struct saga_arena *arena)
+{
+    char where[FINDING_TEXT_SIZE + SAGA_TYPE_NAME_MAX];
+    if (step == SAGA_LINT_WHOLE) {
+        (void)snprintf(where, sizeof where, "%s", draft->found->context->name);
+    } else if (draft->option->step[step]->name[0] == '\0') {
+        (void)snprintf(where, sizeof where, "%s step %d", draft->found->context->name, step + 1);
+    } else {
+        (void)snprintf(where, sizeof where, "%s step \"%.*s\"", draft->found->context->name,
+                       SAGA_STEP_NAME_MAX, draft->option->step[step]->name);
+    }
+    return clean_text(arena, where);
+}
+
+void saga_lint_add(struct saga_draft *draft, const char *code, int step, const char *format, ...)
+{
+    struct saga_arena *arena = &draft->loader->schema->arena;
+    if (draft->finding_count == SAGA_FINDINGS_MAX) {
+        return; /* enough to work on */
+    }
+    char message[FINDING_TEXT_SIZE];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    struct saga_draft_finding *entry = saga_arena_take_zero(arena, 1, sizeof *entry);
+    if (entry == NULL) {
+        draft->no_memory = true;
+        return;
+    }
+    bool placed = step != SAGA_LINT_WHOLE && step < SAGA_STEPS_MAX;
+    struct saga_place place = placed ? draft->found->steps[step] : draft->found->place;
+    entry->finding = (struct saga_finding){
+        .code = code,
+        .file = draft->found->file,
+        .line = place.line,
+        .column = place.column,
+        .where = describe_where(draft, step, arena),
+        .message = clean_text(arena, message),
+    };
+    entry->next = draft->findings;
+    draft->findings = entry;
+    draft->finding_count++;
+    draft->no_memory =
+        draft->no_memory || entry->finding.where == NULL || entry->finding.message == NULL;
+}
+
+/* Prepares what every check needs: a decl with as many steps as can be. */
+static enum saga_err open_draft(struct saga_draft *draft, struct saga_loader *loader,
+                                const struct saga_found *found)
+{
+    struct saga_arena *arena = &loader->schema->arena;
+    size_t count = found->option->n_step;
+    *draft = (struct saga_draft){.loader = loader, .found = found, .option = found->option};
+    if (count > SAGA_STEPS_MAX) {
+        count = SAGA_STEPS_MAX;
+    }
+    draft->steps = saga_arena_take_zero(arena, count, sizeof *draft->steps);
+    draft->decl.name = saga_arena_text(arena, found->option->name);
+    if (draft->steps == NULL || draft->decl.name == NULL) {
+        return SAGA_ERR_NO_MEMORY;
+    }
+    draft->decl.context = found->context;
+    draft->decl.steps = draft->steps;
+    draft->decl.step_count = count;
+    for (size_t i = 0; i < count; i++) {
+        draft->steps[i].name = saga_arena_text(arena, found->option->step[i]->name);
+        if (draft->steps[i].name == NULL) {
+            return SAGA_ERR_NO_MEMORY;
+        }
+    }
+    return SAGA_ERR_OK;
+}
+
+static void check(struct saga_draft *draft)
+{
+    saga_lint_names(draft);
+    saga_lint_graph(draft);
+    saga_lint_methods(draft);
+    saga_lint_roles(draft);
+    saga_lint_topics(draft);
+    saga_lint_binds(draft);
+    saga_lint_conditions(draft);
+    saga_lint_flow(draft);
+    saga_lint_policies(draft);
+}
+
+static int compare_findings(const void *a, const void *b)
+{
+    const struct saga_draft_finding *left = *(struct saga_draft_finding *const *)a;
+    const struct saga_draft_finding *right = *(struct saga_draft_finding *const *)b;
+    if (left->finding.line != right->finding.line) {
+        return left->finding.line < right->finding.line ? -1 : 1;
+    }
+    return left->order < right->order ? -1 : left->order > right->order ? 1 : 0;
+}
+
+/* Puts findings into one list: files keep their order in the set, inside a file lines count. */
+static enum saga_err collect(struct saga_loader *loader, struct saga_draft_finding *newest,
+                             size_t count)
+{
+    struct saga_schema *schema = loader->schema;
+    struct saga_draft_finding **sorted =
+        saga_arena_take_zero(&loader->scratch, count, sizeof(void *));
+    schema->findings = saga_arena_take_zero(&schema->arena, count, sizeof *schema->findings);
+    if (sorted == NULL || schema->findings == NULL) {
+        return SAGA_ERR_NO_MEMORY;
+    }
+    size_t at = count;
+    for (struct saga_draft_finding *entry = newest; entry != NULL; entry = entry->next) {
+        at--;
+        entry->order = at;
+        sorted[at] = entry;
+    }
+    for (size_t start = 0; start < count;) {
+        size_t end = start + 1;
+        while (end < count && sorted[end]->finding.file == sorted[start]->finding.file) {
+            end++;
+        }
+        qsort(sorted + start, end - start, sizeof(void *), compare_findings);
+        start = end;
+    }
+    for (size_t i = 0; i < count; i++) {
+        schema->findings[i] = sorted[i]->finding;
+    }
+    schema->finding_count = count;
+    return SAGA_ERR_OK;
+}
+
+enum saga_err saga_lint_all(struct saga_loader *loader)
+{
+    struct saga_schema *schema = loader->schema;
+    struct saga_draft_finding *newest = NULL;
+    size_t count = 0;
+    schema->decls =
+        saga_arena_take_zero(&schema->arena, loader->found_count, sizeof *schema->decls);
+    if (schema->decls == NULL) {
+        return SAGA_ERR_NO_MEMORY;
+    }
+    for (size_t i = 0; i < loader->found_count; i++) {
+        struct saga_draft draft;
+        enum saga_err err = open_draft(&draft, loader, &loader->found[i]);
+        if (err != SAGA_ERR_OK) {
+            return err;
+        }
+        draft.findings = newest;
+        check(&draft);
+        if (draft.no_memory) {
+            return SAGA_ERR_NO_MEMORY;
+        }
+        newest = draft.findings;
+        count += draft.finding_count;
+        if (draft.finding_count == 0) {
+            err = saga_decl_hash(schema, &draft.decl);
+            if (err != SAGA_ERR_OK) {
+                return err;
+            }
+            schema->decls[schema->decl_count++] = draft.decl;
+        }
+    }
+    return collect(loader, newest, count);
+}

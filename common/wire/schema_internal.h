@@ -1,0 +1,179 @@
+/* Inside the room wire: what the parts of the schema share. */
+#ifndef SAGA_WIRE_SCHEMA_INTERNAL_H
+#define SAGA_WIRE_SCHEMA_INTERNAL_H
+
+#include "common/base/arena.h"
+#include "common/wire/schema.h"
+#include "google/protobuf/descriptor.pb-c.h"
+#include "saga/v1/options.pb-c.h"
+
+/* Numbers of our extensions of google.protobuf options, and of the path elements of source info. */
+enum {
+    SAGA_OPTION_DEFINITION = 50100,
+    SAGA_OPTION_TOPICS = 50101,
+    SAGA_PATH_FILE_MESSAGE = 4,
+    SAGA_PATH_FILE_SERVICE = 6,
+    SAGA_PATH_MESSAGE_FIELD = 2,
+    SAGA_PATH_MESSAGE_NESTED = 3,
+    SAGA_PATH_MESSAGE_OPTIONS = 7,
+    SAGA_PATH_SERVICE_METHOD = 2,
+    SAGA_PATH_DEFINITION_STEP = 3,
+    SAGA_PATH_SIZE_MAX = 2 * SAGA_MESSAGE_DEPTH_MAX + 8,
+};
+
+/* What a full name stands for. */
+enum saga_name_kind { SAGA_NAME_MESSAGE, SAGA_NAME_ENUM, SAGA_NAME_SERVICE };
+
+struct saga_name {
+    const char *name;
+    enum saga_name_kind kind;
+    size_t index; /* in the array of its kind */
+};
+
+/* All memory is in the arena. */
+struct saga_schema {
+    struct saga_arena arena;
+    struct saga_message_type *messages;
+    size_t message_count;
+    struct saga_enum_type *enums;
+    size_t enum_count;
+    struct saga_service *services;
+    size_t service_count;
+    struct saga_name *names; /* sorted */
+    size_t name_count;
+    struct saga_decl *decls;
+    size_t decl_count;
+    struct saga_finding *findings;
+    size_t finding_count;
+};
+
+/* Finds a name of a kind. Returns false when there is none. */
+bool saga_schema_find(const struct saga_schema *schema, const char *name, enum saga_name_kind kind,
+                      size_t *index);
+
+/* Takes cleared memory for count things. */
+void *saga_arena_take_zero(struct saga_arena *arena, size_t count, size_t size);
+
+/* Copies a text; NULL: no memory. */
+char *saga_arena_text(struct saga_arena *arena, const char *text);
+
+/* ---- Source info: where things stand in the .proto, and their comments ---- */
+
+typedef Google__Protobuf__SourceCodeInfo__Location saga_location;
+
+/* The locations of one file, sorted by path. */
+struct saga_source {
+    const char *file;
+    saga_location **locations;
+    size_t count;
+};
+
+struct saga_path {
+    int32_t at[SAGA_PATH_SIZE_MAX];
+    size_t size;
+};
+
+struct saga_place {
+    int line, column; /* from 1; 0: not known */
+};
+
+/* Sorts the locations of a file. Returns false: no memory. */
+bool saga_source_open(struct saga_source *source, const Google__Protobuf__FileDescriptorProto *file,
+                      struct saga_arena *scratch);
+
+/* Finds a place; all zero when it is not known. */
+struct saga_place saga_source_place(const struct saga_source *source, const struct saga_path *path);
+
+/* Copies the leading comment, trimmed; "" when there is none. NULL: no memory. */
+const char *saga_source_comment(const struct saga_source *source, const struct saga_path *path,
+                                struct saga_arena *arena);
+
+/* ---- Loading ---- */
+
+/* A definition as it was found. */
+struct saga_found {
+    const struct saga_message_type *context;
+    const Saga__V1__Definition *option;
+    const char *file;
+    struct saga_place place;                 /* of the option, else of the message */
+    struct saga_place steps[SAGA_STEPS_MAX]; /* of each step, else the option's */
+};
+
+struct saga_loader {
+    struct saga_schema *schema;
+    struct saga_arena scratch; /* what is not needed after loading */
+    struct saga_err_detail *detail;
+    const Google__Protobuf__FileDescriptorSet *set;
+    struct saga_source *sources;                                   /* by file */
+    const Google__Protobuf__DescriptorProto **raw;                 /* by message */
+    const Google__Protobuf__ServiceDescriptorProto **raw_services; /* by service */
+    struct saga_found *found;                                      /* SAGA_DEFINITIONS_MAX */
+    size_t found_count;
+};
+
+/* Fills messages, enums and services of the schema. */
+enum saga_err saga_load_types(struct saga_loader *loader);
+
+/* Resolves the types of fields and methods. */
+enum saga_err saga_load_links(struct saga_loader *loader);
+
+/* Decodes our extension out of the unknown fields of an options message (NULL: there is none):
+ * *message is NULL when it is not there. name is for the detail. */
+enum saga_err saga_load_option(struct saga_loader *loader, const ProtobufCMessage *options,
+                               uint32_t number, const ProtobufCMessageDescriptor *type,
+                               const char *name, ProtobufCMessage **message);
+
+/* ---- Definitions ---- */
+
+/* A definition on its way through the checks. */
+struct saga_draft {
+    struct saga_loader *loader;
+    const struct saga_found *found;
+    const Saga__V1__Definition *option;
+    struct saga_decl decl;
+    struct saga_step_decl *steps;
+    uint64_t ancestors[SAGA_STEPS_MAX];
+    uint64_t pivot_mask;
+    bool graph_good;
+    size_t finding_count;
+    struct saga_draft_finding *findings; /* newest first */
+    bool no_memory;
+};
+
+struct saga_draft_finding {
+    struct saga_finding finding;
+    size_t order;
+    struct saga_draft_finding *next;
+};
+
+enum { SAGA_LINT_WHOLE = -1 }; /* in place of a step's index */
+
+/* Notes a finding about a step or the whole definition. */
+void saga_lint_add(struct saga_draft *draft, const char *code, int step, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Checks all definitions that were found; those without findings become the schema's. */
+enum saga_err saga_lint_all(struct saga_loader *loader);
+
+/* The checks, in their order; each fills its part of the draft. */
+void saga_lint_names(struct saga_draft *draft);
+void saga_lint_graph(struct saga_draft *draft);
+void saga_lint_methods(struct saga_draft *draft);
+void saga_lint_roles(struct saga_draft *draft);
+void saga_lint_binds(struct saga_draft *draft);
+void saga_lint_flow(struct saga_draft *draft);
+void saga_lint_policies(struct saga_draft *draft);
+void saga_lint_conditions(struct saga_draft *draft);
+void saga_lint_topics(struct saga_draft *draft);
+
+/* Compiles a condition. Returns NULL, or what is wrong with `equals`. */
+const char *saga_when_compile(const struct saga_field *field, const char *equals,
+                              struct saga_arena *arena, struct saga_when *when);
+
+/* Tells whether values of two fields can be copied from one to the other. */
+bool saga_fields_agree(const struct saga_field *a, const struct saga_field *b);
+
+/* Computes the hash of a compiled definition. */
+enum saga_err saga_decl_hash(const struct saga_schema *schema, struct saga_decl *decl);
+
+#endif
