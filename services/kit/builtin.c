@@ -74,6 +74,26 @@ static void add_kafka(struct saga_kit *kit, struct report *report)
     saga_kit_health_add(report, "kafka", state, text);
 }
 
+/* Asks every part. */
+static void collect(struct saga_kit *kit, struct report *report)
+{
+    *report = (struct report){.kit = kit, .worst = SAGA__V1__HEALTH_STATE__HEALTH_STATE_SERVING};
+    add_store(kit, report);
+    add_kafka(kit, report);
+    if (kit->app->health != NULL) {
+        kit->app->health(kit, kit->app->user, report);
+    }
+}
+
+void saga_kit_health_each(struct saga_call *call, saga_kit_health_part *part, void *context)
+{
+    struct report report;
+    collect(call->kit, &report);
+    for (size_t i = 0; i < report.count; i++) {
+        part(context, report.parts[i].name, (int)report.parts[i].state, report.parts[i].detail);
+    }
+}
+
 static void check(Saga__V1__HealthService_Service *service, const Saga__V1__CheckRequest *in,
                   Saga__V1__CheckResponse_Closure closure, void *data)
 {
@@ -81,12 +101,8 @@ static void check(Saga__V1__HealthService_Service *service, const Saga__V1__Chec
     (void)in;
     struct saga_call *call = data;
     struct saga_kit *kit = call->kit;
-    struct report report = {.kit = kit, .worst = SAGA__V1__HEALTH_STATE__HEALTH_STATE_SERVING};
-    add_store(kit, &report);
-    add_kafka(kit, &report);
-    if (kit->app->health != NULL) {
-        kit->app->health(kit, kit->app->user, &report);
-    }
+    struct report report;
+    collect(kit, &report);
     char version[128];
     (void)snprintf(version, sizeof version, "%s %s", kit->app->name, SAGA_VERSION);
     Saga__V1__CheckResponse out = SAGA__V1__CHECK_RESPONSE__INIT;

@@ -115,6 +115,10 @@ struct saga_kit_app {
 /* Adds a part to a health report. state: 1 SERVING, 2 DEGRADED, 3 NOT_SERVING (saga.v1.HealthState). */
 void saga_kit_health_add(void *report, const char *name, int state, const char *detail);
 
+/* Tells of every part of the daemon's health, those of the hook included; for daemons with an HTTP door. Thread: the worker, inside a call or job. */
+typedef void saga_kit_health_part(void *context, const char *name, int state, const char *detail);
+void saga_kit_health_each(struct saga_call *call, saga_kit_health_part *part, void *context);
+
 /* Runs a daemon: reads options, opens, serves until SIGTERM or SIGINT, drains, closes. Returns the exit status.
  *
  * Options of every daemon: --listen URL (repeated; default ipc), --data FILE (SQLite), --seed FILE, --kafka HOST:PORT (none: no intake, effects wait),
