@@ -67,7 +67,7 @@ enum saga_err saga_err_wrap(struct saga_err_detail *detail, enum saga_err err, c
 
 #define SAGA_WARN_UNUSED __attribute__((warn_unused_result))
 
-#ifdef __clang_analyzer__
+#if defined(__clang_analyzer__) || defined(SAGA_ANALYZER)
 /* The analyzer looks at one file at a time and cannot know that the error given comes back. */
 #define saga_err_set(detail, err, ...) ((void)(detail), (err))
 #define saga_err_wrap(detail, err, prefix) ((void)(detail), (void)(prefix), (err))
