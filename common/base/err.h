@@ -69,8 +69,12 @@ enum saga_err saga_err_wrap(struct saga_err_detail *detail, enum saga_err err, c
 
 #if defined(__clang_analyzer__) || defined(SAGA_ANALYZER)
 /* The analyzer looks at one file at a time and cannot know that the error given comes back. */
-#define saga_err_set(detail, err, ...) ((void)(detail), (err))
-#define saga_err_wrap(detail, err, prefix) ((void)(detail), (void)(prefix), (err))
+static inline enum saga_err saga_err_given(enum saga_err err, ...)
+{
+    return err;
+}
+#define saga_err_set(detail, err, ...) saga_err_given(err, detail, __VA_ARGS__)
+#define saga_err_wrap(detail, err, prefix) saga_err_given(err, detail, prefix)
 #endif
 
 #endif
