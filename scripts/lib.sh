@@ -87,7 +87,7 @@ end_process() {
     kill -TERM "$pid" 2>/dev/null || return 0
     while kill -0 "$pid" 2>/dev/null; do
         # A child that ended stays visible until it is waited for.
-        case $(ps -o stat= -p "$pid" 2>/dev/null) in '' | Z*) break ;; esac
+        ! grep -qs '^State:.*zombie' "/proc/$pid/status" || break
         if [ $left -le 0 ]; then
             kill -KILL "$pid" 2>/dev/null || true
             return 1
