@@ -1,0 +1,61 @@
+/* Inside the admin API: batches, their slots, who waits. */
+#ifndef SAGA_DAEMON_ADMIN_INTERNAL_H
+#define SAGA_DAEMON_ADMIN_INTERNAL_H
+
+#include "common/wire/envelope.h"
+#include "orchestrator/daemon/admin.h"
+
+struct batch;
+
+/* One command of a batch; the ticket of starts and acts. */
+struct slot {
+    struct batch *batch;
+    const struct saga_command *command;
+    struct saga_buf reply; /* encoded, when done */
+    bool done;
+    struct slot *next; /* in the list of reads, or of a waiter bucket */
+    /* Who waits. */
+    struct saga_id wait_id;
+    int64_t wait_until_unix_ms;
+    int64_t wait_ms;
+    uint64_t after_seq;
+    bool watch;    /* waits for an event after after_seq; else for the end */
+    bool existing; /* of the start's answer */
+};
+
+/* One request, from decoding to its answer. */
+struct batch {
+    struct input input;
+    struct saga_rpc_request *request;
+    struct saga_arena arena;
+    struct saga_command *commands;
+    struct slot *slots;
+    size_t count;
+    size_t open; /* slots not done */
+};
+
+enum { WAITER_BUCKETS = 4096 };
+
+struct admin {
+    struct admin_config config;
+    struct slot *reads; /* wait for the end of the turn */
+    struct slot *waiters[WAITER_BUCKETS];
+    size_t waiter_count;
+    int64_t first_until_unix_ms; /* no waiter's time is over before */
+    struct saga_buf out;
+    struct health_report report; /* large, so not on the stack */
+};
+
+/* Ends a slot with a status; with OK and a payload. The batch is answered, and gone, with its last
+ * slot. */
+void slot_finish(struct admin *admin, struct slot *slot, const struct saga_status *status,
+                 struct saga_bytes payload);
+
+/* Ends a slot with a failure. */
+void slot_fail(struct admin *admin, struct slot *slot, enum saga_code code, const char *reason,
+               const char *message);
+
+/* Answers a read. Between turns. */
+void admin_read(struct admin *admin, struct slot *slot, struct saga_runtime *runtime);
+
+#endif

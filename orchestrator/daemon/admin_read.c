@@ -1,0 +1,435 @@
+/* The admin API's reads: sagas, definitions, health, schema. Between turns: what they tell is
+ * durable. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/limits.h"
+#include "common/wire/schema.h"
+#include "common/wire/wire.h"
+#include "orchestrator/daemon/admin_internal.h"
+#include "saga/v1/health.pb-c.h"
+#include "saga/v1/orchestrator.pb-c.h"
+#include "saga/v1/reflection.pb-c.h"
+
+/* One read being answered: memory comes from its batch's arena. */
+struct reading {
+    struct admin *admin;
+    struct slot *slot;
+    struct saga_runtime *runtime;
+    struct saga_arena *arena;
+    struct saga_buf payload;
+    struct saga_err_detail detail;
+    enum saga_err err;
+};
+
+static void *take(struct reading *reading, size_t size)
+{
+    void *memory = saga_arena_take(reading->arena, size > 0 ? size : 1);
+    if (memory == NULL) {
+        reading->err = SAGA_ERR_NO_MEMORY;
+    }
+    return memory;
+}
+
+static char *take_text(struct reading *reading, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = take(reading, size);
+    if (copy != NULL) {
+        memcpy(copy, text, size);
+    }
+    return copy;
+}
+
+static ProtobufCBinaryData take_bytes(struct reading *reading, const void *data, size_t size)
+{
+    ProtobufCBinaryData bytes = {size, take(reading, size)};
+    if (bytes.data != NULL && size > 0) {
+        memcpy(bytes.data, data, size);
+    } else {
+        bytes.len = 0;
+    }
+    return bytes;
+}
+
+/* Appends an encoded message as a field of the payload: a message is the concatenation of its
+ * fields. */
+static void append_field(struct reading *reading, uint32_t number, struct saga_bytes message)
+{
+    uint8_t head[2 * SAGA_VARINT_SIZE_MAX];
+    uint8_t *at = saga_wire_put_varint(head, (uint64_t)number << 3 | SAGA_WIRE_LEN);
+    at = saga_wire_put_varint(at, message.size);
+    if (reading->err == SAGA_ERR_OK) {
+        reading->err =
+            saga_buf_append(&reading->payload, (struct saga_bytes){head, (size_t)(at - head)});
+    }
+    if (reading->err == SAGA_ERR_OK) {
+        reading->err = saga_buf_append(&reading->payload, message);
+    }
+}
+
+static void encode(struct reading *reading, const ProtobufCMessage *message)
+{
+    if (reading->err == SAGA_ERR_OK) {
+        reading->err = saga_message_encode(message, &reading->payload);
+    }
+}
+
+static Saga__V1__Status *make_status(struct reading *reading, uint32_t code, const char *reason,
+                                     const char *message)
+{
+    Saga__V1__Status *status = take(reading, sizeof *status);
+    if (status != NULL) {
+        saga__v1__status__init(status);
+        status->code = code;
+        status->reason = take_text(reading, reason);
+        status->message = take_text(reading, message);
+    }
+    return status;
+}
+
+static Saga__V1__StepView *make_step(struct reading *reading, const struct saga_look *look,
+                                     uint8_t i)
+{
+    const struct saga_step_run *run = &look->saga.steps[i];
+    Saga__V1__StepView *view = take(reading, sizeof *view);
+    if (view == NULL) {
+        return NULL;
+    }
+    saga__v1__step_view__init(view);
+    view->state = (Saga__V1__StepState)run->state;
+    view->call_attempts = run->call_attempts;
+    view->undo_attempts = run->undo_attempts;
+    view->due_unix_ms = run->due_unix_ms;
+    view->stalled = run->stalled;
+    if (run->last_code != SAGA_CODE_OK) {
+        view->last_status = make_status(reading, run->last_code, "", "");
+    }
+    if (look->version != NULL) {
+        const struct saga_decl *decl = look->version->decl;
+        const struct saga_step_decl *step = &decl->steps[i];
+        view->name = take_text(reading, step->name);
+        view->call = take_text(reading, step->call == NULL ? "" : step->call->full_name);
+        view->undo = take_text(reading, step->undo == NULL ? "" : step->undo->full_name);
+        view->pivot = step->pivot;
+    }
+    return view;
+}
+
+static const char *next_action(const struct saga *saga)
+{
+    if (saga->state == SAGA_STATE_PARKED) {
+        return "mend what the cause names, then: sagactl retry ID --why TEXT; or give up: sagactl "
+               "compensate ID --why TEXT";
+    }
+    for (uint8_t i = 0; i < saga->step_count; i++) {
+        if (saga->steps[i].stalled) {
+            return "a step is stalled: see its last status; it is retried for as long as it takes, "
+                   "or: sagactl resolve ID --step NAME --why TEXT";
+        }
+    }
+    return "";
+}
+
+static Saga__V1__SagaView *make_view(struct reading *reading, const struct saga_look *look)
+{
+    const struct saga *saga = &look->saga;
+    Saga__V1__SagaView *view = take(reading, sizeof *view);
+    if (view == NULL) {
+        return NULL;
+    }
+    saga__v1__saga_view__init(view);
+    view->saga_id = take_bytes(reading, saga->id.b, SAGA_ID_SIZE);
+    view->definition = take_text(reading, look->definition_name);
+    view->definition_hash = take_bytes(reading, look->definition_hash, SAGA_DIGEST_SIZE);
+    view->key = take_text(reading, look->start_key);
+    view->state = (Saga__V1__SagaState)saga->state;
+    view->created_unix_ms = saga->created_unix_ms;
+    view->updated_unix_ms = look->updated_unix_ms;
+    view->ended_unix_ms = saga->ended_unix_ms;
+    view->deadline_unix_ms = saga->deadline_unix_ms;
+    view->seq = saga->seq;
+    view->context = take_bytes(reading, look->context.data, look->context.size);
+    view->next_action = take_text(reading, next_action(saga));
+    if (look->version != NULL) {
+        const struct saga_decl *decl = look->version->decl;
+        view->context_type = take_text(reading, decl->context->name);
+    }
+    view->steps = take(reading, saga->step_count * sizeof *view->steps);
+    for (uint8_t i = 0; view->steps != NULL && i < saga->step_count; i++) {
+        view->steps[view->n_steps++] = make_step(reading, look, i);
+    }
+    if (saga->cause != SAGA_CAUSE_NONE) {
+        view->cause = take(reading, sizeof *view->cause);
+        if (view->cause != NULL) {
+            saga__v1__failure__init(view->cause);
+            bool named = saga->cause_step != SAGA_STEP_ALL && look->version != NULL;
+            view->cause->step =
+                take_text(reading, named ? look->version->step_names[saga->cause_step] : "");
+            view->cause->status = make_status(reading, saga->cause_code, look->texts.cause_reason,
+                                              look->texts.cause_message);
+        }
+    }
+    return view;
+}
+
+/* Encodes a view as a field of the payload. */
+static void append_view(struct reading *reading, uint32_t number, const Saga__V1__SagaView *view)
+{
+    struct saga_buf bytes = {0};
+    if (reading->err == SAGA_ERR_OK) {
+        reading->err = saga_message_encode(&view->base, &bytes);
+    }
+    append_field(reading, number, saga_buf_view(&bytes));
+    saga_buf_fini(&bytes);
+}
+
+/* Appends an event to field `number`, as long as the answer stays within a message. */
+struct event_appending {
+    struct reading *reading;
+    uint32_t number;
+};
+
+static bool append_event(void *user, const struct saga_audit_row *row)
+{
+    struct event_appending *appending = user;
+    struct reading *reading = appending->reading;
+    if (reading->payload.size + row->event.size > SAGA_MESSAGE_SIZE_MAX * 3 / 4) {
+        return false;
+    }
+    append_field(reading, appending->number, row->event);
+    return reading->err == SAGA_ERR_OK;
+}
+
+static void append_events(struct reading *reading, uint32_t number, struct saga_id id,
+                          uint64_t after_seq)
+{
+    struct event_appending appending = {reading, number};
+    const struct saga_store_port *store = &reading->admin->config.store;
+    if (reading->err == SAGA_ERR_OK) {
+        enum saga_err err = store->ops->list_audit(store->store, id, after_seq, SAGA_LIST_COUNT_MAX,
+                                                   append_event, &appending, &reading->detail);
+        reading->err = reading->err == SAGA_ERR_OK ? err : reading->err;
+    }
+}
+
+static enum saga_err find_id(struct reading *reading, const Saga__V1__GetSagaRequest *in,
+                             struct saga_id *id)
+{
+    if (in->saga_id.len == SAGA_ID_SIZE) {
+        memcpy(id->b, in->saga_id.data, SAGA_ID_SIZE);
+        return SAGA_ERR_OK;
+    }
+    if (in->saga_id.len != 0) {
+        return saga_err_set(&reading->detail, SAGA_ERR_INVALID, "saga_id: 16 bytes are required");
+    }
+    struct saga_row row;
+    const struct saga_store_port *store = &reading->admin->config.store;
+    enum saga_err err =
+        store->ops->find_key(store->store, in->definition, in->key, &row, &reading->detail);
+    if (err == SAGA_ERR_OK) {
+        *id = row.id;
+    }
+    return err;
+}
+
+static void read_saga(struct reading *reading, const ProtobufCMessage *message)
+{
+    const Saga__V1__GetSagaRequest *in = (const Saga__V1__GetSagaRequest *)message;
+    struct saga_id id;
+    struct saga_look look;
+    reading->err = find_id(reading, in, &id);
+    if (reading->err == SAGA_ERR_OK) {
+        reading->err = saga_runtime_look(reading->runtime, id, &look, &reading->detail);
+    }
+    if (reading->err != SAGA_ERR_OK) {
+        return;
+    }
+    append_view(reading, 1, make_view(reading, &look));
+    if (in->with_events) {
+        append_events(reading, 2, id, 0);
+    }
+}
+
+static bool list_row(void *user, const struct saga_row *row)
+{
+    struct reading *reading = user;
+    Saga__V1__SagaView view = SAGA__V1__SAGA_VIEW__INIT;
+    uint8_t hash[SAGA_DIGEST_SIZE];
+    struct saga_id id = row->id;
+    memcpy(hash, row->definition_hash, SAGA_DIGEST_SIZE);
+    view.saga_id = (ProtobufCBinaryData){SAGA_ID_SIZE, id.b};
+    view.definition = take_text(reading, row->definition_name);
+    view.definition_hash = (ProtobufCBinaryData){SAGA_DIGEST_SIZE, hash};
+    view.key = take_text(reading, row->start_key);
+    view.state = (Saga__V1__SagaState)row->state;
+    view.created_unix_ms = row->created_unix_ms;
+    view.updated_unix_ms = row->updated_unix_ms;
+    view.ended_unix_ms = row->ended_unix_ms;
+    view.seq = row->seq;
+    append_view(reading, 1, &view);
+    return reading->err == SAGA_ERR_OK && reading->payload.size < SAGA_MESSAGE_SIZE_MAX * 3 / 4;
+}
+
+static void read_list(struct reading *reading, const ProtobufCMessage *message)
+{
+    const Saga__V1__ListSagasRequest *in = (const Saga__V1__ListSagasRequest *)message;
+    struct saga_list_filter filter = {
+        .state = (int)in->state,
+        .definition_name = in->definition[0] == '\0' ? NULL : in->definition,
+        .has_before = in->before.len == SAGA_ID_SIZE,
+        .count_max = in->limit == 0 ? 100 : in->limit,
+    };
+    if (filter.count_max > SAGA_LIST_COUNT_MAX || (in->before.len != 0 && !filter.has_before)) {
+        reading->err =
+            saga_err_set(&reading->detail, SAGA_ERR_INVALID,
+                         "limit: at most %d; before: 16 bytes or none", SAGA_LIST_COUNT_MAX);
+        return;
+    }
+    if (filter.has_before) {
+        memcpy(filter.before.b, in->before.data, SAGA_ID_SIZE);
+    }
+    const struct saga_store_port *store = &reading->admin->config.store;
+    enum saga_err err =
+        store->ops->list_sagas(store->store, &filter, list_row, reading, &reading->detail);
+    reading->err = reading->err == SAGA_ERR_OK ? err : reading->err;
+}
+
+static void read_watch(struct reading *reading, const ProtobufCMessage *message)
+{
+    (void)message; /* parsed when it was first looked at */
+    struct saga_look look;
+    reading->err =
+        saga_runtime_look(reading->runtime, reading->slot->wait_id, &look, &reading->detail);
+    if (reading->err != SAGA_ERR_OK) {
+        return;
+    }
+    append_events(reading, 1, reading->slot->wait_id, reading->slot->after_seq);
+    Saga__V1__WatchSagaResponse out = SAGA__V1__WATCH_SAGA_RESPONSE__INIT;
+    out.state = (Saga__V1__SagaState)look.saga.state;
+    encode(reading, &out.base);
+}
+
+static void read_definitions(struct reading *reading, const ProtobufCMessage *message)
+{
+    (void)message;
+    for (size_t i = 0; i < saga_runtime_version_count(reading->runtime); i++) {
+        Saga__V1__DefinitionView view = SAGA__V1__DEFINITION_VIEW__INIT;
+        bool current = false;
+        uint64_t live = 0;
+        const struct saga_version *version =
+            saga_runtime_version_at(reading->runtime, i, &current, &live);
+        const struct saga_decl *decl = version->decl;
+        struct saga_buf bytes = {0};
+        view.name = take_text(reading, version->name);
+        view.hash = take_bytes(reading, version->hash, SAGA_DIGEST_SIZE);
+        view.context_type = take_text(reading, decl->context->name);
+        view.live_count = live;
+        view.current = current;
+        view.steps = take(reading, version->def.step_count * sizeof *view.steps);
+        for (uint32_t j = 0; view.steps != NULL && j < version->def.step_count; j++) {
+            view.steps[view.n_steps++] = take_text(reading, version->step_names[j]);
+        }
+        if (reading->err == SAGA_ERR_OK) {
+            reading->err = saga_message_encode(&view.base, &bytes);
+        }
+        append_field(reading, 1, saga_buf_view(&bytes));
+        saga_buf_fini(&bytes);
+    }
+}
+
+static void read_health(struct reading *reading, const ProtobufCMessage *message)
+{
+    (void)message;
+    struct health_report *report = &reading->admin->report;
+    health_make_report(reading->admin->config.health, report);
+    Saga__V1__CheckResponse out = SAGA__V1__CHECK_RESPONSE__INIT;
+    out.state = (Saga__V1__HealthState)report->state;
+    out.version = take_text(reading, reading->admin->config.version);
+    out.parts = take(reading, report->part_count * sizeof *out.parts);
+    for (size_t i = 0; out.parts != NULL && i < report->part_count; i++) {
+        Saga__V1__HealthPart *part = take(reading, sizeof *part);
+        if (part == NULL) {
+            return;
+        }
+        saga__v1__health_part__init(part);
+        part->name = take_text(reading, report->parts[i].name);
+        part->state = (Saga__V1__HealthState)report->parts[i].state;
+        part->detail = take_text(reading, report->parts[i].detail);
+        out.parts[out.n_parts++] = part;
+    }
+    encode(reading, &out.base);
+}
+
+static void read_schema(struct reading *reading, const ProtobufCMessage *message)
+{
+    (void)message;
+    static const char *const services[] = {"saga.v1.OrchestratorService", "saga.v1.HealthService",
+                                           "saga.v1.ReflectionService"};
+    append_field(reading, 1, reading->admin->config.descriptor_set);
+    for (size_t i = 0; i < sizeof services / sizeof services[0]; i++) {
+        append_field(reading, 2, saga_bytes_text(services[i]));
+    }
+}
+
+static const struct read_method {
+    const char *name;
+    const ProtobufCMessageDescriptor *request;
+    void (*read)(struct reading *reading, const ProtobufCMessage *message);
+} methods[] = {
+    {"saga.v1.OrchestratorService/GetSaga", &saga__v1__get_saga_request__descriptor, read_saga},
+    {"saga.v1.OrchestratorService/ListSagas", &saga__v1__list_sagas_request__descriptor, read_list},
+    {"saga.v1.OrchestratorService/WatchSaga", &saga__v1__watch_saga_request__descriptor,
+     read_watch},
+    {"saga.v1.OrchestratorService/ListDefinitions", &saga__v1__list_definitions_request__descriptor,
+     read_definitions},
+    {"saga.v1.HealthService/Check", &saga__v1__check_request__descriptor, read_health},
+    {"saga.v1.ReflectionService/GetDescriptorSet",
+     &saga__v1__get_descriptor_set_request__descriptor, read_schema},
+};
+
+static enum saga_code code_of(enum saga_err err)
+{
+    if (err == SAGA_ERR_NOT_FOUND) {
+        return SAGA_CODE_NOT_FOUND;
+    }
+    return saga_err_class(err) == SAGA_ERR_CLASS_REJECT ? SAGA_CODE_INVALID_ARGUMENT
+                                                        : SAGA_CODE_INTERNAL;
+}
+
+static void run_read(struct reading *reading, const struct read_method *method)
+{
+    struct saga_status ok = saga_status_ok();
+    ProtobufCMessage *message =
+        saga_message_decode(method->request, reading->slot->command->payload, reading->arena);
+    if (message == NULL) {
+        slot_fail(reading->admin, reading->slot, SAGA_CODE_INVALID_ARGUMENT, "MALFORMED",
+                  "payload: is not the method's request message");
+        return;
+    }
+    method->read(reading, message);
+    if (reading->err != SAGA_ERR_OK) {
+        slot_fail(reading->admin, reading->slot, code_of(reading->err), saga_err_name(reading->err),
+                  reading->detail.text[0] != '\0' ? reading->detail.text
+                                                  : saga_err_text(reading->err));
+    } else {
+        slot_finish(reading->admin, reading->slot, &ok, saga_buf_view(&reading->payload));
+    }
+}
+
+void admin_read(struct admin *admin, struct slot *slot, struct saga_runtime *runtime)
+{
+    struct reading reading = {
+        .admin = admin, .slot = slot, .runtime = runtime, .arena = &slot->batch->arena};
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+        if (strcmp(methods[i].name, slot->command->method) == 0) {
+            run_read(&reading, &methods[i]);
+            saga_buf_fini(&reading.payload);
+            return;
+        }
+    }
+    char message[SAGA_METHOD_NAME_MAX + 64];
+    (void)snprintf(message, sizeof message, "method: the orchestrator does not serve \"%s\"",
+                   slot->command->method);
+    slot_fail(admin, slot, SAGA_CODE_UNIMPLEMENTED, "METHOD_UNKNOWN", message);
+}

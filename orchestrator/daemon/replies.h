@@ -1,0 +1,31 @@
+/* Reply records from the participants' reply topics, into the loop. */
+#ifndef SAGA_DAEMON_REPLIES_H
+#define SAGA_DAEMON_REPLIES_H
+
+#include <stddef.h>
+
+#include "common/bus/kafka/kafka.h"
+#include "common/sys/inbox.h"
+#include "orchestrator/daemon/input.h"
+#include "orchestrator/runtime/runtime.h"
+
+struct replies;
+
+/* Starts the consumer at the store's offsets, and a producer for dead letters. */
+enum saga_err replies_start(const struct saga_kafka_config *kafka, const char *const *topics,
+                            size_t topic_count, const struct saga_store_port *store,
+                            struct saga_inbox *inbox, struct replies **replies,
+                            struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
+/* Takes an INPUT_REPLY into the runtime's present turn, and frees it. */
+void replies_take(struct input *input, struct saga_runtime *runtime);
+
+/* Tells whether the topics are read. Thread: any. */
+bool replies_up(const struct replies *replies);
+
+/* Counts records that were put to saga-dead-letter. Thread: any. */
+uint64_t replies_dead_count(const struct replies *replies);
+
+void replies_free(struct replies *replies);
+
+#endif
