@@ -31,12 +31,13 @@ static bool is_done(const struct saga_step_run *run)
     return run->state == SAGA_STEP_SUCCEEDED || run->state == SAGA_STEP_SKIPPED;
 }
 
-/* Tells whether all direct predecessors are done. */
+/* Tells whether all predecessors are done. The indirect ones too: an operator may have skipped the
+ * direct one before its turn. */
 static bool is_ready(const struct turn *turn, uint8_t step)
 {
-    uint64_t after = turn->def->steps[step].after_mask;
+    uint64_t after = turn->def->before_masks[step];
     for (uint8_t i = 0; i < turn->saga->step_count; i++) {
-        if ((after >> i & 1) != 0 && !is_done(&turn->saga->steps[i])) {
+        if ((before >> i & 1) != 0 && !is_done(&turn->saga->steps[i])) {
             return false;
         }
     }
