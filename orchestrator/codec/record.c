@@ -14,7 +14,7 @@
  *     traceparent; step count, then of each step one byte:
  *         bits 0-3 state, bits 4-5 wait, bit 6: a tail follows, bit 7: 0
  *     and its tail: flags (1 maybe effect, 2 stalled, 4 parked), last code, call attempts, undo
- *     attempts, due. A step without a tail has zeros for these. */
+ *     attempts, failures, due. A step without a tail has zeros for these. */
 #include <string.h>
 
 #include "common/base/limits.h"
@@ -37,7 +37,7 @@ enum {
     STEP_RESERVED = 0x80,
     /* Upper bounds of parts. */
     SCALARS_SIZE_MAX = 11 * SAGA_VARINT_SIZE_MAX + SEED_SIZE,
-    STEP_SIZE_MAX = 1 + 5 * SAGA_VARINT_SIZE_MAX,
+    STEP_SIZE_MAX = 1 + 6 * SAGA_VARINT_SIZE_MAX,
     TEXT_EXTRA = SAGA_VARINT_SIZE_MAX + 1,
     BODY_SIZE_MAX = SCALARS_SIZE_MAX + SAGA_STEPS_MAX * STEP_SIZE_MAX + 3 * TEXT_EXTRA +
                     SAGA_STATUS_REASON_MAX + SAGA_STATUS_MESSAGE_MAX + SAGA_TRACEPARENT_MAX,
@@ -83,7 +83,7 @@ static uint8_t *put_step(uint8_t *at, const struct saga_step_run *run, int64_t c
     unsigned flags = (run->maybe_effect ? FLAG_MAYBE_EFFECT : 0U) |
                      (run->stalled ? FLAG_STALLED : 0U) | (run->parked ? FLAG_PARKED : 0U);
     bool tail = flags != 0 || run->last_code != 0 || run->call_attempts != 0 ||
-                run->undo_attempts != 0 || run->due_unix_ms != 0;
+                run->undo_attempts != 0 || run->failures != 0 || run->due_unix_ms != 0;
     *at++ = (uint8_t)((run->state & STEP_STATE_MASK) |
                       ((unsigned)(run->wait & STEP_WAIT_MASK) << STEP_WAIT_SHIFT) |
                       (tail ? STEP_TAIL : 0U));
@@ -92,6 +92,7 @@ static uint8_t *put_step(uint8_t *at, const struct saga_step_run *run, int64_t c
         at = saga_wire_put_varint(at, run->last_code);
         at = saga_wire_put_varint(at, run->call_attempts);
         at = saga_wire_put_varint(at, run->undo_attempts);
+        at = saga_wire_put_varint(at, run->failures);
         at = put_time(at, run->due_unix_ms, created);
     }
     return at;
@@ -221,6 +222,7 @@ static void get_step(struct reading *in, struct saga_step_run *run, int64_t crea
     run->last_code = (uint8_t)get_number(in, UINT8_MAX);
     run->call_attempts = (uint32_t)get_number(in, UINT32_MAX);
     run->undo_attempts = (uint32_t)get_number(in, UINT32_MAX);
+    run->failures = (uint32_t)get_number(in, UINT32_MAX);
     run->due_unix_ms = get_time(in, created);
 }
 
