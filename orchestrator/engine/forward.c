@@ -35,7 +35,7 @@ static bool is_done(const struct saga_step_run *run)
  * direct one before its turn. */
 static bool is_ready(const struct turn *turn, uint8_t step)
 {
-    uint64_t after = turn->def->before_masks[step];
+    uint64_t before = turn->def->before_masks[step];
     for (uint8_t i = 0; i < turn->saga->step_count; i++) {
         if ((before >> i & 1) != 0 && !is_done(&turn->saga->steps[i])) {
             return false;
