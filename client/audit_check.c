@@ -1,0 +1,606 @@
+/* Checks of the two audit streams. See audit_check.h. */
+#include "client/audit_check.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/evp.h>
+
+#include "common/base/arena.h"
+#include "common/base/limits.h"
+#include "common/base/status.h"
+#include "common/wire/envelope.h"
+#include "saga/v1/audit.pb-c.h"
+
+enum { HASH_FIELD = 31, NAMES_MAX = 65535, SAGAS_START = 1024 };
+
+/* What is known of one command: (saga, step, op). */
+struct deed {
+    uint16_t step; /* index of its name */
+    bool undo;
+    bool decided;
+    bool answered; /* the audit stream holds a definitive answer */
+    bool effected;
+    bool empty;
+    uint8_t answer_code;
+    uint8_t effect_code;
+    uint8_t step_state; /* with a call: last state of the step */
+    uint32_t attempts;  /* highest decided */
+    uint64_t position;  /* of the effect */
+    uint64_t service;   /* hash of the service's name: positions compare within one */
+};
+
+/* What is known of one saga. */
+struct trail {
+    struct saga_id id;
+    bool used;
+    uint8_t state;
+    uint64_t first_seq; /* 0: no event yet */
+    uint64_t next_seq;
+    uint8_t last_hash[32];
+    uint64_t *digests; /* beginnings of the hashes, by seq - first_seq */
+    size_t digest_capacity;
+    struct deed *deeds;
+    size_t deed_count;
+    size_t deed_capacity;
+};
+
+struct saga_audit_check {
+    bool allow_truncated;
+    saga_violation_told *told;
+    void *user;
+    struct saga_arena arena;
+    struct trail *trails; /* open addressing, a power of two */
+    size_t trail_capacity;
+    size_t trail_count;
+    char **names; /* step names */
+    size_t name_count;
+    struct saga_audit_counts counts;
+};
+
+static const char *const violation_names[] = {
+#define X(name, text) #name,
+    SAGA_VIOLATION_LIST(X)
+#undef X
+};
+
+static const char *const violation_texts[] = {
+#define X(name, text) text,
+    SAGA_VIOLATION_LIST(X)
+#undef X
+};
+
+const char *saga_violation_name(enum saga_violation violation)
+{
+    return violation < SAGA_VIOLATION_COUNT ? violation_names[violation] : "";
+}
+
+const char *saga_violation_text(enum saga_violation violation)
+{
+    return violation < SAGA_VIOLATION_COUNT ? violation_texts[violation] : "";
+}
+
+/* ---- The hash of an event ---- */
+
+static bool read_varint(struct saga_bytes bytes, size_t *at, uint64_t *value)
+{
+    *value = 0;
+    for (unsigned shift = 0; shift < 64 && *at < bytes.size; shift += 7) {
+        uint8_t byte = bytes.data[(*at)++];
+        *value |= (uint64_t)(byte & 0x7F) << shift;
+        if ((byte & 0x80) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Steps over one field. Gives its number, 0 when the bytes are malformed. */
+static uint64_t skip_field(struct saga_bytes bytes, size_t *at)
+{
+    uint64_t tag = 0;
+    uint64_t size = 0;
+    if (!read_varint(bytes, at, &tag)) {
+        return 0;
+    }
+    switch (tag & 7) {
+    case 0:
+        return read_varint(bytes, at, &size) ? tag >> 3 : 0;
+    case 1:
+        size = 8;
+        break;
+    case 2:
+        if (!read_varint(bytes, at, &size)) {
+            return 0;
+        }
+        break;
+    case 5:
+        size = 4;
+        break;
+    default:
+        return 0;
+    }
+    if (size > bytes.size - *at) {
+        return 0;
+    }
+    *at += (size_t)size;
+    return tag >> 3;
+}
+
+enum saga_err saga_audit_hash(struct saga_bytes event, uint8_t hash[32])
+{
+    enum saga_err err = SAGA_ERR_OK;
+    EVP_MD_CTX *digest = EVP_MD_CTX_new();
+    if (digest == NULL || EVP_DigestInit_ex(digest, EVP_sha256(), NULL) != 1) {
+        err = SAGA_ERR_INTERNAL;
+    }
+    for (size_t at = 0; err == SAGA_ERR_OK && at < event.size;) {
+        size_t begin = at;
+        uint64_t number = skip_field(event, &at);
+        if (number == 0) {
+            err = SAGA_ERR_MALFORMED;
+        } else if (number != HASH_FIELD &&
+                   EVP_DigestUpdate(digest, event.data + begin, at - begin) != 1) {
+            err = SAGA_ERR_INTERNAL;
+        }
+    }
+    if (err == SAGA_ERR_OK && EVP_DigestFinal_ex(digest, hash, NULL) != 1) {
+        err = SAGA_ERR_INTERNAL;
+    }
+    EVP_MD_CTX_free(digest);
+    return err;
+}
+
+/* ---- The table of sagas ---- */
+
+enum saga_err saga_audit_check_new(bool allow_truncated, saga_violation_told *told, void *user,
+                                   struct saga_audit_check **check)
+{
+    struct saga_audit_check *made = calloc(1, sizeof *made);
+    if (made == NULL) {
+        return SAGA_ERR_NO_MEMORY;
+    }
+    made->allow_truncated = allow_truncated;
+    made->told = told;
+    made->user = user;
+    made->trail_capacity = SAGAS_START;
+    made->trails = calloc(made->trail_capacity, sizeof *made->trails);
+    if (made->trails == NULL) {
+        free(made);
+        return SAGA_ERR_NO_MEMORY;
+    }
+    *check = made;
+    return SAGA_ERR_OK;
+}
+
+void saga_audit_check_free(struct saga_audit_check *check)
+{
+    if (check == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < check->trail_capacity; i++) {
+        free(check->trails[i].digests);
+        free(check->trails[i].deeds);
+    }
+    for (size_t i = 0; i < check->name_count; i++) {
+        free(check->names[i]);
+    }
+    free(check->names);
+    free(check->trails);
+    saga_arena_fini(&check->arena);
+    free(check);
+}
+
+static uint64_t hash_bytes(const void *data, size_t size)
+{
+    const uint8_t *bytes = data;
+    uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
+    for (size_t i = 0; i < size; i++) {
+        hash = (hash ^ bytes[i]) * UINT64_C(1099511628211);
+    }
+    return hash;
+}
+
+static struct trail *find_slot(struct trail *trails, size_t capacity, struct saga_id id)
+{
+    size_t at = (size_t)hash_bytes(id.b, sizeof id.b) & (capacity - 1);
+    while (trails[at].used && !saga_id_equal(trails[at].id, id)) {
+        at = (at + 1) & (capacity - 1);
+    }
+    return &trails[at];
+}
+
+static enum saga_err grow(struct saga_audit_check *check)
+{
+    size_t capacity = check->trail_capacity * 2;
+    struct trail *trails = calloc(capacity, sizeof *trails);
+    if (trails == NULL) {
+        return SAGA_ERR_NO_MEMORY;
+    }
+    for (size_t i = 0; i < check->trail_capacity; i++) {
+        if (check->trails[i].used) {
+            *find_slot(trails, capacity, check->trails[i].id) = check->trails[i];
+        }
+    }
+    free(check->trails);
+    check->trails = trails;
+    check->trail_capacity = capacity;
+    return SAGA_ERR_OK;
+}
+
+static struct trail *trail_of(struct saga_audit_check *check, struct saga_id id)
+{
+    if (check->trail_count * 2 >= check->trail_capacity && grow(check) != SAGA_ERR_OK) {
+        return NULL;
+    }
+    struct trail *trail = find_slot(check->trails, check->trail_capacity, id);
+    if (!trail->used) {
+        trail->used = true;
+        trail->id = id;
+        check->trail_count++;
+    }
+    return trail;
+}
+
+/* Finds or adds the index of a step's name: there are few of them. Gives NAMES_MAX when there is no
+ * memory. */
+static uint16_t name_index(struct saga_audit_check *check, const char *name)
+{
+    for (size_t i = 0; i < check->name_count; i++) {
+        if (strcmp(check->names[i], name) == 0) {
+            return (uint16_t)i;
+        }
+    }
+    if (check->name_count >= NAMES_MAX) {
+        return NAMES_MAX;
+    }
+    char **names = realloc(check->names, (check->name_count + 1) * sizeof *names);
+    if (names == NULL) {
+        return NAMES_MAX;
+    }
+    check->names = names;
+    names[check->name_count] = strdup(name);
+    if (names[check->name_count] == NULL) {
+        return NAMES_MAX;
+    }
+    return (uint16_t)check->name_count++;
+}
+
+static struct deed *find_deed(const struct trail *trail, uint16_t step, bool undo)
+{
+    for (size_t i = 0; i < trail->deed_count; i++) {
+        if (trail->deeds[i].step == step && trail->deeds[i].undo == undo) {
+            return &trail->deeds[i];
+        }
+    }
+    return NULL;
+}
+
+static struct deed *deed_of(struct saga_audit_check *check, struct trail *trail, const char *name,
+                            bool undo)
+{
+    uint16_t step = name_index(check, name);
+    struct deed *deed = step == NAMES_MAX ? NULL : find_deed(trail, step, undo);
+    if (deed != NULL || step == NAMES_MAX) {
+        return deed;
+    }
+    if (trail->deed_count == trail->deed_capacity) {
+        size_t capacity = trail->deed_capacity == 0 ? 8 : trail->deed_capacity * 2;
+        struct deed *deeds = realloc(trail->deeds, capacity * sizeof *deeds);
+        if (deeds == NULL) {
+            return NULL;
+        }
+        trail->deeds = deeds;
+        trail->deed_capacity = capacity;
+    }
+    deed = &trail->deeds[trail->deed_count++];
+    *deed = (struct deed){.step = step, .undo = undo};
+    return deed;
+}
+
+/* ---- Telling ---- */
+
+static void tell(struct saga_audit_check *check, enum saga_violation violation,
+                 const struct saga_id *id, const char *where)
+{
+    check->counts.violations[violation]++;
+    if (check->told != NULL) {
+        check->told(check->user, violation, id, where);
+    }
+}
+
+static void tell_event(struct saga_audit_check *check, enum saga_violation violation,
+                       const struct saga_id *id, uint64_t seq)
+{
+    char where[64];
+    snprintf(where, sizeof where, "event %" PRIu64, seq);
+    tell(check, violation, id, where);
+}
+
+static void tell_deed(struct saga_audit_check *check, enum saga_violation violation,
+                      const struct trail *trail, const struct deed *deed)
+{
+    char where[SAGA_STEP_NAME_MAX + 32];
+    snprintf(where, sizeof where, "step %.*s %s", SAGA_STEP_NAME_MAX, check->names[deed->step],
+             deed->undo ? "UNDO" : "CALL");
+    tell(check, violation, &trail->id, where);
+}
+
+/* Checks the id in a record and its key. Returns false after telling. */
+static bool take_id(struct saga_audit_check *check, struct saga_bytes key,
+                    const ProtobufCBinaryData *wire, struct saga_id *id)
+{
+    if (wire->len != sizeof id->b) {
+        tell(check, SAGA_VIOLATION_MALFORMED, NULL, "saga_id");
+        return false;
+    }
+    memcpy(id->b, wire->data, sizeof id->b);
+    char text[SAGA_ID_TEXT_SIZE];
+    saga_id_format(*id, text);
+    bool binary = saga_bytes_equal(key, (struct saga_bytes){id->b, sizeof id->b});
+    if (!binary && !saga_bytes_equal(key, saga_bytes_text(text))) {
+        tell(check, SAGA_VIOLATION_KEY, id, "");
+    }
+    return true;
+}
+
+/* ---- saga-audit ---- */
+
+static enum saga_err keep_digest(struct trail *trail, const uint8_t hash[32])
+{
+    size_t index = (size_t)(trail->next_seq - trail->first_seq);
+    if (index >= trail->digest_capacity) {
+        size_t capacity = trail->digest_capacity == 0 ? 16 : trail->digest_capacity * 2;
+        uint64_t *digests = realloc(trail->digests, capacity * sizeof *digests);
+        if (digests == NULL) {
+            return SAGA_ERR_NO_MEMORY;
+        }
+        trail->digests = digests;
+        trail->digest_capacity = capacity;
+    }
+    memcpy(&trail->digests[index], hash, sizeof trail->digests[index]);
+    return SAGA_ERR_OK;
+}
+
+/* Puts an event at its place: next in line, again, or with a gap before it. *again: it was there
+ * before. */
+static enum saga_err take_seq(struct saga_audit_check *check, struct trail *trail,
+                              const Saga__V1__AuditEvent *event, const uint8_t hash[32],
+                              bool *again)
+{
+    static const uint8_t no_hash[32];
+    *again = false;
+    if (trail->first_seq == 0) {
+        trail->first_seq = event->seq;
+        trail->next_seq = event->seq;
+        if (event->seq != 1 && !check->allow_truncated) {
+            tell_event(check, SAGA_VIOLATION_GAP, &trail->id, event->seq);
+        }
+        bool first_chained =
+            event->seq == 1 && event->prev_hash.len != 0 &&
+            (event->prev_hash.len != 32 || memcmp(event->prev_hash.data, no_hash, 32) != 0);
+        if (first_chained) {
+            tell_event(check, SAGA_VIOLATION_CHAIN, &trail->id, event->seq);
+        }
+    } else if (event->seq < trail->next_seq) {
+        *again = true;
+        uint64_t digest = 0;
+        memcpy(&digest, hash, sizeof digest);
+        bool known = event->seq >= trail->first_seq;
+        if (known && trail->digests[event->seq - trail->first_seq] != digest) {
+            tell_event(check, SAGA_VIOLATION_FORK, &trail->id, event->seq);
+        }
+        check->counts.redelivered++;
+        return SAGA_ERR_OK;
+    } else if (event->seq > trail->next_seq) {
+        tell_event(check, SAGA_VIOLATION_GAP, &trail->id, trail->next_seq);
+        /* Go on from here: one gap is told once. What was kept of the events before stays valid
+         * only up to the gap. */
+        trail->first_seq = event->seq;
+        trail->next_seq = event->seq;
+    } else if (event->prev_hash.len != 32 ||
+               memcmp(event->prev_hash.data, trail->last_hash, 32) != 0) {
+        tell_event(check, SAGA_VIOLATION_CHAIN, &trail->id, event->seq);
+    }
+    enum saga_err err = keep_digest(trail, hash);
+    if (err == SAGA_ERR_OK) {
+        memcpy(trail->last_hash, hash, sizeof trail->last_hash);
+        trail->next_seq++;
+    }
+    return err;
+}
+
+/* A no that a participant gives without having looked at the command, or because of an earlier one,
+ * is no effect of its own. */
+static bool leaves_effect(const Saga__V1__Status *status)
+{
+    if (status == NULL || status->code == SAGA_CODE_OK) {
+        return true;
+    }
+    return saga_code_class(status->code) == SAGA_CODE_CLASS_REJECT &&
+           status->code != SAGA_CODE_INVALID_ARGUMENT &&
+           strcmp(status->reason, "SAGA_UNDONE") != 0 && strcmp(status->reason, "KEY_REUSED") != 0;
+}
+
+static enum saga_err take_story(struct saga_audit_check *check, struct trail *trail,
+                                const Saga__V1__AuditEvent *event)
+{
+    trail->state = (uint8_t)event->state;
+    for (size_t i = 0; i < event->n_decisions; i++) {
+        const Saga__V1__Decision *decision = event->decisions[i];
+        struct deed *deed =
+            deed_of(check, trail, decision->step, decision->op == SAGA__V1__OP__OP_UNDO);
+        if (deed == NULL) {
+            return SAGA_ERR_NO_MEMORY;
+        }
+        deed->decided = true;
+        deed->attempts = decision->attempt > deed->attempts ? decision->attempt : deed->attempts;
+    }
+    for (size_t i = 0; i < event->n_transitions; i++) {
+        struct deed *deed = deed_of(check, trail, event->transitions[i]->step, false);
+        if (deed == NULL) {
+            return SAGA_ERR_NO_MEMORY;
+        }
+        deed->step_state = (uint8_t)event->transitions[i]->to;
+    }
+    if (event->kind == SAGA__V1__EVENT_KIND__EVENT_KIND_REPLY && leaves_effect(event->status)) {
+        struct deed *deed = deed_of(check, trail, event->step, event->op == SAGA__V1__OP__OP_UNDO);
+        if (deed == NULL) {
+            return SAGA_ERR_NO_MEMORY;
+        }
+        deed->answered = true;
+        deed->answer_code = event->status == NULL ? 0 : (uint8_t)event->status->code;
+    }
+    return SAGA_ERR_OK;
+}
+
+enum saga_err saga_audit_check_event(struct saga_audit_check *check, struct saga_bytes key,
+                                     struct saga_bytes value)
+{
+    struct saga_id id;
+    uint8_t hash[32];
+    bool again = false;
+    check->counts.events++;
+    saga_arena_clear(&check->arena);
+    const ProtobufCMessage *message =
+        saga_message_decode(&saga__v1__audit_event__descriptor, value, &check->arena);
+    if (message == NULL || saga_audit_hash(value, hash) != SAGA_ERR_OK) {
+        tell(check, SAGA_VIOLATION_MALFORMED, NULL, "saga-audit");
+        return SAGA_ERR_OK;
+    }
+    const Saga__V1__AuditEvent *event = (const Saga__V1__AuditEvent *)message;
+    if (!take_id(check, key, &event->saga_id, &id)) {
+        return SAGA_ERR_OK;
+    }
+    if (event->seq == 0) {
+        tell(check, SAGA_VIOLATION_MALFORMED, &id, "event 0");
+        return SAGA_ERR_OK;
+    }
+    if (event->hash.len != sizeof hash || memcmp(event->hash.data, hash, sizeof hash) != 0) {
+        tell_event(check, SAGA_VIOLATION_HASH, &id, event->seq);
+    }
+    struct trail *trail = trail_of(check, id);
+    if (trail == NULL) {
+        return SAGA_ERR_NO_MEMORY;
+    }
+    enum saga_err err = take_seq(check, trail, event, hash, &again);
+    return err != SAGA_ERR_OK || again ? err : take_story(check, trail, event);
+}
+
+/* ---- saga-effects ---- */
+
+enum saga_err saga_audit_check_effect(struct saga_audit_check *check, struct saga_bytes key,
+                                      struct saga_bytes value)
+{
+    struct saga_id id;
+    check->counts.effects++;
+    saga_arena_clear(&check->arena);
+    const ProtobufCMessage *message =
+        saga_message_decode(&saga__v1__effect_event__descriptor, value, &check->arena);
+    if (message == NULL) {
+        tell(check, SAGA_VIOLATION_MALFORMED, NULL, "saga-effects");
+        return SAGA_ERR_OK;
+    }
+    const Saga__V1__EffectEvent *effect = (const Saga__V1__EffectEvent *)message;
+    if (!take_id(check, key, &effect->saga_id, &id)) {
+        return SAGA_ERR_OK;
+    }
+    struct trail *trail = trail_of(check, id);
+    struct deed *deed =
+        trail == NULL ? NULL
+                      : deed_of(check, trail, effect->step, effect->op == SAGA__V1__OP__OP_UNDO);
+    if (deed == NULL) {
+        return SAGA_ERR_NO_MEMORY;
+    }
+    uint64_t service = hash_bytes(effect->service, strlen(effect->service));
+    if (deed->effected) {
+        if (deed->position == effect->position && deed->service == service) {
+            check->counts.redelivered++;
+        } else {
+            tell_deed(check, SAGA_VIOLATION_TWICE, trail, deed);
+        }
+        return SAGA_ERR_OK;
+    }
+    deed->effected = true;
+    deed->position = effect->position;
+    deed->service = service;
+    deed->empty = effect->empty;
+    deed->effect_code = effect->status == NULL ? 0 : (uint8_t)effect->status->code;
+    return SAGA_ERR_OK;
+}
+
+/* ---- The end ---- */
+
+static bool has_ended(const struct trail *trail)
+{
+    return trail->state == SAGA__V1__SAGA_STATE__SAGA_STATE_COMPLETED ||
+           trail->state == SAGA__V1__SAGA_STATE__SAGA_STATE_COMPENSATED;
+}
+
+/* S13 for one command. */
+static void compare_deed(struct saga_audit_check *check, const struct trail *trail,
+                         const struct deed *deed)
+{
+    if (deed->effected && !deed->decided) {
+        tell_deed(check, SAGA_VIOLATION_UNDECIDED, trail, deed);
+    }
+    if (deed->answered && !deed->effected && has_ended(trail)) {
+        tell_deed(check, SAGA_VIOLATION_MISSING, trail, deed);
+    }
+    if (deed->answered && deed->effected && deed->answer_code != deed->effect_code) {
+        tell_deed(check, SAGA_VIOLATION_DIFFERS, trail, deed);
+    }
+}
+
+/* S4 and S5 for one call and its undo. A read-only step has no undo, and stays SUCCEEDED. */
+static void compare_undo(struct saga_audit_check *check, const struct trail *trail,
+                         const struct deed *call)
+{
+    if (call->undo || !call->effected || call->effect_code != SAGA_CODE_OK) {
+        return;
+    }
+    const struct deed *undo = find_deed(trail, call->step, true);
+    bool undone = undo != NULL && undo->effected && undo->effect_code == SAGA_CODE_OK;
+    if (undone && undo->service == call->service && undo->position < call->position) {
+        tell_deed(check, SAGA_VIOLATION_FORBIDDEN, trail, call);
+        return;
+    }
+    if (trail->state != SAGA__V1__SAGA_STATE__SAGA_STATE_COMPENSATED) {
+        return;
+    }
+    bool kept = call->step_state == SAGA__V1__STEP_STATE__STEP_STATE_SUCCEEDED && undo == NULL;
+    bool by_hand = call->step_state == SAGA__V1__STEP_STATE__STEP_STATE_UNDONE && undo != NULL &&
+                   !undo->answered;
+    if (!kept && !by_hand && (!undone || undo->empty)) {
+        tell_deed(check, SAGA_VIOLATION_HELD, trail, call);
+    }
+}
+
+static void finish_trail(struct saga_audit_check *check, const struct trail *trail)
+{
+    bool truncated = trail->first_seq != 1;
+    check->counts.sagas++;
+    check->counts.completed += trail->state == SAGA__V1__SAGA_STATE__SAGA_STATE_COMPLETED;
+    check->counts.compensated += trail->state == SAGA__V1__SAGA_STATE__SAGA_STATE_COMPENSATED;
+    check->counts.open += !has_ended(trail);
+    check->counts.truncated += truncated;
+    if (truncated && (check->allow_truncated || trail->first_seq != 0)) {
+        return; /* half a story cannot be compared; with events missing, the gap was told */
+    }
+    for (size_t i = 0; i < trail->deed_count; i++) {
+        compare_deed(check, trail, &trail->deeds[i]);
+        compare_undo(check, trail, &trail->deeds[i]);
+    }
+}
+
+void saga_audit_check_finish(struct saga_audit_check *check, struct saga_audit_counts *counts)
+{
+    for (size_t i = 0; i < check->trail_capacity; i++) {
+        if (check->trails[i].used) {
+            finish_trail(check, &check->trails[i]);
+        }
+    }
+    *counts = check->counts;
+}

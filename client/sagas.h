@@ -1,0 +1,46 @@
+/* Sagas as people and programs see them: ids from the command line, JSON and tables. */
+#ifndef SAGA_CLIENT_SAGAS_H
+#define SAGA_CLIENT_SAGAS_H
+
+#include "client/conn.h"
+#include "saga/v1/orchestrator.pb-c.h"
+
+/* Names without their prefix: "RUNNING", "CALLED", "REPLY", "RETRY". Never NULL. */
+const char *saga_view_state(Saga__V1__SagaState state);
+const char *saga_view_step_state(Saga__V1__StepState state);
+const char *saga_view_event_kind(Saga__V1__EventKind kind);
+const char *saga_view_health(int state);
+
+/* Finds a saga state by its name, in any case. Gives false when there is none. */
+bool saga_view_state_find(const char *name, Saga__V1__SagaState *state);
+
+/* Reads the id that is the first operand. Exit status; the message is printed. */
+int saga_view_operand_id(const struct saga_options *options, struct saga_id *id);
+
+/* Writes wire bytes of an id as text; "?" when they are none. */
+void saga_view_id_text(const ProtobufCBinaryData *data, char text[SAGA_ID_TEXT_SIZE]);
+
+/* Makes JSON of a status, NULL when it is absent or OK. */
+json_t *saga_view_status_json(const Saga__V1__Status *status);
+
+/* Makes JSON of a saga; its context by the schema (schema NULL: without). NULL: out of memory. */
+json_t *saga_view_json(const Saga__V1__SagaView *saga, const struct saga_schema *schema);
+
+/* Makes JSON of an audit event. NULL: out of memory. */
+json_t *saga_view_event_json(const Saga__V1__AuditEvent *event);
+
+/* Decodes a JSON text that the wire room wrote into a value. NULL: it is malformed or memory is
+ * out. */
+json_t *saga_view_wire_json(const struct saga_schema *schema, const char *type,
+                            const ProtobufCBinaryData *wire);
+
+/* How the end of a saga becomes an exit status: 0 COMPLETED, 1 COMPENSATED, 3 PARKED, 4 going on.
+ */
+int saga_view_exit(Saga__V1__SagaState state);
+
+/* Fetches one saga with its events. *response is valid until the next call. Exit status; the
+ * message is printed. */
+int saga_view_fetch(struct saga_conn *conn, const struct saga_options *options, bool with_events,
+                    const Saga__V1__GetSagaResponse **response);
+
+#endif

@@ -1,0 +1,389 @@
+/* sagactl describe, list-services, health. */
+#include "client/verbs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/address.h"
+#include "client/sagas.h"
+#include "common/wire/json/json.h"
+#include "saga/v1/health.pb-c.h"
+#include "saga/v1/reflection.pb-c.h"
+
+/* ---- describe ---- */
+
+static const struct saga_option describe_options[] = {
+    {"template", NULL, "false", "print a JSON template of the message, or of the method's request",
+     false},
+    {"descriptor-set", "FILE", NULL, "take the schema from this FileDescriptorSet", false},
+};
+
+static const char *const type_names[] = {
+    "?",       "double",   "float",    "int64",  "uint64", "int32", "fixed64",
+    "fixed32", "bool",     "string",   "group",  "",       "bytes", "uint32",
+    "",        "sfixed32", "sfixed64", "sint32", "sint64",
+};
+
+static void print_comment(const char *comment, const char *indent)
+{
+    while (*comment != 0) {
+        size_t size = strcspn(comment, "\n");
+        comment += *comment == ' ';
+        size -= size > 0 && comment[-1] == ' ';
+        if (size > 0) {
+            printf("%s// %.*s\n", indent, (int)size, comment);
+        }
+        comment += size;
+        comment += *comment == '\n';
+    }
+}
+
+static const char *field_type_name(const struct saga_field *field)
+{
+    if (field->message != NULL) {
+        return field->message->name;
+    }
+    if (field->enumeration != NULL) {
+        return field->enumeration->name;
+    }
+    size_t type = (size_t)field->type;
+    return type < sizeof type_names / sizeof type_names[0] ? type_names[type] : "?";
+}
+
+static void print_message(const struct saga_message_type *message)
+{
+    print_comment(message->comment, "");
+    printf("message %s {\n", message->name);
+    for (size_t i = 0; i < message->field_count; i++) {
+        const struct saga_field *field = &message->fields[i];
+        print_comment(field->comment, "  ");
+        printf("  %s%s %s = %u;\n", field->repeated ? "repeated " : "", field_type_name(field),
+               field->name, (unsigned)field->number);
+    }
+    puts("}");
+}
+
+static void print_method(const struct saga_method *method)
+{
+    print_comment(method->comment, "  ");
+    printf("  rpc %s(%s) returns (%s)", method->name, method->request->name,
+           method->response->name);
+    puts(method->no_side_effects ? " { option idempotency_level = NO_SIDE_EFFECTS; }" : ";");
+}
+
+static void print_service(const struct saga_service *service)
+{
+    print_comment(service->comment, "");
+    printf("service %s {\n", service->name);
+    if (service->command_topic[0] != 0) {
+        printf("  option (saga.v1.topics) = { command: \"%s\" reply: \"%s\" };\n",
+               service->command_topic, service->reply_topic);
+    }
+    for (size_t i = 0; i < service->method_count; i++) {
+        print_method(&service->methods[i]);
+    }
+    puts("}");
+}
+
+static void print_enum(const struct saga_enum_type *type)
+{
+    printf("enum %s {\n", type->name);
+    for (size_t i = 0; i < type->value_count; i++) {
+        printf("  %s = %d;\n", type->values[i].name, (int)type->values[i].number);
+    }
+    puts("}");
+}
+
+static void print_steps(const struct saga_decl *decl)
+{
+    printf("// saga %s: deadline %lld ms\n", decl->name, (long long)decl->deadline_ms);
+    for (size_t i = 0; i < decl->step_count; i++) {
+        const struct saga_step_decl *step = &decl->steps[i];
+        printf("//   %s%s%s: %s", step->name, step->pivot ? " (pivot)" : "",
+               step->read_only ? " (read-only)" : "",
+               step->call == NULL ? "by the starter" : step->call->full_name);
+        printf("%s%s\n", step->undo == NULL ? "" : ", undo ",
+               step->undo == NULL ? "" : step->undo->full_name);
+    }
+}
+
+/* Enums are reached by the fields that use them. */
+static const struct saga_enum_type *find_enum(const struct saga_schema *schema, const char *name)
+{
+    for (size_t i = 0; i < saga_schema_message_count(schema); i++) {
+        const struct saga_message_type *message = saga_schema_message_at(schema, i);
+        for (size_t k = 0; k < message->field_count; k++) {
+            if (message->fields[k].enumeration != NULL &&
+                strcmp(message->fields[k].enumeration->name, name) == 0) {
+                return message->fields[k].enumeration;
+            }
+        }
+    }
+    return NULL;
+}
+
+static int print_template(const struct saga_schema *schema, const struct saga_message_type *message)
+{
+    struct saga_buf text = {0};
+    if (saga_json_template(schema, message, &text) != SAGA_ERR_OK) {
+        saga_buf_fini(&text);
+        return saga_client_fail("%s: no template could be made", message->name);
+    }
+    fwrite(text.data, 1, text.size, stdout);
+    putchar('\n');
+    saga_buf_fini(&text);
+    return SAGA_EXIT_OK;
+}
+
+static int describe_symbol(const struct saga_schema *schema, const char *symbol, bool template)
+{
+    const struct saga_method *method = saga_schema_method(schema, symbol);
+    const struct saga_message_type *message =
+        method != NULL ? method->request : saga_schema_message(schema, symbol);
+    const struct saga_service *service = saga_schema_service(schema, symbol);
+    const struct saga_decl *decl = saga_schema_decl(schema, symbol);
+    const struct saga_enum_type *type = find_enum(schema, symbol);
+    message = message == NULL && decl != NULL ? decl->context : message;
+    if (template && message != NULL) {
+        return print_template(schema, message);
+    }
+    if (template) {
+        return saga_client_usage("--template needs a message, a method or a saga definition");
+    }
+    if (method != NULL) {
+        print_method(method);
+        putchar('\n');
+        print_message(method->request);
+        putchar('\n');
+        print_message(method->response);
+    } else if (service != NULL) {
+        print_service(service);
+    } else if (message != NULL) {
+        if (decl != NULL) {
+            print_steps(decl);
+        }
+        print_message(message);
+    } else if (type != NULL) {
+        print_enum(type);
+    } else {
+        return saga_client_fail("%s: there is no such service, method, message, enum or saga",
+                                symbol);
+    }
+    return SAGA_EXIT_OK;
+}
+
+static int describe_run(const struct saga_options *options)
+{
+    if (saga_client_operands(options, 1, 2, "[ADDRESS] SYMBOL") != SAGA_EXIT_OK) {
+        return SAGA_EXIT_USAGE;
+    }
+    size_t count = saga_options_operand_count(options);
+    const char *symbol = saga_options_operand(options, count - 1);
+    const char *path = saga_options_text(options, "descriptor-set");
+    struct saga_conn *conn = NULL;
+    struct saga_schema *own = NULL;
+    const struct saga_schema *schema = NULL;
+    int status = SAGA_EXIT_OK;
+    if (count == 2 && path == NULL) {
+        status = saga_address_open(options, saga_options_operand(options, 0), &conn);
+        schema = status == SAGA_EXIT_OK ? saga_conn_schema(conn) : NULL;
+        status = status == SAGA_EXIT_OK && schema == NULL ? SAGA_EXIT_FAILED : status;
+    } else {
+        status = saga_schema_open(path, &own);
+        schema = own;
+    }
+    if (status == SAGA_EXIT_OK) {
+        status = describe_symbol(schema, symbol, saga_options_on(options, "template"));
+    }
+    saga_conn_close(conn);
+    saga_schema_free(own);
+    return status;
+}
+
+const struct saga_verb saga_verb_describe = {
+    .name = "describe",
+    .usage = "[ADDRESS] SYMBOL [--template]",
+    .summary = "describe a service, method, message, enum or saga",
+    .epilog = "Without ADDRESS, the schema that is built in is described.",
+    .options = describe_options,
+    .option_count = sizeof describe_options / sizeof describe_options[0],
+    .shorts = "o=output",
+    .run = describe_run,
+};
+
+/* ---- list-services ---- */
+
+static int list_services_print(const Saga__V1__GetDescriptorSetResponse *set, bool json)
+{
+    struct saga_err_detail detail = {{0}};
+    struct saga_schema *schema = NULL;
+    if (json) {
+        json_t *array = json_array();
+        for (size_t i = 0; i < set->n_services; i++) {
+            (void)json_array_append_new(array, json_string(set->services[i]));
+        }
+        return saga_client_print_json(array);
+    }
+    if (saga_schema_load((struct saga_bytes){set->descriptor_set.data, set->descriptor_set.len},
+                         &schema, &detail) != SAGA_ERR_OK) {
+        return saga_client_fail("the daemon's descriptor set: %s", detail.text);
+    }
+    for (size_t i = 0; i < set->n_services; i++) {
+        const struct saga_service *service = saga_schema_service(schema, set->services[i]);
+        puts(set->services[i]);
+        for (size_t k = 0; service != NULL && k < service->method_count; k++) {
+            printf("  %s\n", service->methods[k].full_name);
+        }
+    }
+    saga_schema_free(schema);
+    return SAGA_EXIT_OK;
+}
+
+static int list_services_run(const struct saga_options *options)
+{
+    int json = saga_client_output_json(options);
+    if (json < 0 ||
+        saga_client_operands(options, 1, 1, "ADDRESS, or the name of a daemon") != SAGA_EXIT_OK) {
+        return SAGA_EXIT_USAGE;
+    }
+    Saga__V1__GetDescriptorSetRequest message = SAGA__V1__GET_DESCRIPTOR_SET_REQUEST__INIT;
+    struct saga_conn_request request = {
+        .method = "saga.v1.ReflectionService/GetDescriptorSet",
+        .request = &message.base,
+        .response_type = &saga__v1__get_descriptor_set_response__descriptor,
+    };
+    struct saga_conn *conn = NULL;
+    const ProtobufCMessage *answer = NULL;
+    int status = saga_address_open(options, saga_options_operand(options, 0), &conn);
+    if (status == SAGA_EXIT_OK) {
+        status = saga_conn_call(conn, &request, &answer);
+    }
+    if (status == SAGA_EXIT_OK) {
+        status = list_services_print((const Saga__V1__GetDescriptorSetResponse *)answer, json == 1);
+    }
+    saga_conn_close(conn);
+    return status;
+}
+
+const struct saga_verb saga_verb_list_services = {
+    .name = "list-services",
+    .usage = "ADDRESS",
+    .summary = "list the services and methods of a daemon",
+    .shorts = "o=output",
+    .run = list_services_run,
+};
+
+/* ---- health ---- */
+
+static void health_add_row(struct saga_table *table, const char *name,
+                           const Saga__V1__CheckResponse *response)
+{
+    saga_table_add(table, "%s", name);
+    saga_table_add(table, "%s", saga_view_health((int)response->state));
+    saga_table_add(table, "%s", response->version);
+    char parts[512] = "";
+    for (size_t i = 0; i < response->n_parts; i++) {
+        const Saga__V1__HealthPart *part = response->parts[i];
+        size_t used = strlen(parts);
+        bool well = part->state == SAGA__V1__HEALTH_STATE__HEALTH_STATE_SERVING;
+        snprintf(parts + used, sizeof parts - used, "%s%s %s%s%s%s", i == 0 ? "" : ", ", part->name,
+                 well ? "ok" : saga_view_health((int)part->state),
+                 !well && part->detail[0] != 0 ? " (" : "", well ? "" : part->detail,
+                 !well && part->detail[0] != 0 ? ")" : "");
+    }
+    saga_table_add(table, "%s", parts);
+}
+
+static json_t *health_json(const char *name, const Saga__V1__CheckResponse *response)
+{
+    json_t *parts = json_array();
+    for (size_t i = 0; i < response->n_parts; i++) {
+        const Saga__V1__HealthPart *part = response->parts[i];
+        (void)json_array_append_new(parts, json_pack("{s:s,s:s,s:s}", "name", part->name, "state",
+                                                     saga_view_health((int)part->state), "detail",
+                                                     part->detail));
+    }
+    return json_pack("{s:s,s:s,s:s,s:o}", "daemon", name, "state",
+                     saga_view_health((int)response->state), "version", response->version, "parts",
+                     parts);
+}
+
+/* Asks one daemon; adds to the table or the array. */
+static int health_ask(const struct saga_options *options, const char *name,
+                      struct saga_table *table, json_t *array)
+{
+    Saga__V1__CheckRequest message = SAGA__V1__CHECK_REQUEST__INIT;
+    struct saga_conn_request request = {
+        .method = "saga.v1.HealthService/Check",
+        .request = &message.base,
+        .response_type = &saga__v1__check_response__descriptor,
+    };
+    struct saga_conn *conn = NULL;
+    const ProtobufCMessage *answer = NULL;
+    int status = saga_address_open(options, name, &conn);
+    if (status == SAGA_EXIT_OK) {
+        status = saga_conn_call(conn, &request, &answer);
+    }
+    if (status == SAGA_EXIT_OK) {
+        const Saga__V1__CheckResponse *response = (const Saga__V1__CheckResponse *)answer;
+        if (array != NULL) {
+            (void)json_array_append_new(array, health_json(name, response));
+        } else {
+            health_add_row(table, name, response);
+        }
+        if (response->state != SAGA__V1__HEALTH_STATE__HEALTH_STATE_SERVING) {
+            status = SAGA_EXIT_FAILED;
+        }
+    } else if (array != NULL) {
+        (void)json_array_append_new(array,
+                                    json_pack("{s:s,s:s}", "daemon", name, "state", "UNREACHABLE"));
+    } else {
+        saga_table_add(table, "%s", name);
+        saga_table_add(table, "UNREACHABLE");
+        saga_table_add(table, " ");
+        saga_table_add(table, " ");
+    }
+    saga_conn_close(conn);
+    return status;
+}
+
+static int health_run(const struct saga_options *options)
+{
+    int json = saga_client_output_json(options);
+    if (json < 0) {
+        return SAGA_EXIT_USAGE;
+    }
+    struct saga_table table = {.column_count = 4};
+    json_t *array = json == 1 ? json_array() : NULL;
+    static const char *const heads[] = {"DAEMON", "STATE", "VERSION", "PARTS"};
+    for (size_t i = 0; i < table.column_count; i++) {
+        saga_table_add(&table, "%s", heads[i]);
+    }
+    struct saga_endpoints endpoints;
+    size_t count = saga_options_operand_count(options);
+    int status = count == 0 ? saga_client_endpoints(options, &endpoints) : SAGA_EXIT_OK;
+    bool asked = status == SAGA_EXIT_OK;
+    size_t total = count == 0 ? (size_t)SAGA_DAEMON_COUNT : count;
+    for (size_t i = 0; asked && i < total; i++) {
+        const char *name =
+            count == 0 ? saga_daemon_name((enum saga_daemon)i) : saga_options_operand(options, i);
+        int one = health_ask(options, name, &table, array);
+        status = status == SAGA_EXIT_OK ? one : status;
+    }
+    int printed = array != NULL && asked ? saga_client_print_json(array) : SAGA_EXIT_OK;
+    if (array == NULL && asked) {
+        printed = saga_table_print(&table);
+    }
+    return status != SAGA_EXIT_OK ? status : printed;
+}
+
+const struct saga_verb saga_verb_health = {
+    .name = "health",
+    .usage = "[ADDRESS]…",
+    .summary = "ask daemons how they are; by default all of endpoints.json",
+    .epilog = "Exit status: 0 when all are SERVING; 1 when one is DEGRADED or NOT_SERVING; 64 + N "
+              "when one cannot be asked.",
+    .shorts = "o=output",
+    .run = health_run,
+};
