@@ -48,8 +48,10 @@ struct saga_field {
     enum saga_field_type type;
     bool repeated;
     bool packed;
-    bool map;   /* repeated message that is a map entry */
-    bool oneof; /* member of a oneof */
+    bool map; /* repeated message that is a map entry */
+    bool
+        presence; /* a value that is the default differs from none: message, oneof member, proto2 */
+    bool oneof;   /* member of a oneof */
     uint32_t oneof_index;
     const struct saga_message_type *message;  /* with MESSAGE */
     const struct saga_enum_type *enumeration; /* with ENUM */

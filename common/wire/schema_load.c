@@ -238,6 +238,11 @@ static bool packable(enum saga_field_type type)
            type != SAGA_FIELD_GROUP;
 }
 
+static bool scalar(enum saga_field_type type)
+{
+    return type != SAGA_FIELD_MESSAGE && type != SAGA_FIELD_GROUP;
+}
+
 static enum saga_err load_field(struct cursor *cursor, const raw_field *raw,
                                 struct saga_field *field)
 {
@@ -265,6 +270,7 @@ static enum saga_err load_field(struct cursor *cursor, const raw_field *raw,
         field->oneof = true;
         field->oneof_index = (uint32_t)raw->oneof_index;
     }
+    field->presence = !field->repeated && (!cursor->proto3 || field->oneof || !scalar(field->type));
     field->name = saga_arena_text(arena, raw->name);
     bool json_told = raw->json_name != NULL && raw->json_name[0] != '\0';
     field->json_name =
