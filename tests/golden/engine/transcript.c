@@ -1,0 +1,298 @@
+#include "tests/golden/engine/transcript.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "orchestrator/engine/engine.h"
+
+enum { WORDS_MAX = 32, LINE_MAX_SIZE = 512 };
+
+struct transcript {
+    struct saga_definition def;
+    char names[SAGA_STEPS_MAX][32];
+    struct saga saga;
+    struct saga_update up;
+    int64_t now;
+    bool started;
+    struct saga_buf *out;
+    const char *wrong;
+};
+
+static void emit(struct transcript *t, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static void emit(struct transcript *t, const char *format, ...)
+{
+    char line[LINE_MAX_SIZE];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    if (saga_buf_append(t->out, saga_bytes_text(line)) != SAGA_ERR_OK) {
+        t->wrong = "out of memory";
+    }
+}
+
+static const char *step_name(const struct transcript *t, uint8_t step)
+{
+    return step < t->def.step_count ? t->names[step] : "-";
+}
+
+static uint8_t find_step(struct transcript *t, const char *name)
+{
+    for (uint8_t i = 0; i < t->def.step_count; i++) {
+        if (strcmp(t->names[i], name) == 0) {
+            return i;
+        }
+    }
+    t->wrong = "no such step";
+    return 0;
+}
+
+static void take_step_line(struct transcript *t, char **words, size_t count)
+{
+    struct saga_step_def step = {
+        .has_call = true,
+        .call_via = SAGA_VIA_NNG,
+        .undo_via = SAGA_VIA_KAFKA,
+        .call_attempts_max = 3,
+        .undo_attempts_max = 3,
+        .call_delay_ms = 50,
+        .call_delay_ms_max = 10000,
+        .undo_delay_ms = 50,
+        .undo_delay_ms_max = 10000,
+        .call_deadline_ms = 5000,
+        .undo_deadline_ms = 10000,
+    };
+    for (size_t i = 2; i < count; i++) {
+        if (strcmp(words[i], "starter") == 0) {
+            step.has_call = false;
+        } else if (strcmp(words[i], "ro") == 0) {
+            step.read_only = true;
+        } else if (strcmp(words[i], "pivot") == 0) {
+            step.pivot = true;
+        } else if (strcmp(words[i], "when") == 0) {
+            step.conditional = true;
+        } else if (strcmp(words[i], "undo") == 0) {
+            step.has_undo = true;
+        } else if (strcmp(words[i], "undo-nng") == 0) {
+            step.has_undo = true;
+            step.undo_via = SAGA_VIA_NNG;
+        } else if (strcmp(words[i], "kafka") == 0) {
+            step.call_via = SAGA_VIA_KAFKA;
+        } else if (strcmp(words[i], "attempts") == 0 && i + 1 < count) {
+            step.call_attempts_max = (uint32_t)atoi(words[++i]);
+        } else if (strcmp(words[i], "after") == 0 && i + 1 < count) {
+            step.after_mask |= UINT64_C(1) << find_step(t, words[++i]);
+        } else {
+            t->wrong = "a word of a step line is not known";
+        }
+    }
+    (void)snprintf(t->names[t->def.step_count], sizeof t->names[0], "%s", words[1]);
+    t->def.steps[t->def.step_count++] = step;
+}
+
+static void emit_update(struct transcript *t, uint8_t state_before)
+{
+    const struct saga_update *up = &t->up;
+    if (up->verdict == SAGA_VERDICT_IGNORED) {
+        emit(t, "  ignored\n");
+        return;
+    }
+    if (up->verdict == SAGA_VERDICT_REFUSED) {
+        emit(t, "  refused: %s\n", up->refusal);
+        return;
+    }
+    for (uint32_t i = 0; i < up->move_count; i++) {
+        const struct saga_move *move = &up->moves[i];
+        if (move->from != SAGA_STEP_NONE) {
+            emit(t, "  %s: %s -> %s\n", step_name(t, move->step),
+                 saga_step_state_name((enum saga_step_state)move->from),
+                 saga_step_state_name((enum saga_step_state)move->to));
+        }
+    }
+    for (uint32_t i = 0; i < up->send_count; i++) {
+        const struct saga_send *send = &up->sends[i];
+        char until[32] = "for ever";
+        if (send->deadline_unix_ms != 0) {
+            (void)snprintf(until, sizeof until, "until %" PRId64, send->deadline_unix_ms);
+        }
+        emit(t, "  send %s %s attempt %" PRIu32 " by %s %s\n", step_name(t, send->step),
+             send->op == SAGA_OP_CALL ? "call" : "undo", send->attempt,
+             send->via == SAGA_VIA_NNG ? "nng" : "kafka", until);
+    }
+    if (t->saga.state != state_before) {
+        emit(t, "  saga: %s -> %s\n", saga_state_name((enum saga_state)state_before),
+             saga_state_name((enum saga_state)t->saga.state));
+    }
+    if (up->cause_set) {
+        emit(t, "  cause: %d step %s code %s\n", t->saga.cause, step_name(t, t->saga.cause_step),
+             saga_code_name(t->saga.cause_code));
+    }
+    emit(t, "  seq %" PRIu64 "%s%s%s%s", t->saga.seq, up->merge_reply ? ", merge" : "",
+         up->stalled ? ", stalled" : "", up->parked ? ", parked" : "", up->ended ? ", ended" : "");
+    if (up->next_due_unix_ms != 0) {
+        emit(t, ", due %" PRId64, up->next_due_unix_ms);
+    }
+    emit(t, "\n");
+}
+
+static void run_event(struct transcript *t, struct saga_event *ev)
+{
+    if (!t->started && ev->kind != SAGA_EVENT_START) {
+        t->wrong = "an event before start";
+    }
+    if (t->wrong != NULL) {
+        return;
+    }
+    uint8_t before = t->saga.state;
+    ev->now_unix_ms = t->now;
+    saga_step(&t->def, &t->saga, ev, &t->up);
+    emit_update(t, before);
+}
+
+/* Words behind the fixed ones of a line. */
+static void take_options(struct transcript *t, struct saga_event *ev, char **words, size_t from,
+                         size_t count)
+{
+    for (size_t i = from; i < count; i++) {
+        if (strcmp(words[i], "attempt") == 0 && i + 1 < count) {
+            ev->attempt = (uint32_t)atoi(words[++i]);
+        } else if (strcmp(words[i], "unsent") == 0) {
+            ev->not_sent = true;
+        } else if (strcmp(words[i], "reused") == 0) {
+            ev->key_reused = true;
+        } else if (strcmp(words[i], "after") == 0 && i + 1 < count) {
+            ev->retry_after_ms = atoi(words[++i]);
+        } else if (strcmp(words[i], "when") == 0 && i + 1 < count) {
+            ev->when_mask |= UINT64_C(1) << find_step(t, words[++i]);
+        } else {
+            t->wrong = "a word of an event line is not known";
+        }
+    }
+}
+
+static void take_start_line(struct transcript *t, char **words, size_t count)
+{
+    struct saga_event ev = {.kind = SAGA_EVENT_START, .seed = 1, .step = SAGA_STEP_ALL};
+    take_options(t, &ev, words, 1, count);
+    if (t->started || !saga_definition_finish(&t->def)) {
+        t->wrong = "the definition cannot be, or it was started already";
+        return;
+    }
+    t->started = true;
+    run_event(t, &ev);
+}
+
+static void take_command_line(struct transcript *t, enum saga_event_kind kind, char **words,
+                              size_t count)
+{
+    struct saga_event ev = {.kind = kind};
+    size_t from = kind == SAGA_EVENT_REPLY ? 4 : 3;
+    if (count < from) {
+        t->wrong = "a word is missing";
+        return;
+    }
+    ev.step = find_step(t, words[1]);
+    ev.op = strcmp(words[2], "undo") == 0 ? SAGA_OP_UNDO : SAGA_OP_CALL;
+    const struct saga_step_run *run = &t->saga.steps[ev.step];
+    ev.attempt = ev.op == SAGA_OP_CALL ? run->call_attempts : run->undo_attempts;
+    if (kind == SAGA_EVENT_REPLY && !saga_code_find(words[3], &ev.code)) {
+        t->wrong = "no such code";
+    }
+    take_options(t, &ev, words, from, count);
+    run_event(t, &ev);
+}
+
+static void take_operator_line(struct transcript *t, char **words, size_t count)
+{
+    static const char *const acts[] = {"", "retry", "cancel", "skip", "compensate", "resolve"};
+    struct saga_event ev = {.kind = SAGA_EVENT_OPERATOR, .step = SAGA_STEP_ALL};
+    for (unsigned i = 1; i < sizeof acts / sizeof acts[0]; i++) {
+        if (count > 1 && strcmp(words[1], acts[i]) == 0) {
+            ev.act = (enum saga_act)i;
+        }
+    }
+    if (ev.act == 0) {
+        t->wrong = "no such act";
+        return;
+    }
+    if (count > 2) {
+        ev.step = find_step(t, words[2]);
+    }
+    run_event(t, &ev);
+}
+
+static void take_words(struct transcript *t, char **words, size_t count)
+{
+    struct saga_event plain = {.kind = SAGA_EVENT_TIMER};
+    if (strcmp(words[0], "step") == 0 && count > 1 && !t->started &&
+        t->def.step_count < SAGA_STEPS_MAX) {
+        take_step_line(t, words, count);
+    } else if (strcmp(words[0], "deadline") == 0 && count == 2) {
+        t->def.deadline_ms = atoi(words[1]);
+    } else if (strcmp(words[0], "start") == 0) {
+        take_start_line(t, words, count);
+    } else if (words[0][0] == '+') {
+        t->now += atoi(words[0] + 1);
+    } else if (strcmp(words[0], "timer") == 0) {
+        run_event(t, &plain);
+    } else if (strcmp(words[0], "recovered") == 0) {
+        plain.kind = SAGA_EVENT_RECOVERED;
+        run_event(t, &plain);
+    } else if (strcmp(words[0], "reply") == 0) {
+        take_command_line(t, SAGA_EVENT_REPLY, words, count);
+    } else if (strcmp(words[0], "durable") == 0) {
+        take_command_line(t, SAGA_EVENT_DURABLE, words, count);
+    } else if (strcmp(words[0], "operator") == 0) {
+        take_operator_line(t, words, count);
+    } else {
+        t->wrong = "a line is not known";
+    }
+}
+
+static void take_line(struct transcript *t, const char *line)
+{
+    char copy[LINE_MAX_SIZE];
+    char *words[WORDS_MAX];
+    size_t count = 0;
+    char *rest = NULL;
+    if (strncmp(line, "  ", 2) == 0) {
+        return; /* an answer: made anew */
+    }
+    emit(t, "%s\n", line);
+    (void)snprintf(copy, sizeof copy, "%s", line);
+    for (char *word = strtok_r(copy, " ", &rest); word != NULL && count < WORDS_MAX;
+         word = strtok_r(NULL, " ", &rest)) {
+        words[count++] = word;
+    }
+    if (count > 0 && words[0][0] != '#') {
+        take_words(t, words, count);
+    }
+}
+
+const char *transcript_run(struct saga_bytes text, struct saga_buf *out)
+{
+    struct transcript *t = calloc(1, sizeof *t);
+    if (t == NULL) {
+        return "out of memory";
+    }
+    t->out = out;
+    t->now = 1000000;
+    t->def.deadline_ms = 60000;
+    const char *at = (const char *)text.data;
+    const char *end = at + text.size;
+    while (at < end && t->wrong == NULL) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        size_t size = newline == NULL ? (size_t)(end - at) : (size_t)(newline - at);
+        char line[LINE_MAX_SIZE];
+        (void)snprintf(line, sizeof line, "%.*s", (int)size, at);
+        take_line(t, line);
+        at += size + 1;
+    }
+    const char *wrong = t->wrong;
+    free(t);
+    return wrong;
+}
