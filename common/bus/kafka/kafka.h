@@ -1,4 +1,5 @@
-/* Kafka: producer, consumer, topics, relay, and the embedded mock cluster. librdkafka is seen nowhere else. */
+/* Kafka: producer, consumer, topics, relay, and the embedded mock cluster. librdkafka is seen
+ * nowhere else. */
 #ifndef SAGA_BUS_KAFKA_KAFKA_H
 #define SAGA_BUS_KAFKA_KAFKA_H
 
@@ -10,7 +11,8 @@
 #include "common/base/err.h"
 #include "common/base/id.h"
 
-/* librdkafka properties as given by the user, "kafka." taken off; applied last, so that they win. */
+/* librdkafka properties as given by the user, "kafka." taken off; applied last, so that they win.
+ */
 struct saga_kafka_property {
     const char *name;
     const char *value;
@@ -38,15 +40,16 @@ struct saga_kafka_record {
     struct saga_bytes value;
     struct saga_kafka_header headers[SAGA_KAFKA_HEADERS_MAX];
     size_t header_count;
-    int32_t partition; /* consumer: where it came from; producer: ignored (by key, murmur2 as Java clients do) */
+    int32_t partition; /* consumer: where it came from; producer: ignored (by key, murmur2 as Java
+                          clients do) */
     int64_t offset;    /* consumer: where it came from; producer: ignored */
 };
 
 /* CloudEvents 1.0 binary-mode attributes of a record that carries a protobuf message. */
 struct saga_cloud_event {
-    const char *id;          /* stable over redelivery */
-    const char *source;      /* "/sagad", "/productd" */
-    const char *type;        /* full name of the message: "saga.v1.Command" */
+    const char *id;     /* stable over redelivery */
+    const char *source; /* "/sagad", "/productd" */
+    const char *type;   /* full name of the message: "saga.v1.Command" */
     int64_t time_unix_ms;
     const char *traceparent; /* NULL or empty: none */
 };
@@ -56,8 +59,10 @@ struct saga_cloud_event_space {
     char time[32];
 };
 
-/* Adds ce_id, ce_source, ce_type, ce_specversion, ce_time (RFC 3339), content-type application/protobuf and traceparent. */
-void saga_kafka_set_cloud_event(struct saga_kafka_record *record, const struct saga_cloud_event *event,
+/* Adds ce_id, ce_source, ce_type, ce_specversion, ce_time (RFC 3339), content-type
+ * application/protobuf and traceparent. */
+void saga_kafka_set_cloud_event(struct saga_kafka_record *record,
+                                const struct saga_cloud_event *event,
                                 struct saga_cloud_event_space *space);
 
 /* Finds a header's value; size 0 and NULL when it is not there. */
@@ -67,38 +72,46 @@ struct saga_bytes saga_kafka_header(const struct saga_kafka_record *record, cons
 
 struct saga_kafka_producer;
 
-/* Tells that a record is on all in-sync replicas (OK) or will never be (another error). Thread: the producer's poll thread. */
+/* Tells that a record is on all in-sync replicas (OK) or will never be (another error). Thread: the
+ * producer's poll thread. */
 typedef void saga_kafka_delivered(void *user, uint64_t token, enum saga_err err);
 
-/* Starts a producer with its poll thread. It does not need a broker to start. Errors: INVALID (unknown property; detail), NO_MEMORY. */
-enum saga_err saga_kafka_producer_start(const struct saga_kafka_config *config, saga_kafka_delivered *delivered, void *user,
-                                        struct saga_kafka_producer **producer, struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+/* Starts a producer with its poll thread. It does not need a broker to start. Errors: INVALID
+ * (unknown property; detail), NO_MEMORY. */
+enum saga_err saga_kafka_producer_start(const struct saga_kafka_config *config,
+                                        saga_kafka_delivered *delivered, void *user,
+                                        struct saga_kafka_producer **producer,
+                                        struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
-/* Queues a record (copied). token comes back with delivered. Thread: any. Errors: FULL (local queue; try again later),
- * LIMIT (too large), UNAVAILABLE (fatal producer error: it must be restarted). A record waits as long as the broker is away
- * (message.timeout.ms = 0), it is never given up by time. */
-enum saga_err saga_kafka_produce(struct saga_kafka_producer *producer, const struct saga_kafka_record *record,
+/* Queues a record (copied). token comes back with delivered. Thread: any. Errors: FULL (local
+ * queue; try again later), LIMIT (too large), UNAVAILABLE (fatal producer error: it must be
+ * restarted). A record waits as long as the broker is away (message.timeout.ms = 0), it is never
+ * given up by time. */
+enum saga_err saga_kafka_produce(struct saga_kafka_producer *producer,
+                                 const struct saga_kafka_record *record,
                                  uint64_t token) SAGA_WARN_UNUSED;
 
 /* Tells whether a broker is reachable as far as the producer knows. Thread: any. */
 bool saga_kafka_producer_up(const struct saga_kafka_producer *producer);
 
 /* Waits until all queued records are delivered or timeout. Errors: TIMEOUT. */
-enum saga_err saga_kafka_flush(struct saga_kafka_producer *producer, int64_t timeout_ms) SAGA_WARN_UNUSED;
+enum saga_err saga_kafka_flush(struct saga_kafka_producer *producer,
+                               int64_t timeout_ms) SAGA_WARN_UNUSED;
 
 /* Stops and frees; what was not delivered is dropped (it is in an outbox). NULL is nothing. */
 void saga_kafka_producer_free(struct saga_kafka_producer *producer);
 
-/* ---- Consumer: assign() to all partitions of some topics, offsets kept by the user in its own database. ---- */
+/* ---- Consumer: assign() to all partitions of some topics, offsets kept by the user in its own
+ * database. ---- */
 
 struct saga_kafka_consumer;
 
-/* Where to go on; asked for every partition when it is assigned (also for partitions added later). Returns the next offset to read, or -1: from the
- * beginning. Thread: the consumer's. */
+/* Where to go on; asked for every partition when it is assigned (also for partitions added later).
+ * Returns the next offset to read, or -1: from the beginning. Thread: the consumer's. */
 typedef int64_t saga_kafka_position(void *user, const char *topic, int32_t partition);
 
-/* Receives a record. Thread: the consumer's; the record is valid during the call. Returns false to be given the same record again
- * after a pause of 10 ms (the inbox is full): back-pressure. */
+/* Receives a record. Thread: the consumer's; the record is valid during the call. Returns false to
+ * be given the same record again after a pause of 10 ms (the inbox is full): back-pressure. */
 typedef bool saga_kafka_received(void *user, const struct saga_kafka_record *record);
 
 struct saga_kafka_consumer_config {
@@ -111,9 +124,11 @@ struct saga_kafka_consumer_config {
     int fetch_wait_ms; /* fetch.wait.max.ms; 0: 10 */
 };
 
-/* Starts a consumer with its thread; waits in the background until the topics exist and looks for new partitions every 10 s. An offset that
- * the broker no longer has (topic made anew, retention) goes to the earliest and is logged as a warning. Errors: INVALID, NO_MEMORY. */
-enum saga_err saga_kafka_consumer_start(const struct saga_kafka_consumer_config *config, struct saga_kafka_consumer **consumer,
+/* Starts a consumer with its thread; waits in the background until the topics exist and looks for
+ * new partitions every 10 s. An offset that the broker no longer has (topic made anew, retention)
+ * goes to the earliest and is logged as a warning. Errors: INVALID, NO_MEMORY. */
+enum saga_err saga_kafka_consumer_start(const struct saga_kafka_consumer_config *config,
+                                        struct saga_kafka_consumer **consumer,
                                         struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
 /* Tells whether all topics are found and assigned, and a broker is reachable. Thread: any. */
@@ -122,14 +137,15 @@ bool saga_kafka_consumer_up(const struct saga_kafka_consumer *consumer);
 /* Stops: after it returns, received is not called again. Frees. NULL is nothing. */
 void saga_kafka_consumer_free(struct saga_kafka_consumer *consumer);
 
-/* Builds a dead letter from a record that could not be used: same key and value, its headers plus dead-letter-reason,
- * dead-letter-topic, dead-letter-partition, dead-letter-offset; topic saga-dead-letter. space is borrowed by *letter. */
+/* Builds a dead letter from a record that could not be used: same key and value, its headers plus
+ * dead-letter-reason, dead-letter-topic, dead-letter-partition, dead-letter-offset; topic
+ * saga-dead-letter. space is borrowed by *letter. */
 struct saga_dead_letter_space {
     char partition[16];
     char offset[24];
 };
-void saga_kafka_dead_letter(const struct saga_kafka_record *record, const char *reason, struct saga_dead_letter_space *space,
-                            struct saga_kafka_record *letter);
+void saga_kafka_dead_letter(const struct saga_kafka_record *record, const char *reason,
+                            struct saga_dead_letter_space *space, struct saga_kafka_record *letter);
 
 /* ---- Topics ---- */
 
@@ -140,17 +156,24 @@ struct saga_kafka_topic {
     const char *const *configs; /* pairs name, value, ended by NULL; or NULL */
 };
 
-/* Creates topics; those that exist are left alone (created[i] tells). Errors: UNAVAILABLE (no broker in time), INVALID; detail names the topic. */
-enum saga_err saga_kafka_topics_create(const struct saga_kafka_config *config, const struct saga_kafka_topic *topics, size_t count,
-                                       bool *created, int64_t timeout_ms, struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+/* Creates topics; those that exist are left alone (created[i] tells). Errors: UNAVAILABLE (no
+ * broker in time), INVALID; detail names the topic. */
+enum saga_err saga_kafka_topics_create(const struct saga_kafka_config *config,
+                                       const struct saga_kafka_topic *topics, size_t count,
+                                       bool *created, int64_t timeout_ms,
+                                       struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
 /* Tells of each topic its number of partitions (0: not there). Errors: UNAVAILABLE. */
-enum saga_err saga_kafka_topics_find(const struct saga_kafka_config *config, const char *const *names, size_t count,
-                                     int32_t *partitions, int64_t timeout_ms, struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+enum saga_err saga_kafka_topics_find(const struct saga_kafka_config *config,
+                                     const char *const *names, size_t count, int32_t *partitions,
+                                     int64_t timeout_ms,
+                                     struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
-/* Produces a record to a topic and reads it back; gives the time that took. Errors: UNAVAILABLE, TIMEOUT. */
-enum saga_err saga_kafka_topic_probe(const struct saga_kafka_config *config, const char *topic, int64_t timeout_ms,
-                                     int64_t *round_trip_us, struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+/* Produces a record to a topic and reads it back; gives the time that took. Errors: UNAVAILABLE,
+ * TIMEOUT. */
+enum saga_err saga_kafka_topic_probe(const struct saga_kafka_config *config, const char *topic,
+                                     int64_t timeout_ms, int64_t *round_trip_us,
+                                     struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
 /* ---- Relay: from a durable outbox to Kafka, in order, at least once. ---- */
 
@@ -163,12 +186,15 @@ struct saga_relay_row {
     size_t record_count; /* 0: nothing to publish for this row */
 };
 
-/* Gives the rows after a position, ascending, at most count_max; *count 0: there are none. Called on the relay's thread only; what the rows point
- * to must live until the next call. Errors: any: logged, tried again after 100 ms. */
-typedef enum saga_err saga_relay_fetch(void *user, int64_t after, size_t count_max, struct saga_relay_row *rows, size_t *count,
+/* Gives the rows after a position, ascending, at most count_max; *count 0: there are none. Called
+ * on the relay's thread only; what the rows point to must live until the next call. Errors: any:
+ * logged, tried again after 100 ms. */
+typedef enum saga_err saga_relay_fetch(void *user, int64_t after, size_t count_max,
+                                       struct saga_relay_row *rows, size_t *count,
                                        struct saga_err_detail *detail);
 
-/* Tells that every row up to position is on Kafka. Thread: the producer's or the relay's; must only queue. The user makes it durable when it commits next. */
+/* Tells that every row up to position is on Kafka. Thread: the producer's or the relay's; must only
+ * queue. The user makes it durable when it commits next. */
 typedef void saga_relay_advanced(void *user, int64_t position);
 
 struct saga_relay;
@@ -177,7 +203,7 @@ struct saga_relay_config {
     struct saga_kafka_config kafka; /* a producer of its own */
     const char *name;               /* for logs */
     int64_t position;               /* the durable cursor: rows after it are to be published */
-    size_t outstanding_max;         /* rows produced and not yet acknowledged; 0: 10 * SAGA_RELAY_BATCH */
+    size_t outstanding_max; /* rows produced and not yet acknowledged; 0: 10 * SAGA_RELAY_BATCH */
     saga_relay_fetch *fetch;
     saga_relay_advanced *advanced;
     void *user;
@@ -190,10 +216,13 @@ enum saga_err saga_relay_start(const struct saga_relay_config *config, struct sa
 /* Tells the relay that rows were committed. Cheap; any thread. */
 void saga_relay_wake(struct saga_relay *relay);
 
-/* Publishes a record that is in no outbox (a replayed reply, a dead letter), by the relay's producer; not durable. */
-enum saga_err saga_relay_produce(struct saga_relay *relay, const struct saga_kafka_record *record) SAGA_WARN_UNUSED;
+/* Publishes a record that is in no outbox (a replayed reply, a dead letter), by the relay's
+ * producer; not durable. */
+enum saga_err saga_relay_produce(struct saga_relay *relay,
+                                 const struct saga_kafka_record *record) SAGA_WARN_UNUSED;
 
-/* Tells whether Kafka is reachable, and the position up to which rows are acknowledged. Thread: any. */
+/* Tells whether Kafka is reachable, and the position up to which rows are acknowledged. Thread:
+ * any. */
 bool saga_relay_up(const struct saga_relay *relay);
 int64_t saga_relay_position(const struct saga_relay *relay);
 
@@ -208,7 +237,8 @@ void saga_relay_free(struct saga_relay *relay);
 struct saga_kafka_mock;
 
 /* Starts librdkafka's mock cluster with one broker on a free loopback port. */
-enum saga_err saga_kafka_mock_start(struct saga_kafka_mock **mock, struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+enum saga_err saga_kafka_mock_start(struct saga_kafka_mock **mock,
+                                    struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 const char *saga_kafka_mock_bootstrap(const struct saga_kafka_mock *mock);
 void saga_kafka_mock_free(struct saga_kafka_mock *mock);
 

@@ -1,0 +1,463 @@
+/* Relay: one thread that carries rows from an outbox to Kafka.
+ *
+ * It fetches when it was woken and has room, produces in order, and tells the contiguous prefix of
+ * what is acknowledged. A delivery that fails means that the producer's order can no longer be
+ * trusted: the producer is made anew and everything behind the prefix that was not acknowledged is
+ * produced again. At least once, in order of each key. */
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/assert.h"
+#include "common/base/limits.h"
+#include "common/bus/kafka/client.h"
+#include "common/bus/kafka/kafka.h"
+#include "common/bus/kafka/relay_window.h"
+#include "common/sys/log.h"
+
+enum {
+    FETCH_RETRY_MS = 100,
+    FULL_WAIT_MS = 20,    /* the producer's queue is full and no acknowledgement came */
+    RESTART_MS_MIN = 100, /* before a producer is made anew; doubled while that does not help */
+    RESTART_MS_MAX = 5000,
+    RESTART_FLUSH_MS = 1000, /* for what is still under way when a record failed */
+};
+
+/* The token of records that are in no outbox. */
+static const uint64_t token_outside = UINT64_MAX;
+
+struct saga_relay {
+    struct saga_kafka_config *kafka;
+    char *name;
+    saga_relay_fetch *fetch;
+    saga_relay_advanced *advanced;
+    void *user;
+    pthread_t thread;
+    struct saga_relay_row *rows; /* of one fetch; relay thread */
+    int64_t restart_ms;          /* relay thread */
+
+    /* The producer is changed by the relay thread alone, under this mutex; other threads use it
+     * under the mutex. A pointer, so that a relay that is only looked at can be asked. */
+    pthread_mutex_t *producer_mutex;
+    struct saga_kafka_producer *producer;
+    pthread_mutex_t producer_mutex_space;
+
+    pthread_mutex_t mutex; /* guards what follows */
+    pthread_cond_t changed;
+    struct saga_relay_window window;
+    bool stopping;
+    bool woken;       /* rows may have come since the last fetch */
+    bool publishing;  /* a fetch and its producing are under way */
+    bool failed;      /* a record will not be delivered: restart */
+    int64_t reported; /* the last position told */
+    _Atomic int64_t acknowledged;
+};
+
+static void lock(struct saga_relay *relay)
+{
+    int code = pthread_mutex_lock(&relay->mutex);
+    SAGA_ASSERT(code == 0);
+}
+
+static void unlock(struct saga_relay *relay)
+{
+    int code = pthread_mutex_unlock(&relay->mutex);
+    SAGA_ASSERT(code == 0);
+}
+
+/* Pre: the mutex is held. */
+static void note_prefix(struct saga_relay *relay)
+{
+    if (atomic_load(&relay->acknowledged) != relay->window.prefix) {
+        atomic_store(&relay->acknowledged, relay->window.prefix);
+        (void)pthread_cond_broadcast(&relay->changed);
+    }
+}
+
+/* Thread: the producer's. */
+static void on_delivered(void *user, uint64_t token, enum saga_err err)
+{
+    struct saga_relay *relay = user;
+    if (token == token_outside) {
+        if (err != SAGA_ERR_OK) {
+            saga_log(SAGA_LOG_WARN, "relay_record_lost", "relay=%s err=%s", relay->name,
+                     saga_err_name(err));
+        }
+        return;
+    }
+    if (err == SAGA_ERR_LIMIT) {
+        /* It would fail for ever and hold everything up behind it. */
+        saga_log(SAGA_LOG_ERROR, "relay_record_too_large", "relay=%s", relay->name);
+    }
+    lock(relay);
+    if (err == SAGA_ERR_OK || err == SAGA_ERR_LIMIT) {
+        (void)saga_relay_window_acknowledge(&relay->window, token);
+        note_prefix(relay);
+    } else if (!relay->failed) {
+        relay->failed = true;
+        (void)pthread_cond_broadcast(&relay->changed);
+        saga_log(SAGA_LOG_WARN, "relay_delivery_failed", "relay=%s err=%s", relay->name,
+                 saga_err_name(err));
+    }
+    unlock(relay);
+}
+
+/* Waits some time, or until the relay is stopped. */
+static void pause_for(struct saga_relay *relay, int64_t wait_ms)
+{
+    struct timespec until = saga_kafka_deadline(wait_ms);
+    lock(relay);
+    int code = 0;
+    while (!relay->stopping && code == 0) {
+        code = pthread_cond_timedwait(&relay->changed, &relay->mutex, &until);
+    }
+    unlock(relay);
+}
+
+/* Tells the user how far it is. Relay thread: so positions are told in order. */
+static void report(struct saga_relay *relay)
+{
+    int64_t position = atomic_load(&relay->acknowledged);
+    if (position == relay->reported) { /* written by this thread alone */
+        return;
+    }
+    relay->restart_ms = RESTART_MS_MIN;
+    relay->advanced(relay->user, position);
+    lock(relay);
+    relay->reported = position;
+    (void)pthread_cond_broadcast(&relay->changed);
+    unlock(relay);
+}
+
+/* ---- Producing ---- */
+
+/* Waits until the producer may have room. Gives false when there is no point in waiting on. */
+static bool wait_for_queue(struct saga_relay *relay)
+{
+    struct timespec until = saga_kafka_deadline(FULL_WAIT_MS);
+    lock(relay);
+    if (!relay->stopping && !relay->failed) {
+        (void)pthread_cond_timedwait(&relay->changed, &relay->mutex, &until);
+    }
+    bool go_on = !relay->stopping && !relay->failed;
+    unlock(relay);
+    report(relay);
+    return go_on;
+}
+
+/* Queues one record. Gives false when producing has to end here: stop, or restart. */
+static bool produce(struct saga_relay *relay, const struct saga_kafka_record *record,
+                    uint64_t sequence)
+{
+    enum saga_err err;
+    bool go_on = true;
+    do {
+        err = saga_kafka_produce(relay->producer, record, sequence);
+        go_on = err != SAGA_ERR_FULL || wait_for_queue(relay);
+    } while (err == SAGA_ERR_FULL && go_on);
+    if (err == SAGA_ERR_OK || !go_on) {
+        return go_on;
+    }
+    if (err == SAGA_ERR_LIMIT) {
+        on_delivered(relay, sequence, err);
+        return true;
+    }
+    saga_log(SAGA_LOG_WARN, "relay_produce_failed", "relay=%s topic=%s err=%s", relay->name,
+             record->topic, saga_err_name(err));
+    lock(relay);
+    relay->failed = true;
+    unlock(relay);
+    return false;
+}
+
+/* Produces the rows that were fetched. Gives false when it ended early; the rows not taken are
+ * fetched again. */
+static bool produce_rows(struct saga_relay *relay, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct saga_relay_row *row = &relay->rows[i];
+        SAGA_ASSERT(row->record_count <= SAGA_RELAY_RECORDS_PER_ROW);
+        uint64_t sequence = 0;
+        lock(relay);
+        bool go_on = !relay->stopping && !relay->failed;
+        bool wanted = go_on && saga_relay_window_take(&relay->window, row->position,
+                                                      (uint32_t)row->record_count, &sequence);
+        note_prefix(relay);
+        unlock(relay);
+        for (size_t j = 0; go_on && wanted && j < row->record_count; j++) {
+            go_on = produce(relay, &row->records[j], sequence);
+        }
+        if (!go_on) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void publish(struct saga_relay *relay)
+{
+    lock(relay);
+    relay->woken = false;
+    relay->publishing = true;
+    int64_t after = saga_relay_window_after(&relay->window);
+    size_t count_max = saga_relay_window_room(&relay->window);
+    unlock(relay);
+    if (count_max > SAGA_RELAY_BATCH) {
+        count_max = SAGA_RELAY_BATCH;
+    }
+    size_t count = 0;
+    struct saga_err_detail detail = {0};
+    enum saga_err err = relay->fetch(relay->user, after, count_max, relay->rows, &count, &detail);
+    bool more = false;
+    if (err != SAGA_ERR_OK) {
+        saga_log(SAGA_LOG_WARN, "relay_fetch_failed", "relay=%s err=%s msg=\"%s\"", relay->name,
+                 saga_err_name(err), detail.text);
+        pause_for(relay, FETCH_RETRY_MS);
+        more = true;
+    } else {
+        SAGA_ASSERT(count <= count_max);
+        more = !produce_rows(relay, count) || count == count_max;
+    }
+    lock(relay);
+    if (err == SAGA_ERR_OK && count == 0) {
+        saga_relay_window_caught_up(&relay->window);
+        note_prefix(relay);
+    }
+    relay->publishing = false;
+    relay->woken = relay->woken || more;
+    (void)pthread_cond_broadcast(&relay->changed);
+    unlock(relay);
+}
+
+/* ---- Restart ---- */
+
+static void swap_producer(struct saga_relay *relay, struct saga_kafka_producer *producer)
+{
+    (void)pthread_mutex_lock(relay->producer_mutex);
+    relay->producer = producer;
+    (void)pthread_mutex_unlock(relay->producer_mutex);
+}
+
+/* Makes the producer anew and goes back to the prefix. */
+static void restart(struct saga_relay *relay)
+{
+    struct saga_kafka_producer *old = relay->producer;
+    if (old != NULL) {
+        /* What is under way and can be delivered need not be produced twice. */
+        if (saga_kafka_flush(old, RESTART_FLUSH_MS) != SAGA_ERR_OK) {
+            saga_log(SAGA_LOG_DEBUG, "relay_not_flushed", "relay=%s", relay->name);
+        }
+        swap_producer(relay, NULL);
+        saga_kafka_producer_free(old);
+    }
+    report(relay);
+    pause_for(relay, relay->restart_ms);
+    relay->restart_ms =
+        relay->restart_ms * 2 > RESTART_MS_MAX ? RESTART_MS_MAX : relay->restart_ms * 2;
+    struct saga_kafka_producer *producer = NULL;
+    struct saga_err_detail detail = {0};
+    enum saga_err err =
+        saga_kafka_producer_start(relay->kafka, on_delivered, relay, &producer, &detail);
+    if (err != SAGA_ERR_OK) {
+        saga_log(SAGA_LOG_ERROR, "relay_producer_failed", "relay=%s err=%s msg=\"%s\"", relay->name,
+                 saga_err_name(err), detail.text);
+        return; /* failed stays set: tried again */
+    }
+    swap_producer(relay, producer);
+    lock(relay);
+    saga_log(SAGA_LOG_INFO, "relay_restarted", "relay=%s position=%" PRId64, relay->name,
+             relay->window.prefix);
+    saga_relay_window_rewind(&relay->window);
+    relay->failed = false;
+    relay->woken = true;
+    unlock(relay);
+}
+
+/* ---- Thread ---- */
+
+/* Fetching for one row's room at a time would ask the store once per acknowledgement. */
+static bool can_publish(const struct saga_relay *relay)
+{
+    size_t enough = relay->window.capacity / 2;
+    if (enough > SAGA_RELAY_BATCH) {
+        enough = SAGA_RELAY_BATCH;
+    }
+    size_t room = saga_relay_window_room(&relay->window);
+    return relay->woken && room > 0 && room >= enough;
+}
+
+static void *relay_run(void *argument)
+{
+    struct saga_relay *relay = argument;
+    bool stopping = false;
+    while (!stopping) {
+        lock(relay);
+        while (!relay->stopping && !relay->failed && !can_publish(relay) &&
+               relay->reported == relay->window.prefix) {
+            (void)pthread_cond_wait(&relay->changed, &relay->mutex);
+        }
+        stopping = relay->stopping;
+        bool failed = relay->failed;
+        bool publishable = can_publish(relay);
+        unlock(relay);
+        report(relay);
+        if (!stopping && failed) {
+            restart(relay);
+        } else if (!stopping && publishable) {
+            publish(relay);
+        }
+    }
+    return NULL;
+}
+
+void saga_relay_wake(struct saga_relay *relay)
+{
+    lock(relay);
+    if (!relay->woken) {
+        relay->woken = true;
+        (void)pthread_cond_broadcast(&relay->changed);
+    }
+    unlock(relay);
+}
+
+enum saga_err saga_relay_produce(struct saga_relay *relay, const struct saga_kafka_record *record)
+{
+    (void)pthread_mutex_lock(relay->producer_mutex);
+    enum saga_err err = relay->producer == NULL
+                            ? SAGA_ERR_UNAVAILABLE
+                            : saga_kafka_produce(relay->producer, record, token_outside);
+    (void)pthread_mutex_unlock(relay->producer_mutex);
+    return err;
+}
+
+bool saga_relay_up(const struct saga_relay *relay)
+{
+    (void)pthread_mutex_lock(relay->producer_mutex);
+    bool up = relay->producer != NULL && saga_kafka_producer_up(relay->producer);
+    (void)pthread_mutex_unlock(relay->producer_mutex);
+    return up;
+}
+
+int64_t saga_relay_position(const struct saga_relay *relay)
+{
+    return atomic_load(&relay->acknowledged);
+}
+
+enum saga_err saga_relay_drain(struct saga_relay *relay, int64_t timeout_ms)
+{
+    struct timespec until = saga_kafka_deadline(timeout_ms);
+    bool drained = false;
+    int code = 0;
+    lock(relay);
+    relay->woken = true;
+    (void)pthread_cond_broadcast(&relay->changed);
+    while (!drained && code == 0) {
+        code = pthread_cond_timedwait(&relay->changed, &relay->mutex, &until);
+        drained = !relay->woken && !relay->publishing && !relay->failed &&
+                  saga_relay_window_empty(&relay->window) &&
+                  relay->reported == relay->window.prefix;
+    }
+    unlock(relay);
+    return drained ? SAGA_ERR_OK : SAGA_ERR_TIMEOUT;
+}
+
+/* ---- Start and end ---- */
+
+static void relay_destroy(struct saga_relay *relay)
+{
+    saga_relay_window_fini(&relay->window);
+    saga_kafka_config_free(relay->kafka);
+    free(relay->rows);
+    free(relay->name);
+    free(relay);
+}
+
+static struct saga_relay *relay_new(const struct saga_relay_config *config)
+{
+    size_t capacity =
+        config->outstanding_max == 0 ? 10 * (size_t)SAGA_RELAY_BATCH : config->outstanding_max;
+    struct saga_relay *relay = calloc(1, sizeof(*relay));
+    if (relay == NULL) {
+        return NULL;
+    }
+    relay->fetch = config->fetch;
+    relay->advanced = config->advanced;
+    relay->user = config->user;
+    relay->reported = config->position;
+    relay->restart_ms = RESTART_MS_MIN;
+    relay->woken = true; /* there may be rows from before */
+    relay->producer_mutex = &relay->producer_mutex_space;
+    atomic_init(&relay->acknowledged, config->position);
+    relay->name = strdup(config->name == NULL ? "relay" : config->name);
+    relay->rows = calloc(SAGA_RELAY_BATCH, sizeof(struct saga_relay_row));
+    if (relay->name == NULL || relay->rows == NULL ||
+        saga_kafka_config_dup(&config->kafka, &relay->kafka) != SAGA_ERR_OK ||
+        saga_relay_window_init(&relay->window, capacity, config->position) != SAGA_ERR_OK) {
+        relay_destroy(relay);
+        return NULL;
+    }
+    return relay;
+}
+
+enum saga_err saga_relay_start(const struct saga_relay_config *config, struct saga_relay **relay,
+                               struct saga_err_detail *detail)
+{
+    if (config->fetch == NULL || config->advanced == NULL || config->kafka.bootstrap == NULL ||
+        config->kafka.client_id == NULL) {
+        return saga_err_set(detail, SAGA_ERR_INVALID, "relay: not configured");
+    }
+    struct saga_relay *made = relay_new(config);
+    if (made == NULL) {
+        return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "relay");
+    }
+    enum saga_err err = SAGA_ERR_NO_MEMORY;
+    if (pthread_mutex_init(&made->mutex, NULL) != 0) {
+        goto fail_mutex;
+    }
+    if (pthread_mutex_init(&made->producer_mutex_space, NULL) != 0) {
+        goto fail_producer_mutex;
+    }
+    if (saga_kafka_cond_init(&made->changed) != SAGA_ERR_OK) {
+        goto fail_cond;
+    }
+    err = saga_kafka_producer_start(made->kafka, on_delivered, made, &made->producer, detail);
+    if (err != SAGA_ERR_OK) {
+        goto fail_producer;
+    }
+    if (pthread_create(&made->thread, NULL, relay_run, made) != 0) {
+        err = saga_err_set(detail, SAGA_ERR_NO_MEMORY, "relay: thread");
+        goto fail_thread;
+    }
+    *relay = made;
+    return SAGA_ERR_OK;
+fail_thread:
+    saga_kafka_producer_free(made->producer);
+fail_producer:
+    (void)pthread_cond_destroy(&made->changed);
+fail_cond:
+    (void)pthread_mutex_destroy(&made->producer_mutex_space);
+fail_producer_mutex:
+    (void)pthread_mutex_destroy(&made->mutex);
+fail_mutex:
+    relay_destroy(made);
+    return err;
+}
+
+void saga_relay_free(struct saga_relay *relay)
+{
+    if (relay == NULL) {
+        return;
+    }
+    lock(relay);
+    relay->stopping = true;
+    (void)pthread_cond_broadcast(&relay->changed);
+    unlock(relay);
+    (void)pthread_join(relay->thread, NULL);
+    saga_kafka_producer_free(relay->producer);
+    (void)pthread_cond_destroy(&relay->changed);
+    (void)pthread_mutex_destroy(&relay->producer_mutex_space);
+    (void)pthread_mutex_destroy(&relay->mutex);
+    relay_destroy(relay);
+}
