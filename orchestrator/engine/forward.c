@@ -151,12 +151,8 @@ static void take_park(struct turn *turn, uint8_t step, uint32_t code)
 {
     struct saga *saga = turn->saga;
     struct saga_step_run *run = &saga->steps[step];
-    /* A set-up that refuses to run a command has not run it; lost data or a key with other bytes (a
-     * REJECT code) tell nothing. An undo is asked for all the same; for a pivot, which has none,
-     * the difference is whether there is a way back. */
-    bool refused_to_run = code == SAGA_CODE_PERMISSION_DENIED || code == SAGA_CODE_UNIMPLEMENTED ||
-                          code == SAGA_CODE_UNAUTHENTICATED;
-    run->maybe_effect = run->maybe_effect || !refused_to_run || !turn->def->steps[step].pivot;
+    /* Even a set-up that refuses to run a command may have let a doubled copy of it through. */
+    run->maybe_effect = true;
     run->parked = true;
     wait_nothing(turn, step);
     if (saga->state == SAGA_STATE_RUNNING) {

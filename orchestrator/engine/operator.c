@@ -37,10 +37,28 @@ static void cancel(struct turn *turn, enum saga_cause cause)
     if (turn->saga->state == SAGA_STATE_COMPENSATING) {
         refuse(turn, "the saga is being compensated already");
     } else if (pivot_reached(turn->def, turn->saga)) {
-        refuse(turn, "the pivot has happened or may have happened: the saga can only go forward");
+        refuse(turn, "the pivot has happened or may have happened: the saga can only go forward "
+                     "(if a parked pivot "
+                     "has certainly not happened, compensate naming it as the step)");
     } else {
         turn_back(turn, cause, SAGA_STEP_ALL, SAGA_CODE_CANCELLED);
     }
+}
+
+/* S2: a parked pivot may have happened; with its name, the operator says that it has not. */
+static void compensate(struct turn *turn)
+{
+    uint8_t step = turn->ev->step;
+    if (turn->saga->state != SAGA_STATE_PARKED) {
+        refuse(turn, "only a parked saga is compensated by an operator; cancel a running one");
+        return;
+    }
+    if (step < turn->saga->step_count && turn->def->steps[step].pivot &&
+        turn->saga->steps[step].parked) {
+        move_step(turn, step, SAGA_STEP_REJECTED);
+        turn->saga->steps[step].maybe_effect = false;
+    }
+    cancel(turn, SAGA_CAUSE_OPERATOR);
 }
 
 static void skip_step(struct turn *turn, uint8_t step)
@@ -95,11 +113,7 @@ void take_operator(struct turn *turn)
         cancel(turn, SAGA_CAUSE_CANCEL);
         break;
     case SAGA_ACT_COMPENSATE:
-        if (turn->saga->state != SAGA_STATE_PARKED) {
-            refuse(turn, "only a parked saga is compensated by an operator; cancel a running one");
-        } else {
-            cancel(turn, SAGA_CAUSE_OPERATOR);
-        }
+        compensate(turn);
         break;
     case SAGA_ACT_SKIP:
     case SAGA_ACT_RESOLVE:
