@@ -17,6 +17,7 @@ def read_header(text):
     groups, values, inside = [("", [])], {}, False
     # A comment that follows its constant on later lines belongs to it.
     text = re.sub(r"\s*\n\s*\*?\s*(?!\*/)(?=[^\n]*\*/)", lambda m: " " if is_open(text, m.start()) else m.group(), text)
+    text = re.sub(r"=\s*\n\s*", "= ", text)
     for line in text.splitlines():
         inside = (inside or line.startswith("enum {")) and not line.startswith("};")
         constant = CONSTANT.match(line)

@@ -46,7 +46,7 @@ ROOMS = {
     KAFKA: Room({BASE, SYS}, {"rdkafka", "jansson", "threads"}),
     ENGINE: Room({BASE}, set(), ENGINE_C),
     RUNTIME: Room({ENGINE, BASE}, {"threads"}),
-    CODEC: Room({ENGINE, RUNTIME, WIRE, BASE, GENERATED}, {"protobuf-c"}),
+    CODEC: Room({ENGINE, RUNTIME, WIRE, BASE, GENERATED}, {"protobuf-c", "crypto", "threads"}),
     STORE: Room({RUNTIME, ENGINE, BASE, SQL}, {"sqlite", "crypto", "threads"}),
     OHTTP: Room({RUNTIME, ENGINE, BASE, SYS, HTTP}, {"jansson"}),
     DAEMON: Room(COMMON | {ENGINE, RUNTIME, CODEC, STORE, OHTTP}, {"protobuf-c", "jansson", "threads"}),
@@ -56,7 +56,7 @@ ROOMS = {
     "services/product": Room(COMMON | {KIT}, {"sqlite"}),
     "services/kitchen": Room(COMMON | {KIT}, {"sqlite"}),
     "services/payment": Room(COMMON | {KIT}, {"sqlite"}),
-    "client": Room(COMMON, {"nng", "rdkafka", "curl", "jansson", "protobuf-c", "threads"}),
+    "client": Room(COMMON, {"nng", "rdkafka", "curl", "jansson", "protobuf-c", "crypto", "threads"}),
     GENERATED: Room(set(), {"protobuf-c"}),
 }
 # Outside the product: these may see everything.
