@@ -264,6 +264,7 @@ static bool tables_init(struct saga_waiters *waiters, size_t capacity)
     }
     for (size_t i = 0; i < capacity; i++) {
         waiters->slots[i].heap_at = NONE;
+        waiters->slots[i].generation = 1; /* so that 0 is no ticket */
         waiters->slots[i].next = i + 1 < capacity ? (int32_t)(i + 1) : NONE;
     }
     waiters->free_first = 0;

@@ -22,8 +22,8 @@ typedef void saga_waiter_out(void *context, void *user);
 enum saga_err saga_waiters_new(size_t capacity, saga_waiter_out *expired, void *context,
                                struct saga_waiters **waiters) SAGA_WARN_UNUSED;
 
-/* Puts a waiter in until due_mono_us. *ticket is for withdraw; it is written before the waiter can
- * be taken out. Errors: FULL; CLOSED. */
+/* Puts a waiter in until due_mono_us. *ticket, never 0, is for withdraw; it is written before the
+ * waiter can be taken out. Errors: FULL; CLOSED. */
 enum saga_err saga_waiters_add(struct saga_waiters *waiters, int64_t order_id, int64_t due_mono_us,
                                void *user, uint64_t *ticket) SAGA_WARN_UNUSED;
 
