@@ -28,8 +28,8 @@ class Room:
 
 
 BASE, SYS, SQL, WIRE, HTTP = "common/base", "common/sys", "common/sql", "common/wire", "common/http"
-NNG, KAFKA, GENERATED = "common/bus/nng", "common/bus/kafka", "generated"
-COMMON = {BASE, SYS, SQL, WIRE, HTTP, NNG, KAFKA, GENERATED}
+NNG, KAFKA, JSON, GENERATED = "common/bus/nng", "common/bus/kafka", "common/wire/json", "generated"
+COMMON = {BASE, SYS, SQL, WIRE, JSON, HTTP, NNG, KAFKA, GENERATED}
 ENGINE, RUNTIME, CODEC = "orchestrator/engine", "orchestrator/runtime", "orchestrator/codec"
 STORE, OHTTP, DAEMON = "orchestrator/store", "orchestrator/http", "orchestrator/daemon"
 KIT = "services/kit"
@@ -40,7 +40,8 @@ ROOMS = {
     BASE: Room(set(), set(), PURE_C),
     SYS: Room({BASE}, {"inih", "threads"}),
     SQL: Room({BASE}, {"sqlite"}),
-    WIRE: Room({BASE, GENERATED}, {"protobuf-c", "crypto", "jansson"}),
+    WIRE: Room({BASE, GENERATED}, {"protobuf-c", "crypto"}),
+    JSON: Room({WIRE, BASE, GENERATED}, {"protobuf-c", "jansson"}),
     HTTP: Room({BASE, SYS}, {"microhttpd", "jansson", "threads"}),
     NNG: Room({BASE, SYS}, {"nng", "threads"}),
     KAFKA: Room({BASE, SYS}, {"rdkafka", "jansson", "threads"}),
