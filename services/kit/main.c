@@ -50,6 +50,7 @@ _Static_assert(SAGA_KIT_RETENTION_DAYS_DEFAULT == 7, "the default that --help te
 
 /* What the settings of a daemon are read into. */
 struct settings {
+    struct saga_program program; /* the options refer to it as long as they live */
     struct saga_option table[OPTIONS_MAX];
     char listen[SAGA_ADDRESS_SIZE_MAX + 1]; /* the default */
     char data[256];                         /* the default */
@@ -77,7 +78,7 @@ static enum saga_options_next read_options(const struct saga_kit_app *app, int a
     for (size_t i = 0; i < app->option_count && count < OPTIONS_MAX; i++) {
         settings->table[count++] = app->options[i];
     }
-    struct saga_program program = {
+    settings->program = (struct saga_program){
         .name = app->name,
         .summary = app->summary,
         .usage = "[OPTION]…",
@@ -88,7 +89,7 @@ static enum saga_options_next read_options(const struct saga_kit_app *app, int a
         .options = settings->table,
         .option_count = count,
     };
-    return saga_options_read(&program, argc, argv, false, options);
+    return saga_options_read(&settings->program, argc, argv, false, options);
 }
 
 static enum saga_err read_config(const struct saga_options *options, struct settings *settings,
