@@ -84,9 +84,9 @@ enum saga_err saga_kafka_producer_start(const struct saga_kafka_config *config,
                                         struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
 /* Queues a record (copied). token comes back with delivered. Thread: any. Errors: FULL (local
- * queue; try again later), LIMIT (too large), UNAVAILABLE (fatal producer error: it must be
- * restarted). A record waits as long as the broker is away (message.timeout.ms = 0), it is never
- * given up by time. */
+ * queue; try again later), LIMIT (too large), NOT_FOUND (no such topic), UNAVAILABLE (fatal
+ * producer error: it must be restarted). A record waits as long as the broker is away
+ * (message.timeout.ms = 0), it is never given up by time. */
 enum saga_err saga_kafka_produce(struct saga_kafka_producer *producer,
                                  const struct saga_kafka_record *record,
                                  uint64_t token) SAGA_WARN_UNUSED;
@@ -125,7 +125,7 @@ struct saga_kafka_consumer_config {
 };
 
 /* Starts a consumer with its thread; waits in the background until the topics exist and looks for
- * new partitions every 10 s. An offset that the broker no longer has (topic made anew, retention)
+ * new partitions every 5 s. An offset that the broker no longer has (topic made anew, retention)
  * goes to the earliest and is logged as a warning. Errors: INVALID, NO_MEMORY. */
 enum saga_err saga_kafka_consumer_start(const struct saga_kafka_consumer_config *config,
                                         struct saga_kafka_consumer **consumer,

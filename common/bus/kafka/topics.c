@@ -14,7 +14,8 @@
 
 enum {
     RD_TEXT_SIZE = 512,
-    ASK_AGAIN_MS = 100,
+    EVENT_MS = 100,       /* for the answer's way through librdkafka */
+    CONTROLLER_MS = 1000, /* for the cluster to name its controller */
     TOPICS_MAX = 1024,
 };
 
@@ -110,15 +111,12 @@ static enum saga_err describe(const struct saga_kafka_topic *topic, rd_kafka_New
 }
 
 /* Reads what the broker said about each topic. */
-static enum saga_err read_results(rd_kafka_event_t *event,
-                                  const struct saga_kafka_topic *topics, size_t count,
-                                  bool *created, struct saga_err_detail *detail)
+static enum saga_err read_results(rd_kafka_event_t *event, const struct saga_kafka_topic *topics,
+                                  size_t count, bool *created, struct saga_err_detail *detail)
 {
     rd_kafka_resp_err_t code = rd_kafka_event_error(event);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        enum saga_err err = code == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE ? SAGA_ERR_NOT_FOUND
-                                                                           : SAGA_ERR_UNAVAILABLE;
-        return saga_err_set(detail, err, "kafka: topics not created: %s",
+        return saga_err_set(detail, SAGA_ERR_UNAVAILABLE, "kafka: topics not created: %s",
                             rd_kafka_event_error_string(event));
     }
     size_t result_count = 0;
@@ -164,7 +162,7 @@ static enum saga_err request_topics(rd_kafka_t *rk, rd_kafka_NewTopic_t **reques
     rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
     rd_kafka_CreateTopics(rk, requests, count, options, queue);
     enum saga_err err;
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, wait_ms + ASK_AGAIN_MS);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, wait_ms + EVENT_MS);
     if (event == NULL) {
         err = saga_err_set(detail, SAGA_ERR_UNAVAILABLE, "kafka: no broker answers in time");
     } else {
@@ -176,7 +174,7 @@ static enum saga_err request_topics(rd_kafka_t *rk, rd_kafka_NewTopic_t **reques
     return err;
 }
 
-/* A cluster that does not know the request (the embedded one) creates topics when they are asked
+/* A cluster without a controller (the embedded one) creates topics when they are asked
  * for by name. */
 static enum saga_err create_by_asking(rd_kafka_t *rk, const struct saga_kafka_topic *topics,
                                       size_t count, int64_t deadline_ms,
@@ -205,6 +203,26 @@ static enum saga_err create_by_asking(rd_kafka_t *rk, const struct saga_kafka_to
     return SAGA_ERR_OK;
 }
 
+/* Tells whether one of the cluster's brokers is its controller, who creates topics. The embedded
+ * cluster names one that does not exist, and a request would wait for it until it times out.
+ * Errors: UNAVAILABLE. */
+static enum saga_err find_controller(rd_kafka_t *rk, int64_t deadline_ms, bool *has_controller,
+                                     struct saga_err_detail *detail)
+{
+    const struct rd_kafka_metadata *metadata = NULL;
+    if (saga_kafka_ask(rk, left_ms(deadline_ms), &metadata) != SAGA_ERR_OK) {
+        return saga_err_set(detail, SAGA_ERR_UNAVAILABLE, "kafka: no broker answers in time");
+    }
+    int left = left_ms(deadline_ms);
+    int32_t controller = rd_kafka_controllerid(rk, left < CONTROLLER_MS ? left : CONTROLLER_MS);
+    *has_controller = false;
+    for (int i = 0; i < metadata->broker_cnt; i++) {
+        *has_controller = *has_controller || metadata->brokers[i].id == controller;
+    }
+    rd_kafka_metadata_destroy(metadata);
+    return SAGA_ERR_OK;
+}
+
 /* Describes the topics, sends the request, and falls back. Pre: `requests` has room for count. */
 static enum saga_err create_all(rd_kafka_t *rk, rd_kafka_NewTopic_t **requests,
                                 const struct saga_kafka_topic *topics, size_t count, bool *created,
@@ -217,10 +235,13 @@ static enum saga_err create_all(rd_kafka_t *rk, rd_kafka_NewTopic_t **requests,
         err = describe(&topics[described], &requests[described], detail);
         described += err == SAGA_ERR_OK;
     }
+    bool has_controller = false;
     if (err == SAGA_ERR_OK) {
-        err = request_topics(rk, requests, topics, count, created, deadline_ms, detail);
+        err = find_controller(rk, deadline_ms, &has_controller, detail);
     }
-    if (err == SAGA_ERR_NOT_FOUND) {
+    if (err == SAGA_ERR_OK && has_controller) {
+        err = request_topics(rk, requests, topics, count, created, deadline_ms, detail);
+    } else if (err == SAGA_ERR_OK) {
         err = create_by_asking(rk, topics, count, deadline_ms, detail);
     }
     rd_kafka_NewTopic_destroy_array(requests, described);
