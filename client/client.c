@@ -18,7 +18,7 @@ const struct saga_option saga_client_options[] = {
     {"dir", "DIR", "run", "folder that `sagactl dev` runs in", false},
     {"kafka", "HOST:PORT", NULL,
      "Kafka bootstrap; default: from endpoints.json (dev: an embedded one)", false},
-    {"kafka.", "VALUE", NULL, "any librdkafka property", false},
+    {"kafka.", "PROPERTY=VALUE", NULL, "any librdkafka property", false},
     {"output", "table|json", "table", "how to print; short -o", false},
     {"timeout", "TIME", "5s", "longest wait for an answer: 5s, 250ms, 1m", false},
     {"tls-ca", "FILE", NULL, "PEM file with the CA of tls+tcp:// peers", false},

@@ -1,0 +1,463 @@
+/* The checks of the audit streams: clean streams pass, each violation is found. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "client/audit_check.h"
+#include "common/wire/envelope.h"
+#include "saga/v1/audit.pb-c.h"
+
+#define STEP(name) SAGA__V1__STEP_STATE__STEP_STATE_##name
+#define STATE(name) SAGA__V1__SAGA_STATE__SAGA_STATE_##name
+#define KIND(name) SAGA__V1__EVENT_KIND__EVENT_KIND_##name
+#define CALL SAGA__V1__OP__OP_CALL
+#define UNDO SAGA__V1__OP__OP_UNDO
+
+enum { EVENTS_MAX = 16, EFFECTS_MAX = 8 };
+
+struct world {
+    struct saga_audit_check *check;
+    struct saga_id id;
+    char key[SAGA_ID_TEXT_SIZE];
+    uint8_t last_hash[32];
+    uint64_t seq;
+    struct saga_buf last; /* bytes of the last event */
+};
+
+static int set_up(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    w->id = saga_id_make(1800000000000, 1, 42);
+    saga_id_format(w->id, w->key);
+    assert_int_equal(saga_audit_check_new(false, NULL, NULL, &w->check), SAGA_ERR_OK);
+    *state = w;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *w = *state;
+    saga_audit_check_free(w->check);
+    saga_buf_fini(&w->last);
+    free(w);
+    return 0;
+}
+
+/* What an event is to hold; at most one of each. */
+struct telling {
+    Saga__V1__EventKind kind;
+    Saga__V1__SagaState state;
+    const char *step; /* that a reply is of */
+    Saga__V1__Op op;
+    uint32_t code;
+    const char *reason;
+    const char *decided; /* step of a decision */
+    Saga__V1__Op decided_op;
+    const char *moved; /* step of a move */
+    Saga__V1__StepState moved_to;
+};
+
+static void give(struct world *w)
+{
+    assert_int_equal(
+        saga_audit_check_event(w->check, saga_bytes_text(w->key), saga_buf_view(&w->last)),
+        SAGA_ERR_OK);
+}
+
+/* Encodes an event as the orchestrator does: chained and hashed. */
+static void encode(struct world *w, const struct telling *t)
+{
+    Saga__V1__AuditEvent event = SAGA__V1__AUDIT_EVENT__INIT;
+    Saga__V1__Status status = SAGA__V1__STATUS__INIT;
+    Saga__V1__Decision decision = SAGA__V1__DECISION__INIT;
+    Saga__V1__Decision *decisions[] = {&decision};
+    Saga__V1__Transition transition = SAGA__V1__TRANSITION__INIT;
+    Saga__V1__Transition *transitions[] = {&transition};
+    event.saga_id = (ProtobufCBinaryData){sizeof w->id.b, w->id.b};
+    event.seq = ++w->seq;
+    event.kind = t->kind;
+    event.state = t->state;
+    event.step = (char *)(uintptr_t)(t->step == NULL ? "" : t->step);
+    event.op = t->op;
+    if (t->code != 0) {
+        status.code = t->code;
+        status.reason = (char *)(uintptr_t)(t->reason == NULL ? "" : t->reason);
+        event.status = &status;
+    }
+    if (t->decided != NULL) {
+        decision.step = (char *)(uintptr_t)t->decided;
+        decision.op = t->decided_op;
+        decision.attempt = 1;
+        event.n_decisions = 1;
+        event.decisions = decisions;
+    }
+    if (t->moved != NULL) {
+        transition.step = (char *)(uintptr_t)t->moved;
+        transition.to = t->moved_to;
+        event.n_transitions = 1;
+        event.transitions = transitions;
+    }
+    if (w->seq > 1) {
+        event.prev_hash = (ProtobufCBinaryData){sizeof w->last_hash, w->last_hash};
+    }
+    saga_buf_clear(&w->last);
+    assert_int_equal(saga_message_encode(&event.base, &w->last), SAGA_ERR_OK);
+    uint8_t hash[32];
+    assert_int_equal(saga_audit_hash(saga_buf_view(&w->last), hash), SAGA_ERR_OK);
+    event.hash = (ProtobufCBinaryData){sizeof hash, hash};
+    saga_buf_clear(&w->last);
+    assert_int_equal(saga_message_encode(&event.base, &w->last), SAGA_ERR_OK);
+    memcpy(w->last_hash, hash, sizeof hash);
+}
+
+static void event(struct world *w, const struct telling *t)
+{
+    encode(w, t);
+    give(w);
+}
+
+static void effect(struct world *w, const char *step, Saga__V1__Op op, uint32_t code, bool empty,
+                   uint64_t position)
+{
+    Saga__V1__EffectEvent message = SAGA__V1__EFFECT_EVENT__INIT;
+    Saga__V1__Status status = SAGA__V1__STATUS__INIT;
+    message.saga_id = (ProtobufCBinaryData){sizeof w->id.b, w->id.b};
+    message.service = (char *)(uintptr_t) "product.v1.ProductService";
+    message.step = (char *)(uintptr_t)step;
+    message.op = op;
+    message.position = position;
+    message.empty = empty;
+    if (code != 0) {
+        status.code = code;
+        message.status = &status;
+    }
+    struct saga_buf bytes = {0};
+    assert_int_equal(saga_message_encode(&message.base, &bytes), SAGA_ERR_OK);
+    assert_int_equal(
+        saga_audit_check_effect(w->check, saga_bytes_text(w->key), saga_buf_view(&bytes)),
+        SAGA_ERR_OK);
+    saga_buf_fini(&bytes);
+}
+
+/* The beginning: stock is called. */
+static void start(struct world *w)
+{
+    event(w, &(struct telling){.kind = KIND(START),
+                               .state = STATE(RUNNING),
+                               .decided = "stock",
+                               .decided_op = CALL,
+                               .moved = "stock",
+                               .moved_to = STEP(CALLED)});
+}
+
+/* stock is answered OK, and the saga ends so. */
+static void answer(struct world *w, Saga__V1__SagaState state)
+{
+    event(w, &(struct telling){.kind = KIND(REPLY),
+                               .state = state,
+                               .step = "stock",
+                               .op = CALL,
+                               .moved = "stock",
+                               .moved_to = STEP(SUCCEEDED)});
+}
+
+/* A saga whose stock was taken and is put back; nothing of it at the participant yet. */
+static void compensate(struct world *w)
+{
+    start(w);
+    answer(w, STATE(RUNNING));
+    event(w, &(struct telling){.kind = KIND(TIMER),
+                               .state = STATE(COMPENSATING),
+                               .decided = "stock",
+                               .decided_op = UNDO,
+                               .moved = "stock",
+                               .moved_to = STEP(UNDOING)});
+    event(w, &(struct telling){.kind = KIND(REPLY),
+                               .state = STATE(COMPENSATED),
+                               .step = "stock",
+                               .op = UNDO,
+                               .moved = "stock",
+                               .moved_to = STEP(UNDONE)});
+}
+
+/* Ends the check and asserts that `count` violations of one kind were found, and no other. */
+static struct saga_audit_counts assert_only(struct world *w, enum saga_violation violation,
+                                            uint64_t count)
+{
+    struct saga_audit_counts counts = {0};
+    saga_audit_check_finish(w->check, &counts);
+    for (size_t i = 0; i < SAGA_VIOLATION_COUNT; i++) {
+        uint64_t wanted = i == (size_t)violation ? count : 0;
+        if (counts.violations[i] != wanted) {
+            fail_msg("%s: %u times, not %u", saga_violation_name((enum saga_violation)i),
+                     (unsigned)counts.violations[i], (unsigned)wanted);
+        }
+    }
+    return counts;
+}
+
+static void test_audit_when_streams_agree_then_no_violation(void **state)
+{
+    struct world *w = *state;
+    compensate(w);
+    effect(w, "stock", CALL, 0, false, 1);
+    effect(w, "stock", UNDO, 0, false, 2);
+    struct saga_audit_counts counts = assert_only(w, SAGA_VIOLATION_COUNT, 0);
+    assert_int_equal(counts.events, 4);
+    assert_int_equal(counts.effects, 2);
+    assert_int_equal(counts.sagas, 1);
+    assert_int_equal(counts.compensated, 1);
+    assert_int_equal(counts.redelivered, 0);
+}
+
+static void test_audit_when_records_come_again_then_no_violation(void **state)
+{
+    struct world *w = *state;
+    start(w);
+    give(w);
+    answer(w, STATE(COMPLETED));
+    give(w);
+    effect(w, "stock", CALL, 0, false, 1);
+    effect(w, "stock", CALL, 0, false, 1);
+    struct saga_audit_counts counts = assert_only(w, SAGA_VIOLATION_COUNT, 0);
+    assert_int_equal(counts.redelivered, 3);
+    assert_int_equal(counts.completed, 1);
+}
+
+static void test_audit_when_bytes_are_garbage_then_malformed(void **state)
+{
+    struct world *w = *state;
+    struct saga_bytes garbage = {(const uint8_t *)"\xff\xff\xff", 3};
+    assert_int_equal(saga_audit_check_event(w->check, saga_bytes_text(w->key), garbage),
+                     SAGA_ERR_OK);
+    assert_int_equal(saga_audit_check_effect(w->check, saga_bytes_text(w->key), garbage),
+                     SAGA_ERR_OK);
+    (void)assert_only(w, SAGA_VIOLATION_MALFORMED, 2);
+}
+
+static void test_audit_when_key_is_another_saga_then_key(void **state)
+{
+    struct world *w = *state;
+    w->key[0] ^= 1;
+    start(w);
+    (void)assert_only(w, SAGA_VIOLATION_KEY, 1);
+}
+
+static void test_audit_when_an_event_is_missing_then_gap(void **state)
+{
+    struct world *w = *state;
+    start(w);
+    encode(w, &(struct telling){.kind = KIND(TIMER), .state = STATE(RUNNING)});
+    answer(w, STATE(COMPLETED));
+    (void)assert_only(w, SAGA_VIOLATION_GAP, 1);
+}
+
+static void test_audit_when_the_first_event_is_missing_then_gap(void **state)
+{
+    struct world *w = *state;
+    encode(w, &(struct telling){.kind = KIND(START), .state = STATE(RUNNING)});
+    answer(w, STATE(COMPLETED));
+    (void)assert_only(w, SAGA_VIOLATION_GAP, 1);
+}
+
+static void test_audit_when_truncation_is_allowed_then_counts_it(void **state)
+{
+    struct world *w = *state;
+    saga_audit_check_free(w->check);
+    assert_int_equal(saga_audit_check_new(true, NULL, NULL, &w->check), SAGA_ERR_OK);
+    encode(w, &(struct telling){.kind = KIND(START), .state = STATE(RUNNING)});
+    answer(w, STATE(COMPLETED));
+    struct saga_audit_counts counts = assert_only(w, SAGA_VIOLATION_COUNT, 0);
+    assert_int_equal(counts.truncated, 1);
+}
+
+static void test_audit_when_one_number_has_two_events_then_fork(void **state)
+{
+    struct world *w = *state;
+    start(w);
+    answer(w, STATE(COMPLETED));
+    effect(w, "stock", CALL, 0, false, 1);
+    w->seq = 0;
+    encode(w, &(struct telling){.kind = KIND(START), .state = STATE(COMPENSATING)});
+    give(w);
+    (void)assert_only(w, SAGA_VIOLATION_FORK, 1);
+}
+
+static void test_audit_when_an_event_was_changed_then_hash(void **state)
+{
+    struct world *w = *state;
+    encode(w, &(struct telling){.kind = KIND(START), .state = STATE(RUNNING)});
+    /* The state's byte: field 15, a varint, behind the kind's. */
+    uint8_t *at = memchr(w->last.data + 18, 0x78, w->last.size - 18);
+    assert_non_null(at);
+    at[1] = (uint8_t)STATE(PARKED);
+    give(w);
+    (void)assert_only(w, SAGA_VIOLATION_HASH, 1);
+}
+
+static void test_audit_when_the_chain_is_broken_then_chain(void **state)
+{
+    struct world *w = *state;
+    start(w);
+    w->last_hash[0] ^= 1;
+    answer(w, STATE(RUNNING));
+    (void)assert_only(w, SAGA_VIOLATION_CHAIN, 1);
+}
+
+static void test_audit_when_nobody_decided_an_effect_then_undecided(void **state)
+{
+    struct world *w = *state;
+    start(w);
+    effect(w, "payment", CALL, 0, false, 1);
+    (void)assert_only(w, SAGA_VIOLATION_UNDECIDED, 1);
+}
+
+static void test_audit_when_an_effect_is_of_an_unknown_saga_then_undecided(void **state)
+{
+    struct world *w = *state;
+    effect(w, "payment", CALL, 0, false, 1);
+    (void)assert_only(w, SAGA_VIOLATION_UNDECIDED, 1);
+}
+
+static void test_audit_when_a_command_has_two_effects_then_twice(void **state)
+{
+    struct world *w = *state;
+    start(w);
+    answer(w, STATE(COMPLETED));
+    effect(w, "stock", CALL, 0, false, 1);
+    effect(w, "stock", CALL, 0, false, 2);
+    (void)assert_only(w, SAGA_VIOLATION_TWICE, 1);
+}
+
+static void test_audit_when_an_answer_has_no_effect_then_missing(void **state)
+{
+    struct world *w = *state;
+    start(w);
+    answer(w, STATE(COMPLETED));
+    (void)assert_only(w, SAGA_VIOLATION_MISSING, 1);
+}
+
+static void test_audit_when_the_saga_goes_on_then_the_effect_may_come_later(void **state)
+{
+    struct world *w = *state;
+    start(w);
+    answer(w, STATE(RUNNING));
+    struct saga_audit_counts counts = assert_only(w, SAGA_VIOLATION_COUNT, 0);
+    assert_int_equal(counts.open, 1);
+}
+
+static void test_audit_when_effect_and_answer_differ_then_differs(void **state)
+{
+    struct world *w = *state;
+    start(w);
+    answer(w, STATE(COMPLETED));
+    effect(w, "stock", CALL, 9, false, 1);
+    (void)assert_only(w, SAGA_VIOLATION_DIFFERS, 1);
+}
+
+static void test_audit_when_a_refusal_leaves_no_effect_then_no_violation(void **state)
+{
+    struct world *w = *state;
+    start(w);
+    event(w, &(struct telling){.kind = KIND(REPLY),
+                               .state = STATE(COMPENSATED),
+                               .step = "stock",
+                               .op = CALL,
+                               .code = 9,
+                               .reason = "SAGA_UNDONE"});
+    (void)assert_only(w, SAGA_VIOLATION_COUNT, 0);
+}
+
+static void test_audit_when_a_call_acts_after_its_undo_then_forbidden(void **state)
+{
+    struct world *w = *state;
+    compensate(w);
+    effect(w, "stock", UNDO, 0, true, 1);
+    effect(w, "stock", CALL, 0, false, 2);
+    (void)assert_only(w, SAGA_VIOLATION_FORBIDDEN, 1);
+}
+
+static void test_audit_when_a_compensated_saga_holds_something_then_held(void **state)
+{
+    struct world *w = *state;
+    start(w);
+    event(w, &(struct telling){.kind = KIND(TIMER),
+                               .state = STATE(COMPENSATED),
+                               .moved = "stock",
+                               .moved_to = STEP(UNKNOWN)});
+    effect(w, "stock", CALL, 0, false, 1);
+    (void)assert_only(w, SAGA_VIOLATION_HELD, 1);
+}
+
+static void test_audit_when_a_read_only_step_succeeded_then_nothing_is_held(void **state)
+{
+    struct world *w = *state;
+    start(w);
+    answer(w, STATE(COMPENSATED));
+    effect(w, "stock", CALL, 0, false, 1);
+    (void)assert_only(w, SAGA_VIOLATION_COUNT, 0);
+}
+
+static void test_audit_when_there_are_many_sagas_then_each_is_kept(void **state)
+{
+    struct world *w = *state;
+    enum { MANY = 5000 };
+    for (unsigned i = 0; i < MANY; i++) {
+        w->id = saga_id_make(1800000000000 + i, 0, i);
+        saga_id_format(w->id, w->key);
+        w->seq = 0;
+        start(w);
+        answer(w, STATE(COMPLETED));
+        effect(w, "stock", CALL, 0, false, i + 1);
+    }
+    struct saga_audit_counts counts = assert_only(w, SAGA_VIOLATION_COUNT, 0);
+    assert_int_equal(counts.sagas, MANY);
+    assert_int_equal(counts.completed, MANY);
+}
+
+static void test_hash_when_bytes_are_cut_then_malformed(void **state)
+{
+    struct world *w = *state;
+    uint8_t hash[32];
+    encode(w, &(struct telling){.kind = KIND(START), .state = STATE(RUNNING)});
+    struct saga_bytes cut = {w->last.data, w->last.size - 1};
+    assert_int_equal(saga_audit_hash(cut, hash), SAGA_ERR_MALFORMED);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_audit_when_streams_agree_then_no_violation),
+        TEST(test_audit_when_records_come_again_then_no_violation),
+        TEST(test_audit_when_bytes_are_garbage_then_malformed),
+        TEST(test_audit_when_key_is_another_saga_then_key),
+        TEST(test_audit_when_an_event_is_missing_then_gap),
+        TEST(test_audit_when_the_first_event_is_missing_then_gap),
+        TEST(test_audit_when_truncation_is_allowed_then_counts_it),
+        TEST(test_audit_when_one_number_has_two_events_then_fork),
+        TEST(test_audit_when_an_event_was_changed_then_hash),
+        TEST(test_audit_when_the_chain_is_broken_then_chain),
+        TEST(test_audit_when_nobody_decided_an_effect_then_undecided),
+        TEST(test_audit_when_an_effect_is_of_an_unknown_saga_then_undecided),
+        TEST(test_audit_when_a_command_has_two_effects_then_twice),
+        TEST(test_audit_when_an_answer_has_no_effect_then_missing),
+        TEST(test_audit_when_the_saga_goes_on_then_the_effect_may_come_later),
+        TEST(test_audit_when_effect_and_answer_differ_then_differs),
+        TEST(test_audit_when_a_refusal_leaves_no_effect_then_no_violation),
+        TEST(test_audit_when_a_call_acts_after_its_undo_then_forbidden),
+        TEST(test_audit_when_a_compensated_saga_holds_something_then_held),
+        TEST(test_audit_when_a_read_only_step_succeeded_then_nothing_is_held),
+        TEST(test_audit_when_there_are_many_sagas_then_each_is_kept),
+        TEST(test_hash_when_bytes_are_cut_then_malformed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
