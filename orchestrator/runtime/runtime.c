@@ -7,6 +7,22 @@
 #include "common/base/assert.h"
 #include "orchestrator/runtime/internal.h"
 
+/* S8: whoever had the lease before can commit nothing from now on. */
+static enum saga_err take_lease(struct saga_runtime *runtime, struct saga_err_detail *detail)
+{
+    const struct saga_store_ops *ops = runtime->store_ops;
+    enum saga_err err = ops->begin(runtime->store, detail);
+    if (err != SAGA_ERR_OK) {
+        return err;
+    }
+    err = ops->take_lease(runtime->store, runtime->config.owner, &runtime->epoch, detail);
+    if (err == SAGA_ERR_OK) {
+        return ops->commit(runtime->store, detail);
+    }
+    ops->rollback(runtime->store);
+    return err;
+}
+
 enum saga_err saga_runtime_new(const struct saga_runtime_config *config,
                                struct saga_runtime **runtime, struct saga_err_detail *detail)
 {
@@ -23,8 +39,7 @@ enum saga_err saga_runtime_new(const struct saga_runtime_config *config,
     made->prng = config->seed;
     made->cursors[0].name = "audit";
     made->cursors[1].name = "outbox";
-    enum saga_err err =
-        made->store_ops->take_lease(made->store, config->owner, &made->epoch, detail);
+    enum saga_err err = take_lease(made, detail);
     if (err != SAGA_ERR_OK) {
         free(made);
         return saga_err_wrap(detail, err, "take lease");
