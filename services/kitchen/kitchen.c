@@ -13,6 +13,8 @@ enum {
     CANCELLED = KITCHEN__V1__TICKET_STATE__TICKET_STATE_CANCELLED,
 };
 
+enum { CAPACITY_DEFAULT = 100 };
+
 /* Checks what is asked for. False: refused. */
 static bool check_items(struct saga_call *call, const Kitchen__V1__CreateTicketRequest *in)
 {
@@ -34,20 +36,18 @@ static bool check_items(struct saga_call *call, const Kitchen__V1__CreateTicketR
     return true;
 }
 
-/* Tells whether one more ticket may wait. Stops counting at the capacity. */
+/* Tells whether one more ticket may wait. Stops counting at the capacity. False: refused. */
 static bool has_room(struct saga_call *call)
 {
-    struct saga_sql_stmt *room = saga_call_sql(
-        call,
-        "WITH k (capacity) AS (SELECT coalesce((SELECT capacity FROM kitchen), 100))"
-        " SELECT k.capacity, (SELECT count(*) FROM (SELECT 1 FROM ticket WHERE state = 1"
-        " LIMIT k.capacity)) FROM k",
-        "");
-    if (!saga_call_row(call, room)) {
-        return false;
+    int64_t capacity = CAPACITY_DEFAULT;
+    struct saga_sql_stmt *kitchen = saga_call_sql(call, "SELECT capacity FROM kitchen", "");
+    if (saga_call_row(call, kitchen)) {
+        capacity = saga_sql_int(kitchen, 0);
     }
-    int64_t capacity = saga_sql_int(room, 0);
-    if (saga_sql_int(room, 1) < capacity) {
+    struct saga_sql_stmt *waiting =
+        saga_call_sql(call, "SELECT count(*) FROM (SELECT 1 FROM ticket WHERE state = 1 LIMIT ?1)",
+                      "i", capacity);
+    if (saga_call_row(call, waiting) && saga_sql_int(waiting, 0) < capacity) {
         return true;
     }
     saga_call_refuse(call, SAGA_CODE_FAILED_PRECONDITION, "KITCHEN_FULL",

@@ -136,8 +136,8 @@ static void run_round(struct load *load, int sig, uint64_t *random)
     assert_true(saga_test_until(is_quiet, load, 20000));
     daemon_start(&load->daemon, NULL);
     int64_t acknowledged = settle(load);
-    print_message("signal %d: %lld of %d batches were acknowledged before\n", sig,
-                  (long long)acknowledged, BATCHES);
+    print_message("signal %d: of %zu batches %lld were acknowledged before\n", sig, end + 1,
+                  (long long)acknowledged);
     load->first += BATCHES * COMMANDS;
     int64_t taken = (int64_t)load->first * 2;
     assert_int_equal(daemon_number(&load->daemon, "SELECT stock FROM product WHERE product_id = 1"),
