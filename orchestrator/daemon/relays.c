@@ -10,8 +10,14 @@
 #include "common/base/assert.h"
 #include "common/base/limits.h"
 
+/* A command should leave at once; audit events gather, which saves both sides most of their work.
+ */
+#define AUDIT_LINGER_MS "20"
+#define OUTBOX_LINGER_MS "0"
+
 enum {
     EVENT_ID_SIZE = 64,
+    PROPERTIES_MAX = 65,
     /* Commands handed to Kafka and not acknowledged; their runs are remembered. */
     OUTSTANDING_MAX = 10 * SAGA_RELAY_BATCH,
 };
@@ -216,10 +222,21 @@ void relays_take(struct input *input, struct saga_runtime *runtime)
 }
 
 static enum saga_err start_one(struct one_relay *one, const struct saga_kafka_config *kafka,
-                               struct saga_err_detail *detail)
+                               const char *linger_ms, struct saga_err_detail *detail)
 {
+    /* Ours first: what the user gives wins. */
+    struct saga_kafka_property properties[PROPERTIES_MAX] = {{"linger.ms", linger_ms}};
+    if (kafka->property_count >= PROPERTIES_MAX) {
+        return saga_err_set(detail, SAGA_ERR_LIMIT, "at most %d properties", PROPERTIES_MAX - 1);
+    }
+    if (kafka->property_count > 0) {
+        memcpy(properties + 1, kafka->properties, kafka->property_count * sizeof properties[0]);
+    }
+    struct saga_kafka_config own = *kafka;
+    own.properties = properties;
+    own.property_count += 1;
     struct saga_relay_config config = {
-        .kafka = *kafka,
+        .kafka = own,
         .name = one->name,
         .position = one->store.ops->cursor(one->store.store, one->name),
         .outstanding_max = OUTSTANDING_MAX,
@@ -246,9 +263,9 @@ enum saga_err relays_start(const struct saga_kafka_config *kafka,
         (struct one_relay){.store = *store, .inbox = inbox, .name = "outbox", .ring = ring};
     pthread_mutex_init(&made->audit.lock, NULL);
     pthread_mutex_init(&made->outbox.lock, NULL);
-    enum saga_err err = start_one(&made->audit, kafka, detail);
+    enum saga_err err = start_one(&made->audit, kafka, AUDIT_LINGER_MS, detail);
     if (err == SAGA_ERR_OK) {
-        err = start_one(&made->outbox, kafka, detail);
+        err = start_one(&made->outbox, kafka, OUTBOX_LINGER_MS, detail);
     }
     if (err != SAGA_ERR_OK) {
         relays_free(made);
