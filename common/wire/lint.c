@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/wire/envelope.h"
 #include "common/wire/schema_internal.h"
 
 enum { FINDING_TEXT_SIZE = 512 };

@@ -168,7 +168,9 @@ static void compile_condition(struct saga_draft *draft, size_t i)
     }
     const char *wrong = saga_when_compile(field, option->equals, &draft->loader->schema->arena,
                                           &draft->steps[i].when);
-    if (wrong != NULL) {
+    if (wrong != NULL && draft->steps[i].when.is_bytes) {
+        draft->no_memory = true; /* any text is good: there was no memory to keep it */
+    } else if (wrong != NULL) {
         saga_lint_add(draft, "SAGA031", (int)i, "when: equals: \"%.64s\" %s", option->equals,
                       wrong);
     }

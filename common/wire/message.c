@@ -40,7 +40,9 @@ static bool text_good(struct saga_bytes text)
     return saga_wire_utf8(text) && (text.size == 0 || memchr(text.data, 0, text.size) == NULL);
 }
 
-bool saga_message_walk(const struct ProtobufCMessageDescriptor *type, struct saga_bytes bytes)
+/* Walks bytes by a generated type: well formed, at most SAGA_MESSAGE_DEPTH_MAX deep, at most
+ * SAGA_MESSAGE_NODES_MAX messages in all, text is UTF-8? */
+static bool walk(const struct ProtobufCMessageDescriptor *type, struct saga_bytes bytes)
 {
     struct level levels[SAGA_MESSAGE_DEPTH_MAX];
     size_t depth = 0;
@@ -75,15 +77,46 @@ bool saga_message_walk(const struct ProtobufCMessageDescriptor *type, struct sag
     return true;
 }
 
+/* An allocator that remembers that it had nothing to give: protobuf-c itself says NULL to that and
+ * to malformed bytes alike. */
+struct watched_arena {
+    struct saga_arena *arena;
+    bool empty;
+};
+
+static void *watched_alloc(void *data, size_t size)
+{
+    struct watched_arena *watched = data;
+    void *memory = saga_arena_take(watched->arena, size);
+    watched->empty = watched->empty || memory == NULL;
+    return memory;
+}
+
+enum saga_err saga_message_unpack(const struct ProtobufCMessageDescriptor *type,
+                                  struct saga_bytes bytes, struct saga_arena *arena,
+                                  struct ProtobufCMessage **message)
+{
+    struct watched_arena watched = {.arena = arena};
+    ProtobufCAllocator allocator = {
+        .alloc = watched_alloc, .free = arena_free, .allocator_data = &watched};
+    *message = NULL;
+    if (!walk(type, bytes)) {
+        return SAGA_ERR_MALFORMED;
+    }
+    *message = protobuf_c_message_unpack(type, &allocator, bytes.size, bytes.data);
+    if (*message != NULL) {
+        return SAGA_ERR_OK;
+    }
+    return watched.empty ? SAGA_ERR_NO_MEMORY : SAGA_ERR_MALFORMED;
+}
+
 struct ProtobufCMessage *saga_message_decode(const struct ProtobufCMessageDescriptor *type,
                                              struct saga_bytes bytes, struct saga_arena *arena)
 {
-    if (bytes.size > SAGA_MESSAGE_SIZE_MAX || !saga_message_walk(type, bytes)) {
-        return NULL;
-    }
-    ProtobufCAllocator allocator;
-    saga_arena_allocator(arena, &allocator);
-    return protobuf_c_message_unpack(type, &allocator, bytes.size, bytes.data);
+    struct ProtobufCMessage *message = NULL;
+    bool good = bytes.size <= SAGA_MESSAGE_SIZE_MAX &&
+                saga_message_unpack(type, bytes, arena, &message) == SAGA_ERR_OK;
+    return good ? message : NULL;
 }
 
 enum saga_err saga_message_encode(const struct ProtobufCMessage *message, struct saga_buf *out)

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "common/base/assert.h"
-#include "common/wire/envelope.h"
 #include "common/wire/message.h"
 #include "common/wire/schema_internal.h"
 
@@ -40,18 +39,13 @@ static enum saga_err load(struct saga_loader *loader, struct saga_bytes descript
                             "descriptor set has %zu bytes, limit %d (SAGA_DESCRIPTOR_SET_SIZE_MAX)",
                             descriptor_set.size, SAGA_DESCRIPTOR_SET_SIZE_MAX);
     }
-    if (!saga_message_walk(type, descriptor_set)) {
-        return saga_err_set(loader->detail, SAGA_ERR_MALFORMED, "not a FileDescriptorSet");
-    }
-    ProtobufCAllocator allocator;
-    saga_arena_allocator(&loader->scratch, &allocator);
-    ProtobufCMessage *set =
-        protobuf_c_message_unpack(type, &allocator, descriptor_set.size, descriptor_set.data);
-    if (set == NULL) {
-        return saga_err_set(loader->detail, SAGA_ERR_MALFORMED, "not a FileDescriptorSet");
+    ProtobufCMessage *set = NULL;
+    enum saga_err err = saga_message_unpack(type, descriptor_set, &loader->scratch, &set);
+    if (err != SAGA_ERR_OK) {
+        return saga_err_set(loader->detail, err, "not a FileDescriptorSet");
     }
     loader->set = (const Google__Protobuf__FileDescriptorSet *)set;
-    enum saga_err err = saga_load_types(loader);
+    err = saga_load_types(loader);
     if (err == SAGA_ERR_OK) {
         err = saga_load_links(loader);
     }

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "common/base/assert.h"
-#include "common/wire/envelope.h"
 #include "common/wire/message.h"
 #include "common/wire/schema_internal.h"
 #include "common/wire/wire.h"
@@ -199,8 +198,7 @@ enum saga_err saga_load_option(struct saga_loader *loader, const ProtobufCMessag
     enum saga_err err =
         options == NULL ? SAGA_ERR_OK : gather_option(options, number, &bytes, &there);
     if (err == SAGA_ERR_OK && there) {
-        *message = saga_message_decode(type, saga_buf_view(&bytes), &loader->scratch);
-        err = *message == NULL ? SAGA_ERR_MALFORMED : SAGA_ERR_OK;
+        err = saga_message_unpack(type, saga_buf_view(&bytes), &loader->scratch, message);
     }
     saga_buf_fini(&bytes);
     if (err == SAGA_ERR_MALFORMED) {

@@ -216,7 +216,7 @@ static void serve(const struct saga_schema *schema, uint8_t *data)
         saga_buf_clear(&out);
         bool good = echo(schema, name, (struct saga_bytes){data, size}, &arena, &out);
         write_size(good ? (uint32_t)out.size : UINT32_MAX);
-        if (good && fwrite(out.data, 1, out.size, stdout) != out.size) {
+        if (good && out.size > 0 && fwrite(out.data, 1, out.size, stdout) != out.size) {
             exit(6);
         }
         (void)fflush(stdout);
