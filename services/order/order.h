@@ -114,6 +114,13 @@ bool saga_order_place(struct saga_call *call, const struct saga_order_request *r
 /* Counts a placed order, after its commit. */
 void saga_orders_placed(struct saga_orders *orders, bool existing);
 
+/* What is selected from orders to read one with saga_order_from_row. */
+#define SAGA_ORDER_COLUMNS                                                                         \
+    "order_id, customer_id, items, state, reason, saga_id, created_unix_ms, decided_unix_ms"
+
+/* Reads an order from the present row. */
+void saga_order_from_row(struct saga_sql_stmt *stmt, struct saga_order *order);
+
 /* Reads one order; NOT_FOUND when there is none. Its texts are valid until *stmt is reset, which is
  * the caller's duty on OK. */
 enum saga_err saga_order_read(struct saga_sql *sql, int64_t order_id, struct saga_order *order,
