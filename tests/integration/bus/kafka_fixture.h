@@ -1,4 +1,5 @@
-/* What the tests of Kafka share: topics of one's own, a consumer that collects, an outbox in memory. */
+/* What the tests of Kafka share: topics of one's own, a consumer that collects, an outbox in
+ * memory. */
 #ifndef SAGA_TESTS_KAFKA_FIXTURE_H
 #define SAGA_TESTS_KAFKA_FIXTURE_H
 
@@ -40,7 +41,7 @@ struct collector {
     struct collected *records;
     size_t count;
     size_t capacity;
-    size_t refuse;                            /* how many records are refused before one is taken */
+    size_t refuse; /* how many records are refused before one is taken */
     int64_t positions[COLLECT_PARTITIONS_MAX]; /* where to begin, by partition */
 };
 
@@ -58,7 +59,8 @@ struct saga_kafka_consumer *collector_start(struct collector *collector,
                                             const struct saga_kafka_config *config,
                                             const char *topic);
 
-/* An outbox in memory: row i (1, 2, …) is the i-th record of key (i % keys), value "key/number in the key". */
+/* An outbox in memory: row i (1, 2, …) is the i-th record of key (i % keys), value "key/number in
+ * the key". */
 struct outbox {
     pthread_mutex_t mutex;
     const char *topic;
@@ -80,7 +82,8 @@ bool outbox_wait_advanced(struct outbox *outbox, int64_t position);
 struct saga_relay *outbox_relay(struct outbox *outbox, const struct saga_kafka_config *config,
                                 size_t outstanding_max);
 
-/* Checks what was collected against the outbox: each key's rows 1 … n all came, and their first appearances are in order. Repeats are allowed and counted. */
+/* Checks what was collected against the outbox: each key's rows 1 … n all came, and their first
+ * appearances are in order. Repeats are allowed and counted. */
 size_t outbox_check(const struct outbox *outbox, struct collector *collector);
 
 #endif

@@ -1,43 +1,42 @@
 #include "tests/integration/bus/rpc_fixture.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
-void fixture_dir_make(struct fixture_dir *dir)
+int fixture_setup(void **state)
 {
-    const char *base = getenv("TMPDIR");
-    if (base == NULL || strlen(base) > 40) {
-        base = "/tmp"; /* an ipc path has 107 bytes at most */
-    }
-    (void)snprintf(dir->path, sizeof(dir->path), "%s/saga-rpc-XXXXXX", base);
-    assert_non_null(mkdtemp(dir->path));
-    (void)snprintf(dir->socket_path, sizeof(dir->socket_path), "%s/s", dir->path);
+    struct fixture_dir *dir = calloc(1, sizeof(*dir));
+    assert_non_null(dir);
+    saga_test_dir_open(&dir->dir);
+    int length = snprintf(dir->socket_path, sizeof(dir->socket_path), "%s/s", dir->dir.path);
+    assert_in_range(length, 1,
+                    sizeof(dir->socket_path) - 1); /* an ipc path has 107 bytes at most */
     (void)snprintf(dir->address, sizeof(dir->address), "ipc://%s", dir->socket_path);
+    *state = dir;
+    return 0;
 }
 
-void fixture_dir_remove(struct fixture_dir *dir)
+int fixture_teardown(void **state)
 {
-    DIR *entries = opendir(dir->path);
-    assert_non_null(entries);
-    struct dirent *entry;
-    while ((entry = readdir(entries)) != NULL) {
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
-            (void)unlinkat(dirfd(entries), entry->d_name, 0);
-        }
+    struct fixture_dir *dir = *state;
+    saga_test_dir_close(&dir->dir);
+    free(dir);
+    return 0;
+}
+
+void fixture_assert_echo(struct saga_rpc_client *client, const void *data, size_t size)
+{
+    struct saga_buf reply = {0};
+    struct saga_err_detail detail = {0};
+    struct saga_bytes bytes = {.data = data, .size = size};
+    enum saga_err err = saga_rpc_client_call(client, bytes, FIXTURE_WAIT_MS, &reply, &detail);
+    if (err != SAGA_ERR_OK) {
+        fail_msg("call: %s: %s", saga_err_name(err), detail.text);
     }
-    (void)closedir(entries);
-    assert_int_equal(rmdir(dir->path), 0);
-}
-
-int64_t fixture_now_ms(void)
-{
-    struct timespec now = {0};
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    assert_true(saga_bytes_equal(saga_buf_view(&reply), bytes));
+    saga_buf_fini(&reply);
 }
 
 static void cond_init(pthread_cond_t *cond)

@@ -13,21 +13,23 @@
 #include <pthread.h>
 
 #include "common/bus/nng/rpc.h"
+#include "tests/support/support.h"
 
-enum { FIXTURE_PATH_SIZE = 80, FIXTURE_WAIT_MS = 10000 };
+enum { FIXTURE_WAIT_MS = 20000 };
 
 /* A temporary folder and an ipc address in it. */
 struct fixture_dir {
-    char path[FIXTURE_PATH_SIZE];
-    char socket_path[FIXTURE_PATH_SIZE + 16];
-    char address[FIXTURE_PATH_SIZE + 32];
+    struct saga_test_dir dir;
+    char socket_path[108];
+    char address[128];
 };
 
-void fixture_dir_make(struct fixture_dir *dir);
-void fixture_dir_remove(struct fixture_dir *dir);
+/* cmocka's setup and teardown: *state is a struct fixture_dir. */
+int fixture_setup(void **state);
+int fixture_teardown(void **state);
 
-/* Gives the monotonic time in milliseconds. */
-int64_t fixture_now_ms(void);
+/* Calls with `data` and demands it back. */
+void fixture_assert_echo(struct saga_rpc_client *client, const void *data, size_t size);
 
 /* Starts a server or a client on one address; fails the test when it does not start. contexts 0:
  * the default. */

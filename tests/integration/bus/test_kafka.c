@@ -1,4 +1,5 @@
-/* Producer, consumer, topics and relay against the shared broker; and against the embedded cluster where that is what is tested. */
+/* Producer, consumer, topics and relay against the shared broker; and against the embedded cluster
+ * where that is what is tested. */
 #include "tests/integration/bus/kafka_fixture.h"
 
 #include <setjmp.h>
@@ -76,8 +77,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_relay_when_rows_are_there_then_each_key_comes_in_order),
     };
-    int failed = cmocka_run_group_tests_name("embedded", tests, group_setup_mock,
-                                             group_teardown_mock);
+    int failed =
+        cmocka_run_group_tests_name("embedded", tests, group_setup_mock, group_teardown_mock);
     failed += cmocka_run_group_tests_name("broker", tests, group_setup_broker, NULL);
     return failed;
 }
