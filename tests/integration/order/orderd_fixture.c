@@ -21,12 +21,9 @@
 
 static struct fake_start *start_find(struct fake *fake, int64_t order_id)
 {
-    for (size_t i = fake->start_count; i > 0; i--) {
-        if (fake->starts[i - 1].order_id == order_id) {
-            return &fake->starts[i - 1];
-        }
-    }
-    return NULL;
+    assert_in_range(order_id, 1, STARTS_MAX - 1);
+    struct fake_start *start = &fake->starts[order_id];
+    return start->times == 0 ? NULL : start;
 }
 
 /* Takes one start as an orchestrator would: the key is what makes it the same. Pre: locked. */
@@ -51,8 +48,8 @@ static void start_take(struct fake *fake, const struct saga_command *wanted,
     Saga__V1__StartSagaResponse response = SAGA__V1__START_SAGA_RESPONSE__INIT;
     struct fake_start *start = start_find(fake, order->order_id);
     if (start == NULL) {
-        assert_true(fake->start_count < STARTS_MAX);
-        start = &fake->starts[fake->start_count++];
+        fake->start_count++;
+        start = &fake->starts[order->order_id];
         *start = (struct fake_start){.order_id = order->order_id,
                                      .customer_id = order->customer_id,
                                      .line_count = order->n_items};

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "common/base/arena.h"
+#include "common/base/limits.h"
 #include "common/base/prng.h"
 #include "common/wire/envelope.h"
 #include "tests/integration/order/orderd_fixture.h"
@@ -243,6 +244,50 @@ static void test_start_when_thousands_wait_then_all_in_full_batches(void **state
     orderd_stop(orderd);
 }
 
+/* Places orders by HTTP, by many clients at once. */
+static void place_by_http(struct orderd *orderd, size_t count)
+{
+    enum { CLIENTS = 100 };
+    static struct reply reply;
+    char text[256];
+    (void)snprintf(text, sizeof text,
+                   "POST /orders HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n%s",
+                   sizeof body - 1, body);
+    int fds[CLIENTS];
+    for (size_t i = 0; i < CLIENTS; i++) {
+        fds[i] = client_open(orderd->port);
+    }
+    for (size_t done = 0; done < count; done += CLIENTS) {
+        for (size_t i = 0; i < CLIENTS; i++) {
+            assert_true(client_send_text(fds[i], text));
+        }
+        for (size_t i = 0; i < CLIENTS; i++) {
+            assert_true(client_read(fds[i], false, &reply));
+            assert_int_equal(reply.status, 201);
+        }
+    }
+    for (size_t i = 0; i < CLIENTS; i++) {
+        (void)close(fds[i]);
+    }
+}
+
+/* More than memory holds: the rest comes from the table, then from
+ * memory again. */
+static void test_start_when_memory_is_full_then_the_rest_from_the_table(void **state)
+{
+    enum { ORDERS = SAGA_ORDER_START_QUEUE_MAX + 1000 - SAGA_ORDER_START_QUEUE_MAX % 100 };
+    struct orderd *orderd = *state;
+    orderd_start(orderd);
+    place_by_http(orderd, ORDERS);
+    fake_up(orderd, FAKE_ACCEPT);
+    fake_wait_started(orderd, ORDERS);
+    assert_int_equal(orderd->fake.command_count_max, 256);
+    place_by_http(orderd, 100);
+    fake_wait_started(orderd, ORDERS + 100);
+    wait_saved(orderd, 3);
+    assert_int_equal(fake_find(orderd, 1).times, 1);
+}
+
 static void test_start_when_orderd_is_killed_then_every_saved_order_starts_once(void **state)
 {
     enum { ROUNDS = 6 };
@@ -285,6 +330,7 @@ int main(void)
         TEST(test_start_when_reply_is_lost_then_asked_again_and_one_saga),
         TEST(test_start_when_message_is_refused_whole_then_one_by_one),
         TEST(test_start_when_thousands_wait_then_all_in_full_batches),
+        TEST(test_start_when_memory_is_full_then_the_rest_from_the_table),
         TEST(test_start_when_orderd_is_killed_then_every_saved_order_starts_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
