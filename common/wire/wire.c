@@ -156,10 +156,22 @@ static size_t utf8_size(const uint8_t *at, size_t left)
     return size;
 }
 
+/* Tells whether 8 bytes are ASCII. */
+static bool ascii8(const uint8_t *at)
+{
+    uint64_t word = 0;
+    memcpy(&word, at, sizeof word);
+    return (word & UINT64_C(0x8080808080808080)) == 0;
+}
+
 bool saga_wire_utf8(struct saga_bytes bytes)
 {
     size_t i = 0;
     while (i < bytes.size) {
+        if (bytes.size - i >= 8 && ascii8(bytes.data + i)) {
+            i += 8; /* nearly all text is */
+            continue;
+        }
         size_t size = utf8_size(bytes.data + i, bytes.size - i);
         if (size == 0) {
             return false;

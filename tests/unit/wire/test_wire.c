@@ -161,6 +161,25 @@ static void test_utf8_when_invalid_then_false(void **state)
     }
 }
 
+static void test_utf8_when_a_bad_byte_stands_anywhere_in_long_text_then_false(void **state)
+{
+    (void)state;
+    char text[40];
+    for (size_t at = 0; at < sizeof text; at++) {
+        struct saga_bytes bytes = {(const uint8_t *)text, sizeof text};
+        memset(text, 'a', sizeof text);
+        assert_true(saga_wire_utf8(bytes));
+        text[at] = '\x80';
+        assert_false(saga_wire_utf8(bytes));
+        text[at] = '\xc3';
+        assert_false(saga_wire_utf8(bytes));
+        if (at + 1 < sizeof text) {
+            text[at + 1] = '\xa4';
+            assert_true(saga_wire_utf8(bytes));
+        }
+    }
+}
+
 static void test_utf8_cut_when_inside_a_character_then_leaves_it_out(void **state)
 {
     (void)state;
@@ -184,6 +203,7 @@ int main(void)
         cmocka_unit_test(test_group_when_too_deep_then_malformed),
         cmocka_unit_test(test_utf8_when_valid_then_true),
         cmocka_unit_test(test_utf8_when_invalid_then_false),
+        cmocka_unit_test(test_utf8_when_a_bad_byte_stands_anywhere_in_long_text_then_false),
         cmocka_unit_test(test_utf8_cut_when_inside_a_character_then_leaves_it_out),
     };
     return cmocka_run_group_tests_name("wire", tests, NULL, NULL);
