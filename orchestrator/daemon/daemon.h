@@ -44,7 +44,8 @@ enum saga_err daemon_open(struct daemon *daemon, struct saga_err_detail *detail)
 /* Runs the loop until a signal, then drains. Returns the exit status. */
 int daemon_run(struct daemon *daemon);
 
-/* Takes what is still in the inbox when nothing can put anything in any more, so that it is freed. */
+/* Takes what is still in the inbox when nothing can put anything in any more, so that it is freed.
+ */
 void daemon_empty_inbox(struct daemon *daemon);
 
 /* Closes everything that is open, in the order that loses nothing. */

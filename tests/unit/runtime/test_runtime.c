@@ -1,0 +1,326 @@
+/* The runtime on a real store: S6, S8, S10, recovery, and a failing store. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/runtime/world.h"
+
+static const struct saga_bytes nothing = {NULL, 0};
+
+static int setup(void **state)
+{
+    struct world *world = calloc(1, sizeof *world);
+    world_open(world);
+    *state = world;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    world_fini(*state);
+    free(*state);
+    return 0;
+}
+
+static void start_one(struct world *world, const char *key, int64_t order_id)
+{
+    saga_runtime_turn_begin(world->runtime, world->now);
+    world_start(world, key, order_id);
+    assert_int_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
+}
+
+/* Finds the newest command to a step. */
+static size_t sent_to(const struct world *world, uint8_t step)
+{
+    for (size_t i = world->sent_count; i > 0; i--) {
+        if (world->sent[i - 1].step == step) {
+            return i - 1;
+        }
+    }
+    fail_msg("nothing was sent to step %u", step);
+    return 0;
+}
+
+static void reply_to(struct world *world, uint8_t step, enum saga_code code,
+                     struct saga_bytes payload)
+{
+    saga_runtime_turn_begin(world->runtime, world->now);
+    world_reply(world, sent_to(world, step), code, payload);
+    assert_int_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
+}
+
+static void test_start_when_taken_then_commits_before_it_sends_and_answers(void **state)
+{
+    struct world *world = *state;
+    start_one(world, "1", 1);
+    assert_int_equal(world->commits, 1 + 1); /* the lease, the turn */
+    assert_int_equal(world->sent_count, 2);  /* customer and stock, in parallel */
+    assert_int_equal(world->answer_count, 1);
+    assert_int_equal(world->answers[0].code, SAGA_CODE_OK);
+    assert_int_equal(world->sends_before_commit, 0); /* S6 */
+    assert_int_equal(world->answers_before_commit, 0);
+}
+
+static void test_turn_when_many_start_then_one_commit_is_enough(void **state)
+{
+    struct world *world = *state;
+    unsigned before = world->commits;
+    saga_runtime_turn_begin(world->runtime, world->now);
+    for (int i = 1; i <= 5; i++) {
+        char key[2] = {(char)('0' + i), 0};
+        world_start(world, key, i);
+    }
+    assert_int_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
+    assert_int_equal(world->commits, before + 1);
+    assert_int_equal(world->sent_count, 10);
+    assert_int_equal(saga_runtime_live_count(world->runtime), 5);
+}
+
+static void test_start_when_its_key_was_used_then_answers_with_that_saga(void **state)
+{
+    struct world *world = *state;
+    saga_runtime_turn_begin(world->runtime, world->now);
+    world_start(world, "same", 1);
+    world_start(world, "same", 1); /* in the same turn */
+    assert_int_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
+    start_one(world, "same", 1);
+    world_crash(world);
+    start_one(world, "same", 1); /* and after a restart */
+    assert_int_equal(saga_runtime_live_count(world->runtime), 1);
+    assert_true(world->answers[0].existing);
+    start_one(world, "same", 2); /* with another input */
+    assert_int_equal(world->answers[1].code, SAGA_CODE_INVALID_ARGUMENT);
+    assert_string_equal(world->reasons[1], "KEY_REUSED");
+    assert_int_equal(saga_runtime_live_count(world->runtime), 1);
+}
+
+static void test_start_when_it_is_wrong_then_is_refused_with_the_field(void **state)
+{
+    struct world *world = *state;
+    uint8_t bad[] = {0x0a, 0x01, 0x00}; /* order_id as bytes */
+    struct saga_start starts[] = {
+        {.definition = "no-such-saga", .key = "1", .traceparent = ""},
+        {.definition = "create-order", .key = "", .traceparent = ""},
+        {.definition = "create-order", .key = "1", .input = {bad, sizeof bad}, .traceparent = ""},
+    };
+    static const char *const reasons[] = {"DEFINITION_UNKNOWN", "BAD_KEY", "BAD_INPUT"};
+    saga_runtime_turn_begin(world->runtime, world->now);
+    for (size_t i = 0; i < 3; i++) {
+        saga_runtime_start(world->runtime, &starts[i]);
+    }
+    assert_int_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_not_equal(world->answers[i].code, SAGA_CODE_OK);
+        assert_string_equal(world->reasons[i], reasons[i]);
+    }
+    assert_int_equal(saga_runtime_live_count(world->runtime), 0);
+}
+
+static void test_start_when_too_many_are_in_flight_then_is_refused(void **state)
+{
+    struct world *world = *state;
+    for (int i = 1; i <= 9; i++) {
+        char key[2] = {(char)('0' + i), 0};
+        start_one(world, key, i);
+    }
+    assert_int_equal(world->answers[7].code, SAGA_CODE_OK);
+    assert_int_equal(world->answers[8].code, SAGA_CODE_RESOURCE_EXHAUSTED);
+    assert_int_equal(saga_runtime_live_count(world->runtime), 8);
+}
+
+static void test_saga_when_everybody_says_yes_then_completes_and_leaves_memory(void **state)
+{
+    struct world *world = *state;
+    static const uint8_t total[] = {0x08, 0x2a};            /* total_cents: 42 */
+    static const uint8_t ticket[] = {0x0a, 0x02, 't', '1'}; /* ticket_id: "t1" */
+    start_one(world, "1", 1);
+    struct saga_id id = world->answers[0].id;
+    reply_to(world, 1, SAGA_CODE_OK, nothing);
+    reply_to(world, 2, SAGA_CODE_OK, (struct saga_bytes){total, sizeof total});
+    reply_to(world, 3, SAGA_CODE_OK, (struct saga_bytes){ticket, sizeof ticket});
+    reply_to(world, 4, SAGA_CODE_OK, nothing);
+    reply_to(world, 5, SAGA_CODE_OK, nothing);
+    struct saga_look look;
+    assert_int_equal(saga_runtime_look(world->runtime, id, &look, NULL), SAGA_ERR_OK);
+    static const uint8_t context[] = {0x08, 1, 0x10, 7, 0x20, 0x2a, 0x2a, 0x02, 't', '1'};
+    assert_int_equal(look.context.size, sizeof context);
+    assert_memory_equal(look.context.data, context, sizeof context);
+    reply_to(world, 6, SAGA_CODE_OK, nothing);
+    assert_int_equal(world->ended_count, 1);
+    assert_int_equal(saga_runtime_live_count(world->runtime), 0);
+    assert_int_equal(saga_runtime_look(world->runtime, id, &look, NULL), SAGA_ERR_OK);
+    assert_int_equal(look.saga.state, SAGA_STATE_COMPLETED);
+    assert_string_equal(look.start_key, "1");
+}
+
+static void test_reply_when_its_payload_is_garbage_then_counts_as_unknown(void **state)
+{
+    struct world *world = *state;
+    static const uint8_t garbage[] = {0xff, 0xff};
+    start_one(world, "1", 1);
+    reply_to(world, 2, SAGA_CODE_OK, (struct saga_bytes){garbage, sizeof garbage});
+    struct saga_look look;
+    assert_int_equal(saga_runtime_look(world->runtime, world->answers[0].id, &look, NULL),
+                     SAGA_ERR_OK);
+    assert_int_equal(look.saga.steps[2].state, SAGA_STEP_CALLED);
+    assert_int_equal(look.saga.steps[2].last_code, SAGA_CODE_INTERNAL);
+}
+
+static void
+test_saga_when_turned_back_then_its_undo_is_in_the_outbox_with_the_decision(void **state)
+{
+    struct world *world = *state;
+    start_one(world, "1", 1);
+    reply_to(world, 2, SAGA_CODE_OK, nothing);
+    assert_false(world->outbox_woken);
+    reply_to(world, 1, SAGA_CODE_NOT_FOUND, nothing);
+    assert_true(world->outbox_woken);
+    struct saga_look look;
+    assert_int_equal(saga_runtime_look(world->runtime, world->answers[0].id, &look, NULL),
+                     SAGA_ERR_OK);
+    assert_int_equal(look.saga.state, SAGA_STATE_COMPENSATING);
+    assert_string_equal(look.texts.cause_reason, "SOME_REASON");
+    struct saga_id id = world->answers[0].id;
+    saga_runtime_turn_begin(world->runtime, world->now);
+    saga_runtime_durable(world->runtime, id, 2, SAGA_OP_UNDO, 1);
+    saga_runtime_cursor(world->runtime, "outbox", 1);
+    assert_int_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
+    world_crash(world);
+    assert_int_equal(world->sent_count, 0); /* Kafka has it: nothing is sent anew */
+    assert_int_equal(world->inner.ops->cursor(world->inner.store, "outbox"), 1);
+    assert_int_equal(saga_runtime_look(world->runtime, id, &look, NULL), SAGA_ERR_OK);
+    assert_int_equal(look.saga.steps[2].wait, SAGA_WAIT_REPLY);
+}
+
+static void test_recovery_when_commands_were_out_then_sends_them_again(void **state)
+{
+    struct world *world = *state;
+    start_one(world, "1", 1);
+    start_one(world, "2", 2);
+    world_crash(world);
+    assert_int_equal(saga_runtime_live_count(world->runtime), 2);
+    assert_int_equal(world->sent_count, 4);
+    assert_int_equal(world->sent[0].attempt, 2);
+    assert_int_equal(world->sends_before_commit, 0);
+}
+
+static void test_timer_when_no_reply_comes_then_the_step_is_tried_again(void **state)
+{
+    struct world *world = *state;
+    start_one(world, "1", 1);
+    int64_t due = saga_runtime_next_due(world->runtime);
+    assert_int_equal(due, world->now + 5000);
+    world->now = due;
+    assert_int_equal(world_turn(world), SAGA_ERR_OK);
+    due = saga_runtime_next_due(world->runtime);
+    assert_true(due > world->now && due <= world->now + 50);
+    world->now = due + 100;
+    assert_int_equal(world_turn(world), SAGA_ERR_OK);
+    assert_int_equal(world->sent_count, 4);
+    assert_int_equal(world->sent[3].attempt, 2);
+}
+
+static void test_offsets_when_nothing_else_commits_then_are_durable_after_a_while(void **state)
+{
+    struct world *world = *state;
+    unsigned before = world->commits;
+    saga_runtime_turn_begin(world->runtime, world->now);
+    saga_runtime_offset(world->runtime, "topic", 3, 17);
+    assert_int_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
+    assert_int_equal(world->commits, before);
+    world->now = saga_runtime_next_due(world->runtime);
+    assert_int_equal(world_turn(world), SAGA_ERR_OK);
+    assert_int_equal(world->commits, before + 1);
+    world_crash(world);
+    assert_int_equal(world->inner.ops->offset(world->inner.store, "topic", 3), 17);
+}
+
+static void test_lease_when_another_has_taken_it_then_nothing_is_changed(void **state)
+{
+    struct world *first = *state;
+    struct world second = {.now = first->now, .schema = first->schema, .version = first->version};
+    memcpy(second.path, first->path, sizeof second.path);
+    start_one(first, "1", 1);
+    assert_int_equal(world_open_runtime(&second), SAGA_ERR_OK);
+    world_close_runtime(&second);
+    /* The first is a zombie now (S8). Its own store is asked, not the second's. */
+    struct saga_err_detail detail = {{0}};
+    assert_int_equal(first->inner.ops->begin(first->inner.store, &detail), SAGA_ERR_FENCED);
+    saga_runtime_free(first->runtime);
+    first->runtime = NULL;
+    first->inner.ops->close(first->inner.store);
+}
+
+/* Whatever call into the store fails: nothing leaves, nobody is told OK, and a new process goes on
+ * from what is durable. */
+static void test_store_when_any_call_fails_then_nothing_leaves(void **state)
+{
+    struct world *world = *state;
+    bool failed = true;
+    unsigned failures = 0;
+    for (unsigned nth = 1; failed; nth++) {
+        size_t live_before = saga_runtime_live_count(world->runtime);
+        char key[16] = {(char)('A' + (char)nth), 0};
+        world->calls = 0;
+        world->fail_at = nth;
+        saga_runtime_turn_begin(world->runtime, world->now);
+        world_start(world, key, 1);
+        failed = saga_runtime_turn_end(world->runtime, false, NULL) != SAGA_ERR_OK;
+        if (failed) {
+            failures += 1;
+            assert_true(saga_runtime_failed(world->runtime));
+            assert_int_equal(world->sent_count, 0);
+            for (size_t i = 0; i < world->answer_count; i++) {
+                assert_int_not_equal(world->answers[i].code, SAGA_CODE_OK);
+            }
+            saga_runtime_turn_begin(world->runtime, world->now);
+            world_start(world, "later", 1); /* it takes nothing further */
+            assert_int_not_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
+            assert_int_equal(world->answers[world->answer_count - 1].code, SAGA_CODE_UNAVAILABLE);
+            world_crash(world);
+            assert_int_equal(saga_runtime_live_count(world->runtime), live_before);
+        } else {
+            assert_int_equal(world->answers[0].code, SAGA_CODE_OK);
+        }
+    }
+    assert_true(failures >= 4); /* begin, insert, audit, update, commit */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(
+            test_start_when_taken_then_commits_before_it_sends_and_answers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_turn_when_many_start_then_one_commit_is_enough, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(
+            test_start_when_its_key_was_used_then_answers_with_that_saga, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_start_when_it_is_wrong_then_is_refused_with_the_field,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(test_start_when_too_many_are_in_flight_then_is_refused,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_saga_when_everybody_says_yes_then_completes_and_leaves_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_reply_when_its_payload_is_garbage_then_counts_as_unknown, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_saga_when_turned_back_then_its_undo_is_in_the_outbox_with_the_decision, setup,
+            teardown),
+        cmocka_unit_test_setup_teardown(test_recovery_when_commands_were_out_then_sends_them_again,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(test_timer_when_no_reply_comes_then_the_step_is_tried_again,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_offsets_when_nothing_else_commits_then_are_durable_after_a_while, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_lease_when_another_has_taken_it_then_nothing_is_changed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_store_when_any_call_fails_then_nothing_leaves, setup,
+                                        teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

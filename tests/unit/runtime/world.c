@@ -1,0 +1,277 @@
+#include "tests/unit/runtime/world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "descriptor_set.h"
+#include "orchestrator/codec/codec.h"
+#include "orchestrator/store/sqlite/store_sqlite.h"
+
+/* The store under test is found by the runtime's handle: there is one world at a time. */
+static struct world *the;
+
+static bool fails(struct saga_err_detail *detail)
+{
+    the->calls += 1;
+    if (the->fail_at != 0 && the->calls == the->fail_at) {
+        (void)saga_err_set(detail, SAGA_ERR_IO, "made to fail at call %u", the->calls);
+        return true;
+    }
+    return false;
+}
+
+#define INNER the->inner.ops
+#define STORE the->inner.store
+
+static enum saga_err begin(struct saga_store *store, struct saga_err_detail *detail)
+{
+    (void)store;
+    return fails(detail) ? SAGA_ERR_IO : INNER->begin(STORE, detail);
+}
+
+static enum saga_err commit(struct saga_store *store, struct saga_err_detail *detail)
+{
+    (void)store;
+    if (fails(detail)) {
+        return SAGA_ERR_IO;
+    }
+    the->commits += 1;
+    the->dirty = false;
+    return INNER->commit(STORE, detail);
+}
+
+static void rollback(struct saga_store *store)
+{
+    (void)store;
+    INNER->rollback(STORE);
+}
+
+static enum saga_err insert_saga(struct saga_store *store, const struct saga_row *row,
+                                 struct saga_err_detail *detail)
+{
+    (void)store;
+    the->dirty = true;
+    return fails(detail) ? SAGA_ERR_DISK_FULL : INNER->insert_saga(STORE, row, detail);
+}
+
+static enum saga_err update_saga(struct saga_store *store, const struct saga_row *row,
+                                 struct saga_err_detail *detail)
+{
+    (void)store;
+    the->dirty = true;
+    return fails(detail) ? SAGA_ERR_IO : INNER->update_saga(STORE, row, detail);
+}
+
+static enum saga_err append_audit(struct saga_store *store, const struct saga_audit_row *row,
+                                  struct saga_err_detail *detail)
+{
+    (void)store;
+    the->dirty = true;
+    return fails(detail) ? SAGA_ERR_IO : INNER->append_audit(STORE, row, detail);
+}
+
+static enum saga_err append_outbox(struct saga_store *store, const struct saga_outbox_row *row,
+                                   int64_t *position, struct saga_err_detail *detail)
+{
+    (void)store;
+    the->dirty = true;
+    return fails(detail) ? SAGA_ERR_IO : INNER->append_outbox(STORE, row, position, detail);
+}
+
+/* The other operations go straight through. */
+static struct saga_store_ops faulty_ops(void)
+{
+    struct saga_store_ops ops = *the->inner.ops;
+    ops.begin = begin;
+    ops.commit = commit;
+    ops.rollback = rollback;
+    ops.insert_saga = insert_saga;
+    ops.update_saga = update_saga;
+    ops.append_audit = append_audit;
+    ops.append_outbox = append_outbox;
+    return ops;
+}
+
+static void note_send(void *user, const struct saga_outgoing *outgoing, struct saga_bytes element)
+{
+    struct world *world = user;
+    assert_true(element.size > 0);
+    assert_true(world->sent_count < WORLD_SENT_MAX);
+    world->sends_before_commit += world->dirty ? 1 : 0;
+    world->sent[world->sent_count++] = *outgoing;
+}
+
+static void note_flush(void *user)
+{
+    (void)user;
+}
+
+static void note_committed(void *user, bool outbox, bool audit)
+{
+    struct world *world = user;
+    (void)audit;
+    world->outbox_woken = world->outbox_woken || outbox;
+}
+
+static void note_answer(void *user, void *ticket, const struct saga_answer *answer)
+{
+    struct world *world = user;
+    (void)ticket;
+    assert_true(world->answer_count < WORLD_ANSWERS_MAX);
+    world->answers_before_commit += world->dirty && answer->code == SAGA_CODE_OK ? 1 : 0;
+    (void)snprintf(world->reasons[world->answer_count], sizeof world->reasons[0], "%s",
+                   answer->reason);
+    world->answers[world->answer_count++] = *answer;
+}
+
+static void note_changed(void *user, struct saga_id id, enum saga_state state, uint64_t seq,
+                         bool ended)
+{
+    struct world *world = user;
+    (void)id;
+    (void)state;
+    (void)seq;
+    world->changed_count += 1;
+    world->ended_count += ended ? 1 : 0;
+}
+
+static void load_schema(struct world *world)
+{
+    struct saga_err_detail detail = {{0}};
+    struct saga_bytes set = {saga_descriptor_set, saga_descriptor_set_size};
+    assert_int_equal(saga_schema_load(set, &world->schema, &detail), SAGA_ERR_OK);
+    const struct saga_decl *decl = saga_schema_decl(world->schema, "create-order");
+    assert_non_null(decl);
+    assert_int_equal(saga_version_compile(decl, &world->version, &detail), SAGA_ERR_OK);
+    for (size_t i = 0; i < SAGA_STEPS_MAX; i++) {
+        world->version.call_participants[i] = 0;
+        world->version.undo_participants[i] = 0;
+    }
+}
+
+static enum saga_err put_definition(struct world *world, struct saga_err_detail *detail)
+{
+    struct saga_bytes set = {saga_descriptor_set, saga_descriptor_set_size};
+    enum saga_err err = INNER->begin(STORE, detail);
+    if (err == SAGA_ERR_OK) {
+        err = INNER->put_definition(STORE, world->version.hash, world->version.name, set,
+                                    world->now, detail);
+    }
+    return err == SAGA_ERR_OK ? INNER->commit(STORE, detail) : err;
+}
+
+enum saga_err world_open_runtime(struct world *world)
+{
+    static struct saga_store_ops ops;
+    static const struct saga_transport_ops transport = {note_send, note_flush, note_committed};
+    static const struct saga_client_ops client = {note_answer, note_changed};
+    struct saga_err_detail detail = {{0}};
+    the = world;
+    assert_int_equal(saga_store_sqlite_open(world->path, &world->inner, &detail), SAGA_ERR_OK);
+    ops = faulty_ops();
+    world->store = (struct saga_store_port){.ops = &ops, .store = world->inner.store};
+    struct saga_runtime_config config = {
+        .store = world->store,
+        .transport = {&transport, world},
+        .client = {&client, world},
+        .codec = saga_codec_port(),
+        .owner = "test",
+        .seed = 1,
+        .live_count_max = 8,
+        .cursor_delay_ms = 100,
+    };
+    assert_int_equal(saga_runtime_new(&config, &world->runtime, &detail), SAGA_ERR_OK);
+    assert_int_equal(put_definition(world, &detail), SAGA_ERR_OK);
+    assert_int_equal(saga_runtime_add_version(world->runtime, &world->version, true), SAGA_ERR_OK);
+    bool more = true;
+    enum saga_err err = SAGA_ERR_OK;
+    while (more && err == SAGA_ERR_OK) {
+        err = saga_runtime_recover(world->runtime, world->now, &more, &detail);
+    }
+    return err;
+}
+
+void world_open(struct world *world)
+{
+    *world = (struct world){.now = 1000000};
+    (void)snprintf(world->path, sizeof world->path, "/tmp/saga-test-XXXXXX");
+    int file = mkstemp(world->path);
+    assert_true(file >= 0);
+    (void)close(file);
+    the = world;
+    load_schema(world);
+    assert_int_equal(world_open_runtime(world), SAGA_ERR_OK);
+}
+
+void world_close_runtime(struct world *world)
+{
+    saga_runtime_free(world->runtime);
+    world->runtime = NULL;
+    INNER->close(STORE);
+}
+
+void world_crash(struct world *world)
+{
+    world_close_runtime(world);
+    world->fail_at = 0;
+    world->sent_count = 0;
+    world->answer_count = 0;
+    world->dirty = false;
+    assert_int_equal(world_open_runtime(world), SAGA_ERR_OK);
+}
+
+void world_fini(struct world *world)
+{
+    char name[160];
+    if (world->runtime != NULL) {
+        world_close_runtime(world);
+    }
+    saga_schema_free(world->schema);
+    (void)unlink(world->path);
+    (void)snprintf(name, sizeof name, "%s-wal", world->path);
+    (void)unlink(name);
+    (void)snprintf(name, sizeof name, "%s-shm", world->path);
+    (void)unlink(name);
+}
+
+void world_start(struct world *world, const char *key, int64_t order_id)
+{
+    uint8_t input[] = {0x08, (uint8_t)order_id, 0x10, 0x07}; /* order_id, customer_id: 7 */
+    struct saga_start start = {.definition = "create-order",
+                               .key = key,
+                               .input = {input, sizeof input},
+                               .traceparent = "",
+                               .ticket = world};
+    saga_runtime_start(world->runtime, &start);
+}
+
+void world_reply(struct world *world, size_t sent, enum saga_code code, struct saga_bytes payload)
+{
+    assert_true(sent < world->sent_count);
+    const struct saga_outgoing *outgoing = &world->sent[sent];
+    struct saga_runtime_reply reply = {
+        .saga_id = outgoing->saga_id,
+        .step = outgoing->step,
+        .op = outgoing->op,
+        .attempt = outgoing->attempt,
+        .code = code,
+        .reason = code == SAGA_CODE_OK ? "" : "SOME_REASON",
+        .message = "",
+        .payload = payload,
+    };
+    saga_runtime_reply(world->runtime, &reply);
+}
+
+enum saga_err world_turn(struct world *world)
+{
+    saga_runtime_turn_begin(world->runtime, world->now);
+    return saga_runtime_turn_end(world->runtime, false, NULL);
+}
