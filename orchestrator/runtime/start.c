@@ -172,6 +172,7 @@ void saga_runtime_start(struct saga_runtime *runtime, const struct saga_start *s
     runtime->config.codec->digest(start->input, live->start_digest);
     live->version_index = version_index(runtime, version->hash);
     live->saga.id = next_id(runtime);
+    live->saga.created_unix_ms = runtime->now_unix_ms;
     live->updated_unix_ms = runtime->now_unix_ms;
     if (!reserve_key(runtime, live, start)) {
         live_free(live);

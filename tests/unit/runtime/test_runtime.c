@@ -156,6 +156,10 @@ static void test_saga_when_everybody_says_yes_then_completes_and_leaves_memory(v
     assert_int_equal(saga_runtime_look(world->runtime, id, &look, NULL), SAGA_ERR_OK);
     assert_int_equal(look.saga.state, SAGA_STATE_COMPLETED);
     assert_string_equal(look.start_key, "1");
+    struct saga_row row;
+    assert_int_equal(world->inner.ops->find_saga(world->inner.store, id, &row, NULL), SAGA_ERR_OK);
+    assert_int_equal(row.created_unix_ms, 1000000);
+    assert_int_equal(row.ended_unix_ms, 1000000);
 }
 
 static void test_reply_when_its_payload_is_garbage_then_counts_as_unknown(void **state)
