@@ -258,7 +258,8 @@ static Saga__V1__Command raw_command(void)
 {
     static char step[] = "pay";
     static char method[] = "a.B/C";
-    Saga__V1__Command raw = SAGA__V1__COMMAND__INIT;
+    Saga__V1__Command raw;
+    saga__v1__command__init(&raw);
     raw.saga_id = (ProtobufCBinaryData){SAGA_ID_SIZE, id_bytes};
     raw.step = step;
     raw.method = method;
@@ -341,7 +342,8 @@ static void test_metadata_when_over_its_limits_then_refused(void **state)
     static char key[] = "key";
     static char upper[] = "Key";
     Saga__V1__Command raw = raw_command();
-    Saga__V1__Metadata pair = SAGA__V1__METADATA__INIT;
+    Saga__V1__Metadata pair;
+    saga__v1__metadata__init(&pair);
     Saga__V1__Metadata *pairs[SAGA_METADATA_COUNT_MAX + 1];
     for (size_t i = 0; i < SAGA_METADATA_COUNT_MAX + 1; i++) {
         pairs[i] = &pair;

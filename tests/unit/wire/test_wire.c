@@ -140,8 +140,8 @@ static void test_utf8_when_valid_then_true(void **state)
                                        "\xee\x80\x80",
                                        "\xf0\x90\x80\x80",
                                        "\xf4\x8f\xbf\xbf",
-                                       "a\xe2\x82\xac"
-                                       "b"};
+                                       ("a\xe2\x82\xac"
+                                        "b")};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         assert_true(saga_wire_utf8(saga_bytes_text(good[i])));
     }

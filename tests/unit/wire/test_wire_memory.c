@@ -18,6 +18,7 @@ enum { ALLOCATIONS_MAX = 5000 };
 static size_t left; /* allocations until one fails; 0: none does */
 static size_t failed;
 
+/* NOLINTBEGIN(bugprone-reserved-identifier): the linker wants these names */
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *memory, size_t size);
@@ -48,6 +49,8 @@ void *__wrap_realloc(void *memory, size_t size)
 {
     return fails() ? NULL : __real_realloc(memory, size);
 }
+
+/* NOLINTEND(bugprone-reserved-identifier) */
 
 /* Runs act with the Nth allocation failing, for each N, until none did. It must say NO_MEMORY, or
  * go well without that allocation. */
