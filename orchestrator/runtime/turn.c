@@ -107,6 +107,20 @@ void saga_runtime_cursor(struct saga_runtime *runtime, const char *name, int64_t
     SAGA_ASSERT(!"a cursor that nobody knows");
 }
 
+/* Writes an offset into the turn's transaction. */
+static void write_offset(struct saga_runtime *runtime, const char *topic, int32_t partition,
+                         int64_t next)
+{
+    if (ensure_transaction(runtime)) {
+        enum saga_err err = runtime->store_ops->set_offset(runtime->store, topic, partition, next,
+                                                           &runtime->detail);
+        if (err != SAGA_ERR_OK) {
+            fail_runtime(runtime, err, "set an offset");
+        }
+        note_pending(runtime);
+    }
+}
+
 void saga_runtime_offset(struct saga_runtime *runtime, const char *topic, int32_t partition,
                          int64_t next_offset)
 {
@@ -118,8 +132,12 @@ void saga_runtime_offset(struct saga_runtime *runtime, const char *topic, int32_
             offset = &runtime->offsets[i];
         }
     }
+    if (offset == NULL && runtime->offset_count == OFFSETS_MAX) {
+        write_offset(runtime, topic, partition,
+                     next_offset); /* more partitions than are worth gathering */
+        return;
+    }
     if (offset == NULL) {
-        SAGA_ASSERT(runtime->offset_count < OFFSETS_MAX);
         offset = &runtime->offsets[runtime->offset_count++];
         offset->partition = partition;
         (void)snprintf(offset->topic, sizeof offset->topic, "%s", topic);
