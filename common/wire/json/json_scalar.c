@@ -236,6 +236,10 @@ static const char *read_enum(const struct saga_field *field, const json_t *value
             return NULL;
         }
     }
+    struct whole whole = {0};
+    if (whole_from_text(name, &whole)) {
+        return whole_to_wire(SAGA_FIELD_ENUM, whole, bits);
+    }
     *unknown = true;
     return "is not a name of the enum";
 }

@@ -1,4 +1,5 @@
 /* JSON text. */
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -194,10 +195,12 @@ void saga_json_float(struct saga_json_writer *writer, float number)
         return;
     }
     char text[NUMBER_SIZE];
-    for (int digits = 6; digits <= 9; digits++) {
+    for (int digits = 6; digits <= 17; digits++) {
         (void)snprintf(text, sizeof text, "%.*g", digits, (double)number);
-        float back = strtof(text, NULL);
-        if (memcmp(&back, &number, sizeof back) == 0) {
+        double back = strtod(text, NULL);
+        float narrow = (float)back;
+        /* Rounded up, the largest float is refused by readers that look at it as a double. */
+        if (fabs(back) <= (double)FLT_MAX && memcmp(&narrow, &number, sizeof narrow) == 0) {
             break;
         }
     }
