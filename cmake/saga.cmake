@@ -70,6 +70,8 @@ set(SAGA_TEST_ENVIRONMENT
 if(SAGA_SANITIZE MATCHES "thread")
     find_program(SAGA_SETARCH setarch REQUIRED)
     set(SAGA_TEST_LAUNCHER "${SAGA_SETARCH}" -R)
+    # C11's threads, which librdkafka uses, made known to it (tests/support/tsan_threads.c).
+    list(APPEND SAGA_TEST_ENVIRONMENT "LD_PRELOAD=${PROJECT_BINARY_DIR}/tests/saga_tsan_threads.so")
 endif()
 
 # What every target of ours has besides saga_flags (properties do not come by linking).
