@@ -207,8 +207,9 @@ static void append_events(struct reading *reading, uint32_t number, struct saga_
     struct event_appending appending = {reading, number};
     const struct saga_store_port *store = &reading->admin->config.store;
     if (reading->err == SAGA_ERR_OK) {
-        enum saga_err err = store->ops->list_audit(store->store, id, after_seq, SAGA_LIST_COUNT_MAX,
-                                                   append_event, &appending, &reading->detail);
+        struct saga_audit_range range = {id, after_seq, SAGA_LIST_COUNT_MAX};
+        enum saga_err err = store->ops->list_audit(store->store, &range, append_event, &appending,
+                                                   &reading->detail);
         reading->err = reading->err == SAGA_ERR_OK ? err : reading->err;
     }
 }

@@ -152,8 +152,8 @@ static enum saga_err open_kafka(struct daemon *daemon, struct saga_err_detail *d
     enum saga_err err =
         relays_start(&kafka, &daemon->store, daemon->inbox, &daemon->relays, detail);
     if (err == SAGA_ERR_OK && topic_count > 0) {
-        err = replies_start(&kafka, topics, topic_count, &daemon->store, daemon->inbox,
-                            &daemon->replies, detail);
+        struct replies_config config = {kafka, topics, topic_count, daemon->store, daemon->inbox};
+        err = replies_start(&config, &daemon->replies, detail);
     }
     daemon->health.relays = daemon->relays;
     daemon->health.replies = daemon->replies;
@@ -254,9 +254,14 @@ enum saga_err daemon_open(struct daemon *daemon, struct saga_err_detail *detail)
         err = open_runtime(daemon, detail);
     }
     if (err == SAGA_ERR_OK) {
-        err =
-            versions_load(saga_buf_view(&daemon->descriptor_set), &daemon->store, daemon->transport,
-                          daemon->runtime, saga_clock_unix_ms(), &daemon->versions, detail);
+        struct versions_config versions = {
+            .descriptor_set = saga_buf_view(&daemon->descriptor_set),
+            .store = daemon->store,
+            .transport = daemon->transport,
+            .runtime = daemon->runtime,
+            .now_unix_ms = saga_clock_unix_ms(),
+        };
+        err = versions_load(&versions, &daemon->versions, detail);
     }
     if (err == SAGA_ERR_OK) {
         daemon->health.transport = daemon->transport;

@@ -163,29 +163,27 @@ void replies_take(struct input *input, struct saga_runtime *runtime)
     free_reply_input(made);
 }
 
-enum saga_err replies_start(const struct saga_kafka_config *kafka, const char *const *topics,
-                            size_t topic_count, const struct saga_store_port *store,
-                            struct saga_inbox *inbox, struct replies **replies,
+enum saga_err replies_start(const struct replies_config *config, struct replies **replies,
                             struct saga_err_detail *detail)
 {
     struct replies *made = calloc(1, sizeof *made);
     if (made == NULL) {
         return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "replies");
     }
-    made->store = *store;
-    made->inbox = inbox;
-    struct saga_kafka_consumer_config config = {
-        .kafka = *kafka,
-        .topics = topics,
-        .topic_count = topic_count,
+    made->store = config->store;
+    made->inbox = config->inbox;
+    struct saga_kafka_consumer_config consumer = {
+        .kafka = config->kafka,
+        .topics = config->topics,
+        .topic_count = config->topic_count,
         .position = position,
         .received = received,
         .user = made,
     };
     enum saga_err err =
-        saga_kafka_producer_start(kafka, letter_delivered, made, &made->producer, detail);
+        saga_kafka_producer_start(&config->kafka, letter_delivered, made, &made->producer, detail);
     if (err == SAGA_ERR_OK) {
-        err = saga_kafka_consumer_start(&config, &made->consumer, detail);
+        err = saga_kafka_consumer_start(&consumer, &made->consumer, detail);
     }
     if (err != SAGA_ERR_OK) {
         replies_free(made);

@@ -11,10 +11,16 @@
 
 struct replies;
 
+struct replies_config {
+    struct saga_kafka_config kafka;
+    const char *const *topics;
+    size_t topic_count;
+    struct saga_store_port store;
+    struct saga_inbox *inbox;
+};
+
 /* Starts the consumer at the store's offsets, and a producer for dead letters. */
-enum saga_err replies_start(const struct saga_kafka_config *kafka, const char *const *topics,
-                            size_t topic_count, const struct saga_store_port *store,
-                            struct saga_inbox *inbox, struct replies **replies,
+enum saga_err replies_start(const struct replies_config *config, struct replies **replies,
                             struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
 /* Takes an INPUT_REPLY into the runtime's present turn, and frees it. */

@@ -72,11 +72,11 @@ static void log_findings(const struct saga_schema *schema)
 }
 
 /* Adds the definitions of the daemon's own schema, as the current ones. */
-static enum saga_err add_own(struct versions *versions, struct saga_bytes descriptor_set,
-                             const struct saga_store_port *store, int64_t now_unix_ms,
+static enum saga_err add_own(struct versions *versions, const struct versions_config *config,
                              struct saga_err_detail *detail)
 {
-    enum saga_err err = saga_schema_load(descriptor_set, &versions->schemas[0], detail);
+    const struct saga_store_port *store = &config->store;
+    enum saga_err err = saga_schema_load(config->descriptor_set, &versions->schemas[0], detail);
     if (err != SAGA_ERR_OK) {
         return saga_err_wrap(detail, err, "descriptor set");
     }
@@ -88,8 +88,8 @@ static enum saga_err add_own(struct versions *versions, struct saga_bytes descri
         const struct saga_decl *decl = saga_schema_decl_at(versions->schemas[0], i);
         err = add_decl(versions, decl, true, detail);
         if (err == SAGA_ERR_OK) {
-            err = store->ops->put_definition(store->store, decl->hash, decl->name, descriptor_set,
-                                             now_unix_ms, detail);
+            err = store->ops->put_definition(store->store, decl->hash, decl->name,
+                                             config->descriptor_set, config->now_unix_ms, detail);
         }
     }
     if (err == SAGA_ERR_OK) {
@@ -138,21 +138,20 @@ static bool visit_stored(void *user, const uint8_t hash[SAGA_DIGEST_SIZE], const
     return visiting->err == SAGA_ERR_OK;
 }
 
-enum saga_err versions_load(struct saga_bytes descriptor_set, const struct saga_store_port *store,
-                            struct transport *transport, struct saga_runtime *runtime,
-                            int64_t now_unix_ms, struct versions **versions,
+enum saga_err versions_load(const struct versions_config *config, struct versions **versions,
                             struct saga_err_detail *detail)
 {
     struct versions *made = calloc(1, sizeof *made);
     if (made == NULL) {
         return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "definitions");
     }
-    made->transport = transport;
-    made->runtime = runtime;
-    enum saga_err err = add_own(made, descriptor_set, store, now_unix_ms, detail);
+    made->transport = config->transport;
+    made->runtime = config->runtime;
+    enum saga_err err = add_own(made, config, detail);
     if (err == SAGA_ERR_OK) {
         struct visiting visiting = {.versions = made, .detail = detail};
-        err = store->ops->list_definitions(store->store, visit_stored, &visiting, detail);
+        err = config->store.ops->list_definitions(config->store.store, visit_stored, &visiting,
+                                                  detail);
         err = err == SAGA_ERR_OK ? visiting.err : err;
     }
     if (err != SAGA_ERR_OK) {

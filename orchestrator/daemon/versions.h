@@ -9,12 +9,18 @@
 
 struct versions;
 
-/* Loads the schema (a FileDescriptorSet), stores its definitions as the current ones, and loads
- * older versions from the store. A definition with findings is refused: logged, not loaded. Errors:
- * of the schema; of the store; LIMIT. Pre: the store's lease is taken; transport is not started. */
-enum saga_err versions_load(struct saga_bytes descriptor_set, const struct saga_store_port *store,
-                            struct transport *transport, struct saga_runtime *runtime,
-                            int64_t now_unix_ms, struct versions **versions,
+struct versions_config {
+    struct saga_bytes descriptor_set; /* the daemon's own FileDescriptorSet */
+    struct saga_store_port store;
+    struct transport *transport;
+    struct saga_runtime *runtime;
+    int64_t now_unix_ms;
+};
+
+/* Loads the daemon's schema, stores its definitions as the current ones, and loads older versions
+ * from the store. A definition with findings is refused: logged, not loaded. Errors: of the schema;
+ * of the store; LIMIT. Pre: the store's lease is taken; transport is not started. */
+enum saga_err versions_load(const struct versions_config *config, struct versions **versions,
                             struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
 /* Gives the schema of the descriptor set that was loaded. */

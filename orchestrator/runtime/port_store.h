@@ -59,6 +59,13 @@ struct saga_audit_row {
     struct saga_bytes event; /* encoded saga.v1.AuditEvent */
 };
 
+/* Events of one saga. */
+struct saga_audit_range {
+    struct saga_id id;
+    uint64_t after_seq; /* those with a higher number */
+    size_t count_max;
+};
+
 struct saga_list_filter {
     int state;                   /* enum saga_state; 0: all */
     const char *definition_name; /* NULL: all */
@@ -118,8 +125,8 @@ struct saga_store_ops {
                                saga_row_visit *visit, void *user, struct saga_err_detail *detail);
     enum saga_err (*list_sagas)(struct saga_store *store, const struct saga_list_filter *filter,
                                 saga_row_visit *visit, void *user, struct saga_err_detail *detail);
-    enum saga_err (*list_audit)(struct saga_store *store, struct saga_id id, uint64_t after_seq,
-                                size_t count_max, saga_audit_visit *visit, void *user,
+    enum saga_err (*list_audit)(struct saga_store *store, const struct saga_audit_range *range,
+                                saga_audit_visit *visit, void *user,
                                 struct saga_err_detail *detail);
     enum saga_err (*list_definitions)(struct saga_store *store, saga_definition_visit *visit,
                                       void *user, struct saga_err_detail *detail);

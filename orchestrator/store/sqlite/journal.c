@@ -161,9 +161,8 @@ static int64_t limit_of(size_t count_max)
     return count_max > INT64_MAX ? INT64_MAX : (int64_t)count_max;
 }
 
-enum saga_err store_list_audit(struct saga_store *store, struct saga_id id, uint64_t after_seq,
-                               size_t count_max, saga_audit_visit *visit, void *user,
-                               struct saga_err_detail *detail)
+enum saga_err store_list_audit(struct saga_store *store, const struct saga_audit_range *range,
+                               saga_audit_visit *visit, void *user, struct saga_err_detail *detail)
 {
     struct saga_sql_stmt *stmt = NULL;
     enum saga_err err =
@@ -172,9 +171,10 @@ enum saga_err store_list_audit(struct saga_store *store, struct saga_id id, uint
                          " WHERE saga_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
                          &stmt, detail);
     if (err == SAGA_ERR_OK) {
-        store_bind_id(stmt, 1, &id);
-        saga_sql_bind_int(stmt, 2, after_seq > INT64_MAX ? INT64_MAX : (int64_t)after_seq);
-        saga_sql_bind_int(stmt, 3, limit_of(count_max));
+        int64_t after = range->after_seq > INT64_MAX ? INT64_MAX : (int64_t)range->after_seq;
+        store_bind_id(stmt, 1, &range->id);
+        saga_sql_bind_int(stmt, 2, after);
+        saga_sql_bind_int(stmt, 3, limit_of(range->count_max));
         err = visit_audit(stmt, visit, user, detail);
     }
     return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "store: list audit");

@@ -90,9 +90,8 @@ enum saga_err store_append_outbox(struct saga_store *store, const struct saga_ou
 enum saga_err store_set_cursor(struct saga_store *store, const char *name, int64_t position,
                                struct saga_err_detail *detail);
 int64_t store_cursor(struct saga_store *store, const char *name);
-enum saga_err store_list_audit(struct saga_store *store, struct saga_id id, uint64_t after_seq,
-                               size_t count_max, saga_audit_visit *visit, void *user,
-                               struct saga_err_detail *detail);
+enum saga_err store_list_audit(struct saga_store *store, const struct saga_audit_range *range,
+                               saga_audit_visit *visit, void *user, struct saga_err_detail *detail);
 enum saga_err store_relay_audit(struct saga_store *store, int64_t after, size_t count_max,
                                 saga_audit_visit *visit, void *user,
                                 struct saga_err_detail *detail);

@@ -501,7 +501,7 @@ static void test_transaction_when_rolled_back_then_nothing_is_left(void **state)
     struct seen seen = {0};
     FAILS(SAGA_ERR_NOT_FOUND, &fx->port, find_saga, id_of(2), &found);
     OK(&fx->port, relay_audit, 0, 10, see_audit, &seen);
-    OK(&fx->port, list_audit, id_of(2), 0, 10, see_audit, &seen);
+    OK(&fx->port, list_audit, (&(struct saga_audit_range){id_of(2), 0, 10}), see_audit, &seen);
     OK(&fx->port, relay_outbox, 0, 10, see_outbox, &seen);
     OK(&fx->port, list_definitions, see_definition, &seen);
     assert_int_equal(seen.count, 0);
@@ -698,12 +698,12 @@ static void test_audit_when_appended_then_relayed_in_order_and_listed_by_saga(vo
         assert_int_equal(seen.seqs[i], 1 + i / 2);
     }
     struct seen one = {0};
-    OK(&fx->port, list_audit, id_of(1), 4, 100, see_audit, &one);
+    OK(&fx->port, list_audit, (&(struct saga_audit_range){id_of(1), 4, 100}), see_audit, &one);
     assert_int_equal(one.count, 6);
     assert_int_equal(one.seqs[0], 5);
     assert_string_equal(one.texts[5], "event-1-10");
     one.count = 0;
-    OK(&fx->port, list_audit, id_of(1), 0, 4, see_audit, &one);
+    OK(&fx->port, list_audit, (&(struct saga_audit_range){id_of(1), 0, 4}), see_audit, &one);
     assert_int_equal(one.count, 4);
     assert_int_equal(one.seqs[3], 4);
 }
