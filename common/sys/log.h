@@ -10,8 +10,9 @@ void saga_log_init(const char *program, enum saga_log_level level);
 /* Reads a level's name (debug, info, warn, error). Returns -1 when it is none. */
 int saga_log_level_parse(const char *name);
 
-/* Writes one line: time=… level=… program=… event=<event> <formatted key=value pairs>. Values with spaces must be
- * quoted by the format (msg=\"%s\"); control characters and quotes inside them are escaped. At most 2 KiB, cut beyond. */
+/* Writes one line: time=… level=… program=… event=<event> <formatted key=value pairs>. Values with
+ * spaces must be quoted by the format (msg=\"%s\"); control characters and quotes inside them are
+ * escaped. At most 2 KiB, cut beyond. */
 void saga_log(enum saga_log_level level, const char *event, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

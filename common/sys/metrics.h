@@ -1,4 +1,5 @@
-/* Metrics: counters, gauges and log-linear histograms with Prometheus names. Updates are lock-free, any thread. */
+/* Metrics: counters, gauges and log-linear histograms with Prometheus names. Updates are lock-free,
+ * any thread. */
 #ifndef SAGA_SYS_METRICS_H
 #define SAGA_SYS_METRICS_H
 
@@ -36,6 +37,7 @@ struct saga_metric {
 };
 
 /* Appends the table in Prometheus' text format 0.0.4. Errors: NO_MEMORY. */
-enum saga_err saga_metrics_render(const struct saga_metric *metrics, size_t count, struct saga_buf *out) SAGA_WARN_UNUSED;
+enum saga_err saga_metrics_render(const struct saga_metric *metrics, size_t count,
+                                  struct saga_buf *out) SAGA_WARN_UNUSED;
 
 #endif

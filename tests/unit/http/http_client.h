@@ -36,7 +36,8 @@ bool client_readable(int fd, int deadline_ms);
 /* Sends a request on a connection of its own and reads the reply. */
 void client_ask(uint16_t port, const char *text, struct reply *reply);
 
-/* Finds a header's value in the reply's head, in any case; NULL: not there. The result lives until the next call of the thread.
+/* Finds a header's value in the reply's head, in any case; NULL: not there. The result lives until
+ * the next call of the thread.
  */
 const char *client_header(const struct reply *reply, const char *name);
 

@@ -343,8 +343,7 @@ static void test_help_then_columns_with_defaults_and_exit_ok(void **state)
     assert_string_equal(reading.err, "");
     assert_non_null(strstr(reading.out, "prog: a program to test with, whose summary is short\n\n"
                                         "Usage: prog [OPTION]... [FILE]\n\n"));
-    assert_non_null(
-        strstr(reading.out, "  --http-port PORT    Port of the HTTP server. [8080]\n"));
+    assert_non_null(strstr(reading.out, "  --http-port PORT    Port of the HTTP server. [8080]\n"));
     assert_non_null(strstr(reading.out, "  --quiet             Say less.\n"));
     assert_non_null(strstr(reading.out, "  -o FORMAT           table or json. [table]\n"));
     assert_non_null(strstr(reading.out, "  --kafka.NAME=VALUE  Passed"));
