@@ -74,7 +74,7 @@ build() {
     shift
     log=$ROOT/build/$preset.log
     mkdir -p "$ROOT/build"
-    if ! (cd "$ROOT" && cmake --preset "$preset" && cmake --build --preset "$preset" ${1:+--target "$@"}) \
+    if ! (cd "$ROOT" && cmake --preset "$preset" && cmake --build --preset "$preset" ${1:+--target "$@"} -- -k 0) \
         >"$log" 2>&1 </dev/null; then
         grep -E -A 12 'error|FAILED|CMake Error' "$log" | head -n 80 >&2 || tail -n 40 "$log" >&2
         die "the $preset build failed; all of it: $log"
