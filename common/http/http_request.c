@@ -441,6 +441,7 @@ static enum MHD_Result handle(struct saga_http_request *request)
     return answered ? send_answer(request) : keep(request);
 }
 
+// NOLINTNEXTLINE(readability-function-size): the signature is libmicrohttpd's.
 enum MHD_Result saga_http_on_access(void *context, struct MHD_Connection *connection,
                                     const char *url, const char *method, const char *version,
                                     const char *upload, size_t *upload_size, void **slot)

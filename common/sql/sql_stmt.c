@@ -68,6 +68,7 @@ enum saga_err saga_sql_prepare(struct saga_sql *sql, const char *text, struct sa
             return err;
         }
     }
+    SAGA_ASSERT(stmt != NULL);
     sql->slots[slot_of(text)] = stmt;
     if (stmt->busy) {
         saga_sql_reset(stmt);

@@ -172,6 +172,16 @@ static bool put_special(struct saga_json_writer *writer, double number)
     return true;
 }
 
+/* By their bits: -0 is not 0. */
+static bool same_number(double a, double b)
+{
+    uint64_t left = 0;
+    uint64_t right = 0;
+    memcpy(&left, &a, sizeof left);
+    memcpy(&right, &b, sizeof right);
+    return left == right;
+}
+
 void saga_json_double(struct saga_json_writer *writer, double number)
 {
     if (put_special(writer, number)) {
@@ -181,7 +191,7 @@ void saga_json_double(struct saga_json_writer *writer, double number)
     for (int digits = 15; digits <= 17; digits++) {
         (void)snprintf(text, sizeof text, "%.*g", digits, number);
         double back = strtod(text, NULL);
-        if (memcmp(&back, &number, sizeof back) == 0) {
+        if (same_number(back, number)) {
             break;
         }
     }
@@ -200,7 +210,7 @@ void saga_json_float(struct saga_json_writer *writer, float number)
         double back = strtod(text, NULL);
         float narrow = (float)back;
         /* Rounded up, the largest float is refused by readers that look at it as a double. */
-        if (fabs(back) <= (double)FLT_MAX && memcmp(&narrow, &number, sizeof narrow) == 0) {
+        if (fabs(back) <= (double)FLT_MAX && same_number((double)narrow, (double)number)) {
             break;
         }
     }

@@ -308,7 +308,7 @@ static void print(const char *name, const void *wire, size_t size, enum saga_err
     saga_buf_fini(&out);
 }
 
-#define PRINT(name, wire, expected, text) print(name, wire, sizeof wire - 1, expected, text)
+#define PRINT(name, wire, expected, text) print(name, "" wire, sizeof(wire) - 1, expected, text)
 
 static void test_print_when_wire_is_unusual_then_as_protobuf_reads_it(void **state)
 {
