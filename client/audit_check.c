@@ -12,6 +12,7 @@
 #include "common/base/limits.h"
 #include "common/base/status.h"
 #include "common/wire/envelope.h"
+#include "common/wire/schema.h"
 #include "saga/v1/audit.pb-c.h"
 
 enum { HASH_FIELD = 31, NAMES_MAX = 65535, SAGAS_START = 1024 };
@@ -22,6 +23,7 @@ struct deed {
     bool undo;
     bool decided;
     bool answered; /* the audit stream holds a definitive answer */
+    bool silent;   /* its method has no side effects: the participant reports nothing */
     bool effected;
     bool empty;
     uint8_t answer_code;
@@ -48,9 +50,7 @@ struct trail {
 };
 
 struct saga_audit_check {
-    bool allow_truncated;
-    saga_violation_told *told;
-    void *user;
+    struct saga_audit_config config;
     struct saga_arena arena;
     struct trail *trails; /* open addressing, a power of two */
     size_t trail_capacity;
@@ -155,16 +155,14 @@ enum saga_err saga_audit_hash(struct saga_bytes event, uint8_t hash[32])
 
 /* ---- The table of sagas ---- */
 
-enum saga_err saga_audit_check_new(bool allow_truncated, saga_violation_told *told, void *user,
+enum saga_err saga_audit_check_new(const struct saga_audit_config *config,
                                    struct saga_audit_check **check)
 {
     struct saga_audit_check *made = calloc(1, sizeof *made);
     if (made == NULL) {
         return SAGA_ERR_NO_MEMORY;
     }
-    made->allow_truncated = allow_truncated;
-    made->told = told;
-    made->user = user;
+    made->config = *config;
     made->trail_capacity = SAGAS_START;
     made->trails = calloc(made->trail_capacity, sizeof *made->trails);
     if (made->trails == NULL) {
@@ -306,8 +304,8 @@ static void tell(struct saga_audit_check *check, enum saga_violation violation,
                  const struct saga_id *id, const char *where)
 {
     check->counts.violations[violation]++;
-    if (check->told != NULL) {
-        check->told(check->user, violation, id, where);
+    if (check->config.told != NULL) {
+        check->config.told(check->config.user, violation, id, where);
     }
 }
 
@@ -375,7 +373,7 @@ static enum saga_err take_seq(struct saga_audit_check *check, struct trail *trai
     if (trail->first_seq == 0) {
         trail->first_seq = event->seq;
         trail->next_seq = event->seq;
-        if (event->seq != 1 && !check->allow_truncated) {
+        if (event->seq != 1 && !check->config.allow_truncated) {
             tell_event(check, SAGA_VIOLATION_GAP, &trail->id, event->seq);
         }
         bool first_chained =
@@ -424,6 +422,22 @@ static bool leaves_effect(const Saga__V1__Status *status)
            strcmp(status->reason, "SAGA_UNDONE") != 0 && strcmp(status->reason, "KEY_REUSED") != 0;
 }
 
+/* Tells whether the call of a step has no effect by the schema; the definition's version is taken
+ * to be the same in this. */
+static bool is_silent(const struct saga_audit_check *check, const char *definition,
+                      const char *name)
+{
+    const struct saga_decl *decl =
+        check->config.schema == NULL ? NULL : saga_schema_decl(check->config.schema, definition);
+    for (size_t i = 0; decl != NULL && i < decl->step_count; i++) {
+        const struct saga_step_decl *step = &decl->steps[i];
+        if (strcmp(step->name, name) == 0) {
+            return step->read_only || (step->call != NULL && step->call->no_side_effects);
+        }
+    }
+    return false;
+}
+
 static enum saga_err take_story(struct saga_audit_check *check, struct trail *trail,
                                 const Saga__V1__AuditEvent *event)
 {
@@ -436,6 +450,7 @@ static enum saga_err take_story(struct saga_audit_check *check, struct trail *tr
             return SAGA_ERR_NO_MEMORY;
         }
         deed->decided = true;
+        deed->silent = !deed->undo && is_silent(check, event->definition, decision->step);
         deed->attempts = decision->attempt > deed->attempts ? decision->attempt : deed->attempts;
     }
     for (size_t i = 0; i < event->n_transitions; i++) {
@@ -546,7 +561,8 @@ static void compare_deed(struct saga_audit_check *check, const struct trail *tra
     if (deed->effected && !deed->decided) {
         tell_deed(check, SAGA_VIOLATION_UNDECIDED, trail, deed);
     }
-    if (deed->answered && !deed->effected && has_ended(trail)) {
+    bool wanted = deed->answered && !deed->silent && has_ended(trail);
+    if (wanted && !deed->effected && !check->config.allow_truncated) {
         tell_deed(check, SAGA_VIOLATION_MISSING, trail, deed);
     }
     if (deed->answered && deed->effected && deed->answer_code != deed->effect_code) {
@@ -584,9 +600,9 @@ static void finish_trail(struct saga_audit_check *check, const struct trail *tra
     check->counts.sagas++;
     check->counts.completed += trail->state == SAGA__V1__SAGA_STATE__SAGA_STATE_COMPLETED;
     check->counts.compensated += trail->state == SAGA__V1__SAGA_STATE__SAGA_STATE_COMPENSATED;
-    check->counts.open += !has_ended(trail);
+    check->counts.open += trail->first_seq != 0 && !has_ended(trail);
     check->counts.truncated += truncated;
-    if (truncated && (check->allow_truncated || trail->first_seq != 0)) {
+    if (truncated && (check->config.allow_truncated || trail->first_seq != 0)) {
         return; /* half a story cannot be compared; with events missing, the gap was told */
     }
     for (size_t i = 0; i < trail->deed_count; i++) {

@@ -62,9 +62,19 @@ struct saga_audit_counts {
 
 struct saga_audit_check;
 
-/* Makes a check. allow_truncated: the topics may have lost their oldest records. Errors: NO_MEMORY.
- */
-enum saga_err saga_audit_check_new(bool allow_truncated, saga_violation_told *told, void *user,
+struct saga_schema;
+
+struct saga_audit_config {
+    bool allow_truncated; /* the topics may have lost their oldest records: what cannot be compared
+                             is no violation */
+    const struct saga_schema
+        *schema; /* tells which steps leave no effect; NULL: none. Borrowed until free */
+    saga_violation_told *told; /* may be NULL */
+    void *user;
+};
+
+/* Makes a check. Errors: NO_MEMORY. */
+enum saga_err saga_audit_check_new(const struct saga_audit_config *config,
                                    struct saga_audit_check **check) SAGA_WARN_UNUSED;
 
 /* Frees. NULL is nothing. */

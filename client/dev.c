@@ -1,4 +1,5 @@
 /* The children of `sagactl dev`. See dev.h. prctl() and PR_SET_PDEATHSIG are Linux's. */
+#define _XOPEN_SOURCE 700 /* realpath() is in POSIX.1-2008's XSI part */
 #include "client/dev.h"
 
 #include <errno.h>
@@ -16,6 +17,44 @@
 #include "common/sys/clock.h"
 
 enum { TAIL_SIZE = 2048, TAIL_LINES = 15, PAUSE_MS = 20 };
+
+int saga_dev_lock(const char *dir)
+{
+    char path[PATH_MAX + 8];
+    (void)snprintf(path, sizeof path, "%s/lock", dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fd >= 0 && fcntl(fd, F_SETLK, &lock) == 0) {
+        return fd;
+    }
+    if (fd >= 0 && (errno == EACCES || errno == EAGAIN)) {
+        saga_client_warn("%s: another sagactl dev runs there; stop it first", dir);
+    } else {
+        saga_client_warn("%s: %s", path, strerror(errno));
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return -1;
+}
+
+int saga_dev_bin_dir(const struct saga_options *options, char bin_dir[PATH_MAX])
+{
+    const char *given = saga_options_text(options, "bin-dir");
+    if (given != NULL) {
+        if (realpath(given, bin_dir) == NULL) {
+            return saga_client_fail("--bin-dir %s: %s", given, strerror(errno));
+        }
+        return SAGA_EXIT_OK;
+    }
+    ssize_t size = readlink("/proc/self/exe", bin_dir, PATH_MAX - 1);
+    if (size <= 0) {
+        return saga_client_fail("/proc/self/exe: %s", strerror(errno));
+    }
+    bin_dir[size] = 0;
+    *strrchr(bin_dir, '/') = 0;
+    return SAGA_EXIT_OK;
+}
 
 enum saga_err saga_dev_child_add(struct saga_dev_child *child, const char *format, ...)
 {

@@ -13,6 +13,16 @@
 
 enum { SAGA_DEV_ARGS_MAX = 192 };
 
+/* Locks a folder against another `sagactl dev`: the lock goes with the process, however it ends.
+ * Gives the descriptor that holds it, -1 after a message on stderr. */
+int saga_dev_lock(const char *dir);
+
+struct saga_options;
+
+/* Finds where the daemons are: --bin-dir, else beside this program. Exit status; the message is
+ * printed. */
+int saga_dev_bin_dir(const struct saga_options *options, char bin_dir[PATH_MAX]);
+
 /* One daemon that runs as a child. */
 struct saga_dev_child {
     enum saga_daemon daemon;

@@ -278,6 +278,22 @@ json_t *saga_view_event_json(const Saga__V1__AuditEvent *event)
     return object;
 }
 
+int saga_view_check_named(const struct saga_options *options)
+{
+    struct saga_id id;
+    int status = saga_client_operands(options, 0, 1, "ID");
+    if (status != SAGA_EXIT_OK) {
+        return status;
+    }
+    if (saga_options_operand_count(options) == 1) {
+        return saga_view_operand_id(options, &id);
+    }
+    if (saga_options_text(options, "saga") == NULL || saga_options_text(options, "key") == NULL) {
+        return saga_client_usage("missing: ID, or --saga NAME and --key KEY");
+    }
+    return SAGA_EXIT_OK;
+}
+
 int saga_view_fetch(struct saga_conn *conn, const struct saga_options *options, bool with_events,
                     const Saga__V1__GetSagaResponse **response)
 {
@@ -285,20 +301,16 @@ int saga_view_fetch(struct saga_conn *conn, const struct saga_options *options, 
     struct saga_id id;
     char definition[SAGA_DEFINITION_NAME_MAX + 2];
     char key[SAGA_START_KEY_MAX + 2];
-    if (saga_options_operand_count(options) == 1) {
-        int status = saga_view_operand_id(options, &id);
-        if (status != SAGA_EXIT_OK) {
-            return status;
-        }
+    int checked = saga_view_check_named(options);
+    if (checked != SAGA_EXIT_OK) {
+        return checked;
+    }
+    if (saga_options_operand_count(options) == 1 &&
+        saga_view_operand_id(options, &id) == SAGA_EXIT_OK) {
         message.saga_id = (ProtobufCBinaryData){sizeof id.b, id.b};
     } else {
-        const char *by_saga = saga_options_text(options, "saga");
-        const char *by_key = saga_options_text(options, "key");
-        if (by_saga == NULL || by_key == NULL) {
-            return saga_client_usage("missing: ID, or --saga NAME and --key KEY");
-        }
-        snprintf(definition, sizeof definition, "%s", by_saga);
-        snprintf(key, sizeof key, "%s", by_key);
+        snprintf(definition, sizeof definition, "%s", saga_options_text(options, "saga"));
+        snprintf(key, sizeof key, "%s", saga_options_text(options, "key"));
         message.definition = definition;
         message.key = key;
     }

@@ -38,6 +38,10 @@ json_t *saga_view_wire_json(const struct saga_schema *schema, const char *type,
  */
 int saga_view_exit(Saga__V1__SagaState state);
 
+/* Checks that one saga is named, by id or by definition and key. Exit status; the message is
+ * printed. */
+int saga_view_check_named(const struct saga_options *options);
+
 /* Fetches one saga with its events. *response is valid until the next call. Exit status; the
  * message is printed. */
 int saga_view_fetch(struct saga_conn *conn, const struct saga_options *options, bool with_events,

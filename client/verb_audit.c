@@ -22,6 +22,8 @@ static const struct saga_option audit_options[] = {
      false},
     {"allow-truncated", NULL, "false",
      "verify: the oldest records may be gone (retention, embedded Kafka)", false},
+    {"descriptor-set", "FILE", NULL,
+     "verify: the schema with the saga definitions; default: the built-in one", false},
     {"since", "TIME", "0s", "tail: from so long ago", false},
     {"saga", "ID", NULL, "tail: only this saga", false},
 };
@@ -181,11 +183,18 @@ static int audit_verify(struct audit *audit)
         return SAGA_EXIT_USAGE;
     }
     audit->violations = audit->json ? json_array() : NULL;
-    bool allow = saga_options_on(audit->options, "allow-truncated");
-    if (saga_audit_check_new(allow, verify_told, audit, &audit->check) != SAGA_ERR_OK) {
-        return saga_client_fail("out of memory");
+    struct saga_schema *schema = NULL;
+    int status = saga_schema_open(saga_options_text(audit->options, "descriptor-set"), &schema);
+    struct saga_audit_config config = {
+        .allow_truncated = saga_options_on(audit->options, "allow-truncated"),
+        .schema = schema,
+        .told = verify_told,
+        .user = audit,
+    };
+    if (status == SAGA_EXIT_OK && saga_audit_check_new(&config, &audit->check) != SAGA_ERR_OK) {
+        status = saga_client_fail("out of memory");
     }
-    int status = audit_start(audit, verify_received);
+    status = status == SAGA_EXIT_OK ? audit_start(audit, verify_received) : status;
     while (status == SAGA_EXIT_OK &&
            saga_clock_mono_us() - atomic_load(&audit->last_us) < idle_ms * 1000) {
         struct timespec pause = {0, 20 * 1000000L};
@@ -201,6 +210,7 @@ static int audit_verify(struct audit *audit)
         status = verify_print(audit, &counts);
     }
     saga_audit_check_free(audit->check);
+    saga_schema_free(schema);
     json_decref(audit->violations);
     return status;
 }

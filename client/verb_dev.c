@@ -6,7 +6,6 @@
 #include "client/verbs.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +20,7 @@
 #include "common/sys/clock.h"
 #include "saga/v1/health.pb-c.h"
 
-enum { READY_MS = 20000, STOP_MS = 10000, DEV_PARTITIONS = 2, RESTART_PAUSE_US = 1000000 };
+enum { READY_MS = 20000, STOP_MS = 10000, RESTART_PAUSE_US = 1000000 };
 
 static const struct saga_option dev_options[] = {
     {"http-address", "ADDRESS", "127.0.0.1", "where orderd and sagad serve HTTP", false},
@@ -90,22 +89,6 @@ static int make_sub_folder(const struct dev *dev, const char *name)
     return make_folder(path);
 }
 
-/* One `sagactl dev` a folder: the lock goes with the process, however it ends. */
-static int take_lock(struct dev *dev)
-{
-    char path[PATH_MAX + 8];
-    snprintf(path, sizeof path, "%s/lock", dev->dir);
-    dev->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (dev->lock < 0 || fcntl(dev->lock, F_SETLK, &lock) != 0) {
-        if (errno == EACCES || errno == EAGAIN) {
-            return saga_client_fail("%s: another sagactl dev runs there", dev->dir);
-        }
-        return saga_client_fail("%s: %s", path, strerror(errno));
-    }
-    return SAGA_EXIT_OK;
-}
-
 /* Socket paths have 107 bytes at most: a deep folder gets its sockets under /tmp. */
 static int make_socket_folder(struct dev *dev)
 {
@@ -143,26 +126,11 @@ static int make_folders(struct dev *dev)
     for (size_t i = 0; i < sizeof names / sizeof names[0] && status == SAGA_EXIT_OK; i++) {
         status = make_sub_folder(dev, names[i]);
     }
-    status = status == SAGA_EXIT_OK ? take_lock(dev) : status;
+    if (status == SAGA_EXIT_OK) {
+        dev->lock = saga_dev_lock(dev->dir);
+        status = dev->lock >= 0 ? SAGA_EXIT_OK : SAGA_EXIT_FAILED;
+    }
     return status == SAGA_EXIT_OK ? make_socket_folder(dev) : status;
-}
-
-static int find_bin_dir(struct dev *dev)
-{
-    const char *given = saga_options_text(dev->options, "bin-dir");
-    if (given != NULL) {
-        if (realpath(given, dev->bin_dir) == NULL) {
-            return saga_client_fail("--bin-dir %s: %s", given, strerror(errno));
-        }
-        return SAGA_EXIT_OK;
-    }
-    ssize_t size = readlink("/proc/self/exe", dev->bin_dir, sizeof dev->bin_dir - 1);
-    if (size <= 0) {
-        return saga_client_fail("/proc/self/exe: %s", strerror(errno));
-    }
-    dev->bin_dir[size] = 0;
-    *strrchr(dev->bin_dir, '/') = 0;
-    return SAGA_EXIT_OK;
 }
 
 /* --seed, else ../share/sagad/seed.json beside the programs, else the source's. */
@@ -221,7 +189,7 @@ static int start_kafka(struct dev *dev)
         struct saga_topics_create create = {
             .kafka = &config,
             .list = list,
-            .partitions = dev->mock != NULL ? DEV_PARTITIONS : SAGA_TOPIC_PARTITIONS_DEFAULT,
+            .partitions = SAGA_TOPIC_PARTITIONS_DEFAULT,
             .replication = dev->mock != NULL ? 1 : -1,
             .timeout_ms = READY_MS,
         };
@@ -520,7 +488,9 @@ static bool stop(struct dev *dev)
 {
     static const enum saga_daemon order[] = {SAGA_DAEMON_ORDERD, SAGA_DAEMON_SAGAD};
     bool clean = true;
-    saga_endpoints_remove(dev->dir);
+    if (dev->lock >= 0) { /* else they are another's */
+        saga_endpoints_remove(dev->dir);
+    }
     for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
         struct saga_dev_child *one = &dev->children[order[i]];
         clean = saga_dev_children_stop(&one, 1, STOP_MS, &dev->signals) && clean;
@@ -560,7 +530,7 @@ static void clean_up(struct dev *dev)
 
 static int start_all(struct dev *dev)
 {
-    int status = find_bin_dir(dev);
+    int status = saga_dev_bin_dir(dev->options, dev->bin_dir);
     status = status == SAGA_EXIT_OK ? find_seed(dev) : status;
     status = status == SAGA_EXIT_OK ? make_folders(dev) : status;
     status = status == SAGA_EXIT_OK ? start_kafka(dev) : status;
@@ -609,11 +579,11 @@ const struct saga_verb saga_verb_dev = {
     .name = "dev",
     .usage = "[--dir DIR] [--kafka HOST:PORT] [--http-port PORT] [--restart] [--once]",
     .summary = "run the whole system on this machine: Kafka, sagad, five services",
-    .epilog = "Databases are in DIR/data, logs in DIR/log, addresses in DIR/endpoints.json. "
-              "Started again on the same folder it goes on with the same\n"
-              "data; the embedded Kafka begins empty (records that were on it are gone; what was "
-              "not yet on it is published again).\n\n"
-              "ctrl-C or SIGTERM stops orderd, sagad, the services and Kafka, in this order; a "
+    .epilog = "Databases are in DIR/data, logs in DIR/log, addresses in DIR/endpoints.json.\n"
+              "Started again on the same folder it goes on with the same data; the embedded\n"
+              "Kafka begins empty (records that were on it are gone; what was not yet on it is\n"
+              "published then).\n\n"
+              "ctrl-C or SIGTERM stops orderd, sagad, the services and Kafka, in this order; a\n"
               "second one kills them.\n"
               "Exit status: 0 all stopped cleanly; 1 a daemon died or had to be killed.",
     .options = dev_options,

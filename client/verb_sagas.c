@@ -216,7 +216,7 @@ static int get_fetch(struct saga_conn *conn, const struct saga_options *options,
 static int get_run(const struct saga_options *options)
 {
     int json = saga_client_output_json(options);
-    if (json < 0 || saga_client_operands(options, 0, 1, "ID") != SAGA_EXIT_OK) {
+    if (json < 0 || saga_view_check_named(options) != SAGA_EXIT_OK) {
         return SAGA_EXIT_USAGE;
     }
     struct saga_conn *conn = NULL;

@@ -54,6 +54,10 @@ static void watch_print_move(struct watch *watch, const Saga__V1__AuditEvent *ev
 {
     struct watch_step *step = watch_step(watch, move->step);
     int64_t at_ms = event->time_unix_ms - watch->start_ms;
+    if (move->from == SAGA__V1__STEP_STATE__STEP_STATE_UNSPECIFIED &&
+        move->to == SAGA__V1__STEP_STATE__STEP_STATE_WAITING) {
+        return; /* at the start every step begins to wait: no news */
+    }
     bool begins = move->to == SAGA__V1__STEP_STATE__STEP_STATE_CALLED ||
                   move->to == SAGA__V1__STEP_STATE__STEP_STATE_UNDOING;
     printf("%+9.3f s  %-12s %s -> %s", (double)at_ms / 1000, move->step,
@@ -255,7 +259,7 @@ static int why_run(const struct saga_options *options)
 {
     int64_t width = 0;
     int json = saga_client_output_json(options);
-    if (json < 0 || saga_client_operands(options, 0, 1, "ID of the saga") != SAGA_EXIT_OK ||
+    if (json < 0 || saga_view_check_named(options) != SAGA_EXIT_OK ||
         saga_client_int(options, "width", 0, 1000, &width) != SAGA_EXIT_OK) {
         return SAGA_EXIT_USAGE;
     }

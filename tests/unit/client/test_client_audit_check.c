@@ -11,6 +11,8 @@
 
 #include "client/audit_check.h"
 #include "common/wire/envelope.h"
+#include "common/wire/schema.h"
+#include "descriptor_set.h"
 #include "saga/v1/audit.pb-c.h"
 
 #define STEP(name) SAGA__V1__STEP_STATE__STEP_STATE_##name
@@ -36,7 +38,7 @@ static int set_up(void **state)
     assert_non_null(w);
     w->id = saga_id_make(1800000000000, 1, 42);
     saga_id_format(w->id, w->key);
-    assert_int_equal(saga_audit_check_new(false, NULL, NULL, &w->check), SAGA_ERR_OK);
+    assert_int_equal(saga_audit_check_new(&(struct saga_audit_config){0}, &w->check), SAGA_ERR_OK);
     *state = w;
     return 0;
 }
@@ -48,6 +50,14 @@ static int tear_down(void **state)
     saga_buf_fini(&w->last);
     free(w);
     return 0;
+}
+
+/* Makes the check anew. */
+static void renew(struct world *w, bool allow_truncated, const struct saga_schema *schema)
+{
+    struct saga_audit_config config = {.allow_truncated = allow_truncated, .schema = schema};
+    saga_audit_check_free(w->check);
+    assert_int_equal(saga_audit_check_new(&config, &w->check), SAGA_ERR_OK);
 }
 
 /* What an event is to hold; at most one of each. */
@@ -82,6 +92,7 @@ static void encode(struct world *w, const struct telling *t)
     Saga__V1__Transition *transitions[] = {&transition};
     event.saga_id = (ProtobufCBinaryData){sizeof w->id.b, w->id.b};
     event.seq = ++w->seq;
+    event.definition = (char *)(uintptr_t) "create-order";
     event.kind = t->kind;
     event.state = t->state;
     event.step = (char *)(uintptr_t)(t->step == NULL ? "" : t->step);
@@ -270,8 +281,7 @@ static void test_audit_when_the_first_event_is_missing_then_gap(void **state)
 static void test_audit_when_truncation_is_allowed_then_counts_it(void **state)
 {
     struct world *w = *state;
-    saga_audit_check_free(w->check);
-    assert_int_equal(saga_audit_check_new(true, NULL, NULL, &w->check), SAGA_ERR_OK);
+    renew(w, true, NULL);
     encode(w, &(struct telling){.kind = KIND(START), .state = STATE(RUNNING)});
     answer(w, STATE(COMPLETED));
     struct saga_audit_counts counts = assert_only(w, SAGA_VIOLATION_COUNT, 0);
@@ -405,6 +415,45 @@ static void test_audit_when_a_read_only_step_succeeded_then_nothing_is_held(void
     (void)assert_only(w, SAGA_VIOLATION_COUNT, 0);
 }
 
+static void test_audit_when_a_method_has_no_side_effects_then_nothing_is_missing(void **state)
+{
+    struct world *w = *state;
+    struct saga_schema *schema = NULL;
+    struct saga_err_detail detail = {{0}};
+    struct saga_bytes set = {saga_descriptor_set, saga_descriptor_set_size};
+    assert_int_equal(saga_schema_load(set, &schema, &detail), SAGA_ERR_OK);
+    renew(w, false, schema);
+    event(w, &(struct telling){.kind = KIND(START),
+                               .state = STATE(RUNNING),
+                               .decided = "customer",
+                               .decided_op = CALL,
+                               .moved = "customer",
+                               .moved_to = STEP(CALLED)});
+    event(w, &(struct telling){.kind = KIND(REPLY),
+                               .state = STATE(COMPLETED),
+                               .step = "customer",
+                               .op = CALL,
+                               .decided = "stock",
+                               .decided_op = CALL});
+    (void)assert_only(w, SAGA_VIOLATION_COUNT, 0);
+    w->id.b[15] ^= 1;
+    saga_id_format(w->id, w->key);
+    w->seq = 0;
+    start(w);
+    answer(w, STATE(COMPLETED));
+    (void)assert_only(w, SAGA_VIOLATION_MISSING, 1);
+    saga_schema_free(schema);
+}
+
+static void test_audit_when_truncation_is_allowed_then_effects_may_be_gone(void **state)
+{
+    struct world *w = *state;
+    renew(w, true, NULL);
+    start(w);
+    answer(w, STATE(COMPLETED));
+    (void)assert_only(w, SAGA_VIOLATION_COUNT, 0);
+}
+
 static void test_audit_when_there_are_many_sagas_then_each_is_kept(void **state)
 {
     struct world *w = *state;
@@ -456,6 +505,8 @@ int main(void)
         TEST(test_audit_when_a_call_acts_after_its_undo_then_forbidden),
         TEST(test_audit_when_a_compensated_saga_holds_something_then_held),
         TEST(test_audit_when_a_read_only_step_succeeded_then_nothing_is_held),
+        TEST(test_audit_when_a_method_has_no_side_effects_then_nothing_is_missing),
+        TEST(test_audit_when_truncation_is_allowed_then_effects_may_be_gone),
         TEST(test_audit_when_there_are_many_sagas_then_each_is_kept),
         TEST(test_hash_when_bytes_are_cut_then_malformed),
     };
