@@ -7,7 +7,7 @@
 #include <time.h>
 
 #include "common/base/limits.h"
-#include "common/bus/nng/epipe.h"
+#include "common/bus/nng/nng_mend.h"
 
 /* PEM files are small; what is larger is not one. */
 enum { PEM_SIZE_MAX = 1024 * 1024 };
@@ -94,7 +94,7 @@ enum saga_err saga_endpoint_check(const char *address, const struct saga_rpc_tls
 
 enum saga_err saga_endpoint_prepare(nng_socket socket, struct saga_err_detail *detail)
 {
-    saga_epipe_arm();
+    saga_nng_mend();
     int code = nng_socket_set_size(socket, NNG_OPT_RECVMAXSZ,
                                    (size_t)SAGA_MESSAGE_SIZE_HARD + SAGA_ENDPOINT_HEADER_SIZE);
     if (code != 0) {

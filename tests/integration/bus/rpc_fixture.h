@@ -48,7 +48,6 @@ struct fixture_tally {
     size_t replied;
     size_t not_sent;
     size_t no_reply;
-    size_t wrong; /* replies that are not the request's echo */
 };
 
 void fixture_tally_init(struct fixture_tally *tally);
