@@ -264,7 +264,7 @@ static void tell_outcome(struct teller *t, const struct chapter *chapter)
         break;
     }
     if (!succeeded) {
-        say(t, " had not answered after %" PRIu32 " %s", chapter->call_attempts,
+        say(t, " has not succeeded after %" PRIu32 " %s", chapter->call_attempts,
             chapter->call_attempts == 1 ? "attempt" : "attempts");
         if (chapter->last != NULL) {
             say(t, ", the last:");

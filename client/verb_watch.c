@@ -92,6 +92,25 @@ static void watch_print_retries(const struct watch *watch, const Saga__V1__Audit
     }
 }
 
+/* Tells a refusal that moved nothing: it will be tried again, or waits for an operator. */
+static void watch_print_refusal(const struct watch *watch, const Saga__V1__AuditEvent *event)
+{
+    bool moved = false;
+    for (size_t i = 0; i < event->n_transitions; i++) {
+        moved = moved || strcmp(event->transitions[i]->step, event->step) == 0;
+    }
+    if (moved || event->status == NULL || event->status->code == SAGA_CODE_OK) {
+        return;
+    }
+    char text[640];
+    snprintf(text, sizeof text, "%s %s %s", saga_code_name(event->status->code),
+             event->status->reason, event->status->message);
+    saga_client_clean(text);
+    printf("%+9.3f s  %-12s %s attempt %" PRIu32 ": %s\n",
+           (double)(event->time_unix_ms - watch->start_ms) / 1000, event->step,
+           event->op == SAGA__V1__OP__OP_UNDO ? "undo" : "call", event->attempt, text);
+}
+
 static void watch_print(struct watch *watch, const Saga__V1__AuditEvent *event)
 {
     if (watch->json) {
@@ -114,6 +133,7 @@ static void watch_print(struct watch *watch, const Saga__V1__AuditEvent *event)
         for (size_t i = 0; i < event->n_transitions; i++) {
             watch_print_move(watch, event, event->transitions[i]);
         }
+        watch_print_refusal(watch, event);
         watch_print_retries(watch, event);
         if (event->state != watch->state && event->kind != SAGA__V1__EVENT_KIND__EVENT_KIND_START) {
             printf("%+9.3f s  saga         %s\n", at, saga_view_state(event->state));

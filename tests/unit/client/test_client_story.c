@@ -241,7 +241,7 @@ static void test_story_when_it_waits_then_tells_for_what_and_what_to_do(void **s
     reply(late_reply, "payment", CALL);
     refuse(late_reply, 14, "", "nobody listens");
     char *story = tell(&tale, "start paymentd", 0);
-    assert_tells(story, "Then payment had not answered after 2 attempts, the last: UNAVAILABLE "
+    assert_tells(story, "Then payment has not succeeded after 2 attempts, the last: UNAVAILABLE "
                         "(nobody listens).");
     assert_tells(story, "It has not ended. It waits for the call of payment, sent first 8.99 s "
                         "ago. What to do next: start paymentd.");
