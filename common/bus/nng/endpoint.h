@@ -40,6 +40,9 @@ enum saga_err saga_endpoint_tls(const struct saga_rpc_tls *tls, const char *serv
                                 nng_tls_config **config,
                                 struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
+/* Makes a message that holds a copy of bytes. NULL: no memory. Owns: the caller. */
+nng_msg *saga_rpc_message_new(struct saga_bytes bytes);
+
 /* Makes a condition that waits on the monotonic clock. Errors: NO_MEMORY. */
 enum saga_err saga_endpoint_cond_init(pthread_cond_t *cond) SAGA_WARN_UNUSED;
 

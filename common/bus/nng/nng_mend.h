@@ -13,6 +13,9 @@
  * nng_close after it. The same holds for the rest of a partial write. So a refused read or write of
  * a stream gets its callback, with NNG_ECLOSED.
  *
+ * What is left: a message that is handed to a pipe in the moment of its closing is not freed, at
+ * most one for each pipe.
+ *
  * Both work by defining the function in the program: libnng's calls go through the dynamic linker
  * and find ours first; ours calls the original. Versions of nng other than 1.5.2 are left alone
  * in 2. */

@@ -13,7 +13,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/base/assert.h"
 #include "common/base/limits.h"
@@ -213,17 +212,14 @@ enum saga_err saga_rpc_client_send(struct saga_rpc_client *client, struct saga_b
     if (err != SAGA_ERR_OK) {
         return err;
     }
-    nng_msg *message = NULL;
-    if (nng_msg_alloc(&message, bytes.size) != 0) {
+    nng_msg *message = saga_rpc_message_new(bytes);
+    if (message == NULL) {
         lock(client);
         put_free(client, slot);
         client->outstanding--;
         (void)pthread_cond_broadcast(&client->changed);
         unlock(client);
         return SAGA_ERR_NO_MEMORY;
-    }
-    if (bytes.size > 0) {
-        memcpy(nng_msg_body(message), bytes.data, bytes.size);
     }
     nng_duration wait_ms = timeout_ms < 1           ? 1
                            : timeout_ms > INT32_MAX ? INT32_MAX

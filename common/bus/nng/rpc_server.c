@@ -191,13 +191,10 @@ static nng_msg *take_message(struct saga_rpc_request *request)
 
 void saga_rpc_request_answer(struct saga_rpc_request *request, struct saga_bytes bytes)
 {
-    nng_msg *answer = NULL;
-    if (bytes.size > SAGA_MESSAGE_SIZE_HARD || nng_msg_alloc(&answer, bytes.size) != 0) {
+    nng_msg *answer = bytes.size > SAGA_MESSAGE_SIZE_HARD ? NULL : saga_rpc_message_new(bytes);
+    if (answer == NULL) {
         saga_rpc_request_drop(request);
         return;
-    }
-    if (bytes.size > 0) {
-        memcpy(nng_msg_body(answer), bytes.data, bytes.size);
     }
     nng_msg_free(take_message(request));
     lock(request->server);

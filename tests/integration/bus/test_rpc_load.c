@@ -10,7 +10,7 @@ enum {
     CLIENTS = 16,
     REQUESTS_PER_CLIENT = 1000,
     CHAINS = 8, /* requests that each client keeps under way */
-    RESTARTS = 30,
+    RESTARTS = 60,
     CALLERS = 8,
 };
 
