@@ -221,6 +221,7 @@ static void test_record_when_it_is_garbage_then_dead_letter_and_the_offset_moves
     struct rig *rig = *state;
     struct saga_bytes garbage = saga_bytes_text("\xff\xff\xff not a command");
     assert_int_equal(receive(rig, garbage, 5), 0);
+    assert_true(rig->kit.turn.stored); /* the relay is woken */
     assert_letter(rig, 1, garbage, NULL, "5");
     assert_int_equal(receive(rig, (struct saga_bytes){0}, 6), 0); /* empty: no method */
     assert_int_equal(rig_rows(rig), 2);
