@@ -28,8 +28,9 @@ struct chapter {
     Saga__V1__StepState state;
     const Saga__V1__Status *last; /* last status other than OK of its call */
     const Saga__V1__Status *last_undo;
-    bool empty;    /* its undo found nothing */
-    bool resolved; /* moved by an operator's hand */
+    bool uncertain; /* it was given up, or the saga turned back, before its call was answered */
+    bool empty;     /* its undo found nothing */
+    bool resolved;  /* moved by an operator's hand */
     bool told;
 };
 
@@ -141,6 +142,7 @@ static void gather_move(struct teller *t, size_t index, const Saga__V1__Transiti
         return;
     }
     chapter->state = move->to;
+    chapter->uncertain = chapter->uncertain || move->to == SAGA__V1__STEP_STATE__STEP_STATE_UNKNOWN;
     bool by_hand = event->kind == SAGA__V1__EVENT_KIND__EVENT_KIND_OPERATOR;
     if (move->to == SAGA__V1__STEP_STATE__STEP_STATE_CALLED && chapter->called_ms < 0) {
         chapter->called_ms = at_ms;
@@ -248,7 +250,11 @@ static void tell_outcome(struct teller *t, const struct chapter *chapter)
     case SAGA__V1__STEP_STATE__STEP_STATE_UNDOING:
     case SAGA__V1__STEP_STATE__STEP_STATE_UNDONE:
         /* Undone later: it had succeeded, or nobody knew. The last refusal tells which. */
-        succeeded = answered;
+        if (chapter->uncertain && chapter->last == NULL) {
+            say(t, " had not answered yet when the saga turned back");
+            return;
+        }
+        succeeded = answered && !chapter->uncertain;
         break;
     case SAGA__V1__STEP_STATE__STEP_STATE_SUCCEEDED:
         succeeded = true;

@@ -238,6 +238,9 @@ static void tail_print_event(const struct audit *audit, const Saga__V1__AuditEve
     }
     for (size_t i = 0; i < event->n_transitions; i++) {
         const Saga__V1__Transition *move = event->transitions[i];
+        if (move->from == SAGA__V1__STEP_STATE__STEP_STATE_UNSPECIFIED) {
+            continue; /* at the start every step begins to wait: no news */
+        }
         printf(" %s:%s->%s", move->step, saga_view_step_state(move->from),
                saga_view_step_state(move->to));
     }

@@ -348,33 +348,41 @@ static int health_ask(const struct saga_options *options, const char *name,
     return status;
 }
 
+static int health_all(const struct saga_options *options, struct saga_table *table, json_t *array)
+{
+    size_t count = saga_options_operand_count(options);
+    size_t total = count == 0 ? (size_t)SAGA_DAEMON_COUNT : count;
+    int status = SAGA_EXIT_OK;
+    for (size_t i = 0; i < total; i++) {
+        const char *name =
+            count == 0 ? saga_daemon_name((enum saga_daemon)i) : saga_options_operand(options, i);
+        int one = health_ask(options, name, table, array);
+        status = status == SAGA_EXIT_OK ? one : status;
+    }
+    return status;
+}
+
 static int health_run(const struct saga_options *options)
 {
+    static const char *const heads[] = {"DAEMON", "STATE", "VERSION", "PARTS"};
+    struct saga_table table = {.column_count = 4};
+    struct saga_endpoints endpoints;
     int json = saga_client_output_json(options);
     if (json < 0) {
         return SAGA_EXIT_USAGE;
     }
-    struct saga_table table = {.column_count = 4};
+    int status = saga_options_operand_count(options) == 0
+                     ? saga_client_endpoints(options, &endpoints)
+                     : SAGA_EXIT_OK;
+    if (status != SAGA_EXIT_OK) {
+        return status;
+    }
     json_t *array = json == 1 ? json_array() : NULL;
-    static const char *const heads[] = {"DAEMON", "STATE", "VERSION", "PARTS"};
-    for (size_t i = 0; i < table.column_count; i++) {
+    for (size_t i = 0; i < table.column_count && array == NULL; i++) {
         saga_table_add(&table, "%s", heads[i]);
     }
-    struct saga_endpoints endpoints;
-    size_t count = saga_options_operand_count(options);
-    int status = count == 0 ? saga_client_endpoints(options, &endpoints) : SAGA_EXIT_OK;
-    bool asked = status == SAGA_EXIT_OK;
-    size_t total = count == 0 ? (size_t)SAGA_DAEMON_COUNT : count;
-    for (size_t i = 0; asked && i < total; i++) {
-        const char *name =
-            count == 0 ? saga_daemon_name((enum saga_daemon)i) : saga_options_operand(options, i);
-        int one = health_ask(options, name, &table, array);
-        status = status == SAGA_EXIT_OK ? one : status;
-    }
-    int printed = array != NULL && asked ? saga_client_print_json(array) : SAGA_EXIT_OK;
-    if (array == NULL && asked) {
-        printed = saga_table_print(&table);
-    }
+    status = health_all(options, &table, array);
+    int printed = array != NULL ? saga_client_print_json(array) : saga_table_print(&table);
     return status != SAGA_EXIT_OK ? status : printed;
 }
 

@@ -29,21 +29,26 @@ struct topics {
     bool json;
 };
 
+static int topics_list_json(const struct topics *topics, const int32_t *partitions)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < topics->list->count; i++) {
+        const struct saga_topic_use *topic = &topics->list->topics[i];
+        (void)json_array_append_new(array,
+                                    json_pack("{s:s,s:i,s:s}", "name", topic->name, "partitions",
+                                              (int)partitions[i], "use", topic->use));
+    }
+    return saga_client_print_json(array);
+}
+
 static int topics_list_print(const struct topics *topics, const int32_t *partitions)
 {
     struct saga_table table = {.column_count = 3};
-    json_t *array = topics->json ? json_array() : NULL;
     saga_table_add(&table, "TOPIC");
     saga_table_add(&table, "PARTITIONS");
     saga_table_add(&table, "FOR");
     for (size_t i = 0; i < topics->list->count; i++) {
         const struct saga_topic_use *topic = &topics->list->topics[i];
-        if (array != NULL) {
-            (void)json_array_append_new(array, json_pack("{s:s,s:i,s:s}", "name", topic->name,
-                                                         "partitions", (int)partitions[i], "use",
-                                                         topic->use));
-            continue;
-        }
         saga_table_add(&table, "%s", topic->name);
         if (partitions[i] > 0) {
             saga_table_add(&table, "%" PRId32, partitions[i]);
@@ -51,10 +56,6 @@ static int topics_list_print(const struct topics *topics, const int32_t *partiti
             saga_table_add(&table, "missing");
         }
         saga_table_add(&table, "%s", topic->use);
-    }
-    if (array != NULL) {
-        free(table.cells);
-        return saga_client_print_json(array);
     }
     return saga_table_print(&table);
 }
@@ -72,7 +73,8 @@ static int topics_list(const struct topics *topics)
         saga_client_warn("%s: %s", topics->bootstrap, detail.text);
         return SAGA_EXIT_STATUS + SAGA_CODE_UNAVAILABLE;
     }
-    return topics_list_print(topics, partitions);
+    return topics->json ? topics_list_json(topics, partitions)
+                        : topics_list_print(topics, partitions);
 }
 
 static int topics_apply(const struct topics *topics)

@@ -291,6 +291,26 @@ static void test_story_when_parked_and_operated_then_tells_who_and_why(void **st
     free(story);
 }
 
+static void test_story_when_the_saga_turns_back_before_an_answer_then_tells_so(void **state)
+{
+    (void)state;
+    struct tale tale;
+    begin(&tale);
+    tale.count = 1;
+    struct room *no = add(&tale, 5, KIND(REPLY), STATE(COMPENSATING));
+    reply(no, "customer", CALL);
+    refuse(no, 5, "CUSTOMER_UNKNOWN", "");
+    move(no, "customer", STEP(CALLED), STEP(REJECTED));
+    move(no, "stock", STEP(CALLED), STEP(UNKNOWN));
+    move(no, "stock", STEP(UNKNOWN), STEP(UNDOING));
+    struct room *end = add(&tale, 20, KIND(REPLY), STATE(COMPENSATED));
+    move(end, "stock", STEP(UNDOING), STEP(UNDONE));
+    char *story = tell(&tale, "", 0);
+    assert_tells(story, "and stock had not answered yet when the saga turned back.");
+    assert_tells(story, "and undid stock (15 ms).");
+    free(story);
+}
+
 static void test_story_when_folded_then_no_line_is_wider(void **state)
 {
     (void)state;
@@ -327,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_story_when_it_waits_then_tells_for_what_and_what_to_do),
         cmocka_unit_test(test_story_when_retried_then_tells_attempts_and_the_answer_before),
         cmocka_unit_test(test_story_when_parked_and_operated_then_tells_who_and_why),
+        cmocka_unit_test(test_story_when_the_saga_turns_back_before_an_answer_then_tells_so),
         cmocka_unit_test(test_story_when_folded_then_no_line_is_wider),
         cmocka_unit_test(test_story_when_there_are_no_events_then_refuses),
     };
