@@ -122,6 +122,10 @@ static enum saga_err open_client(const struct saga_kafka_config *config,
 {
     static const struct saga_kafka_property own[] = {
         {"enable.idempotence", "true"}, /* with it: acks=all, and endless retries in order */
+        /* A broker takes any first sequence of a producer that is new to a partition. With two
+         * requests under way the first may fail (not yet leader) and the second succeed; librdkafka
+         * 2.0.2 then takes the first for acknowledged, and its records are lost. */
+        {"max.in.flight.requests.per.connection", "1"},
         {"acks", "all"},
         {"message.timeout.ms", "0"},
         {"partitioner", "murmur2_random"},
