@@ -322,11 +322,11 @@ static struct saga_bytes solid(struct saga_bytes bytes)
 }
 
 /* Inserts a row; saga_id NULL: a dead letter. */
-static enum saga_err insert_row(struct saga_barrier *barrier, const struct saga_command *command,
-                                struct saga_bytes digest, const struct saga_reply *reply,
-                                enum saga_via via, int64_t now_unix_ms,
+static enum saga_err insert_row(struct saga_barrier *barrier, const struct saga_barrier_row *row,
                                 struct saga_err_detail *detail)
 {
+    const struct saga_command *command = row->command;
+    const struct saga_reply *reply = row->reply;
     struct saga_sql_stmt *stmt = NULL;
     enum saga_err err =
         saga_sql_prepare(barrier->sql,
@@ -347,29 +347,27 @@ static enum saga_err insert_row(struct saga_barrier *barrier, const struct saga_
     saga_sql_bind_text(stmt, 2, command->step);
     saga_sql_bind_int(stmt, 3, (int64_t)command->op);
     saga_sql_bind_text(stmt, 4, command->method);
-    saga_sql_bind_bytes(stmt, 5, solid(digest));
+    saga_sql_bind_bytes(stmt, 5, solid(row->digest));
     saga_sql_bind_int(stmt, 6, (int64_t)reply->status.code);
     saga_sql_bind_text(stmt, 7, reply->status.reason);
     saga_sql_bind_text(stmt, 8, reply->status.message);
     saga_sql_bind_bytes(stmt, 9, solid(reply->payload));
     saga_sql_bind_int(stmt, 10, reply->empty ? 1 : 0);
     saga_sql_bind_int(stmt, 11, (int64_t)command->attempt);
-    saga_sql_bind_int(stmt, 12, (int64_t)via);
+    saga_sql_bind_int(stmt, 12, (int64_t)row->via);
     saga_sql_bind_int(stmt, 13, command->epoch > INT64_MAX ? INT64_MAX : (int64_t)command->epoch);
     saga_sql_bind_text(stmt, 14, command->traceparent);
-    saga_sql_bind_int(stmt, 15, now_unix_ms);
+    saga_sql_bind_int(stmt, 15, row->now_unix_ms);
     return saga_sql_run(stmt, NULL, detail);
 }
 
-enum saga_err saga_barrier_store(struct saga_barrier *barrier, const struct saga_command *command,
-                                 const struct saga_barrier_pass *pass,
-                                 const struct saga_reply *reply, enum saga_via via,
-                                 int64_t now_unix_ms, struct saga_err_detail *detail)
+enum saga_err saga_barrier_store(struct saga_barrier *barrier, const struct saga_barrier_row *row,
+                                 struct saga_err_detail *detail)
 {
-    SAGA_ASSERT(pass->verdict == SAGA_BARRIER_RUN || pass->verdict == SAGA_BARRIER_EMPTY);
-    SAGA_ASSERT(saga_barrier_keeps(command->op, reply->status.code));
-    struct saga_bytes digest = {.data = pass->digest, .size = SAGA_BARRIER_DIGEST_SIZE};
-    enum saga_err err = insert_row(barrier, command, digest, reply, via, now_unix_ms, detail);
+    SAGA_ASSERT(row->command->op != SAGA_OP_NONE);
+    SAGA_ASSERT(row->digest.size == SAGA_BARRIER_DIGEST_SIZE);
+    SAGA_ASSERT(saga_barrier_keeps(row->command->op, row->reply->status.code));
+    enum saga_err err = insert_row(barrier, row, detail);
     return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "barrier");
 }
 
@@ -399,8 +397,9 @@ enum saga_err saga_barrier_store_letter(struct saga_barrier *barrier,
     struct saga_command command = {.step = "", .op = SAGA_OP_NONE, .method = "", .traceparent = ""};
     struct saga_reply reply = {
         .status = saga_status_make(SAGA_CODE_INVALID_ARGUMENT, "DEAD_LETTER", letter->reason)};
-    enum saga_err err = insert_row(barrier, &command, (struct saga_bytes){0}, &reply,
-                                   SAGA_VIA_KAFKA, now_unix_ms, detail);
+    struct saga_barrier_row row = {
+        .command = &command, .reply = &reply, .via = SAGA_VIA_KAFKA, .now_unix_ms = now_unix_ms};
+    enum saga_err err = insert_row(barrier, &row, detail);
     if (err == SAGA_ERR_OK) {
         err = insert_letter(barrier, letter, detail);
     }

@@ -63,12 +63,18 @@ enum saga_err saga_barrier_enter(struct saga_barrier *barrier, const struct saga
  * tried until they succeed. */
 bool saga_barrier_keeps(enum saga_op op, uint32_t code);
 
-/* Stores the reply to a command that saga_barrier_enter let RUN, or found EMPTY. Errors: as enter.
- */
-enum saga_err saga_barrier_store(struct saga_barrier *barrier, const struct saga_command *command,
-                                 const struct saga_barrier_pass *pass,
-                                 const struct saga_reply *reply, enum saga_via via,
-                                 int64_t now_unix_ms,
+/* A row to be written. */
+struct saga_barrier_row {
+    const struct saga_command *command;
+    const struct saga_reply *reply;
+    struct saga_bytes digest; /* saga_barrier_pass.digest */
+    enum saga_via via;
+    int64_t now_unix_ms;
+};
+
+/* Stores the reply to a command that saga_barrier_enter let RUN, or found EMPTY. Pre:
+ * saga_barrier_keeps. Errors: as enter. */
+enum saga_err saga_barrier_store(struct saga_barrier *barrier, const struct saga_barrier_row *row,
                                  struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
 /* A Kafka record that could not be used: a row of its own, without saga, between the others (design

@@ -11,6 +11,7 @@ void saga_kit_call_begin(struct saga_kit *kit, const struct saga_command *comman
 {
     call->kit = kit;
     call->command = command;
+    call->via = SAGA_VIA_NNG;
     call->read_only = read_only;
     call->answered = false;
     call->refused = false;

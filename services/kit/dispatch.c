@@ -246,8 +246,7 @@ static enum saga_err run_in_savepoint(struct saga_kit *kit, const struct saga_ki
 
 /* A command of a saga: through the barrier. */
 static enum saga_err run_guarded(struct saga_kit *kit, const struct saga_kit_method *method,
-                                 enum saga_via via, struct saga_call *call,
-                                 struct saga_reply *reply, bool *stored,
+                                 struct saga_call *call, struct saga_reply *reply, bool *stored,
                                  struct saga_err_detail *detail)
 {
     const struct saga_command *command = call->command;
@@ -289,7 +288,14 @@ static enum saga_err run_guarded(struct saga_kit *kit, const struct saga_kit_met
     *stored = true;
     turn->wrote = true;
     turn->stored = true;
-    return saga_barrier_store(kit->barrier, command, &pass, reply, via, turn->now_unix_ms, detail);
+    struct saga_barrier_row row = {
+        .command = command,
+        .reply = reply,
+        .digest = {.data = pass.digest, .size = sizeof pass.digest},
+        .via = call->via,
+        .now_unix_ms = turn->now_unix_ms,
+    };
+    return saga_barrier_store(kit->barrier, &row, detail);
 }
 
 enum saga_err saga_kit_dispatch(struct saga_kit *kit, const struct saga_command *command,
@@ -317,11 +323,12 @@ enum saga_err saga_kit_dispatch(struct saga_kit *kit, const struct saga_command 
     }
     struct saga_call call;
     saga_kit_call_begin(kit, command, method->read_only, &call);
+    call.via = via;
     if (method->read_only) {
         return run_read_only(kit, method, &call, reply, detail);
     }
     if (command->op != SAGA_OP_NONE) {
-        return run_guarded(kit, method, via, &call, reply, stored, detail);
+        return run_guarded(kit, method, &call, reply, stored, detail);
     }
     ProtobufCMessage *message = decode(kit, method, &call);
     return run_in_savepoint(kit, method, message, &call, reply, detail);

@@ -145,6 +145,7 @@ struct saga_kit {
 struct saga_call {
     struct saga_kit *kit;
     const struct saga_command *command;
+    enum saga_via via;
     bool read_only;
     bool answered;
     bool refused;
