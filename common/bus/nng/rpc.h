@@ -73,7 +73,7 @@ void saga_rpc_request_drop(struct saga_rpc_request *request);
 void saga_rpc_server_close_door(struct saga_rpc_server *server);
 
 /* Waits until the answers given are sent (bounded by 1 s), closes the socket and frees. Pre: every
- * request was answered or dropped. NULL is nothing. */
+ * request was answered or dropped, and the calls that did so have returned. NULL is nothing. */
 void saga_rpc_server_free(struct saga_rpc_server *server);
 
 /* ---- Client ---- */

@@ -350,7 +350,12 @@ void saga_rpc_client_free(struct saga_rpc_client *client)
         (void)pthread_cond_wait(&client->changed, &client->mutex);
     }
     unlock(client);
-    /* The socket first: pipe callbacks may still look at the aios. */
+    /* Callbacks that still run are within calls on their context, which must have returned before
+     * the socket closes; and pipe callbacks may look at the aios until it is closed. */
+    for (size_t i = 0; i < client->slot_count; i++) {
+        nng_aio_stop(client->slots[i].send_aio);
+        nng_aio_stop(client->slots[i].receive_aio);
+    }
     if (client->socket_open) {
         (void)nng_close(client->socket);
     }
