@@ -111,7 +111,7 @@ class System:
         self.bootstrap = bootstrap
         seed_file = self.directory / "seed.json"
         seed_file.write_text(json.dumps(seed), encoding="utf-8")
-        common = [f"--kafka={bootstrap}", "--log-level=info", *extra]
+        common = [f"--kafka={bootstrap}", *(extra if any("--log-level" in e for e in extra) else ["--log-level=info", *extra])]
         self.daemons = {}
         for name in SERVICES:
             arguments = list(common)

@@ -116,7 +116,7 @@ class OrderTest(SystemCase):
         self.assertEqual(self.orders.place(body, key="the-same")["order_id"], first["order_id"])
         status, answer = self.orders.request("POST", "/orders", make_order("approved", random.Random(0)),
                                              {"Idempotency-Key": "the-same"})
-        self.assertEqual((status, answer["error"]["code"]), (409, "IDEMPOTENCY_KEY_REUSED"), answer)
+        self.assertEqual((status, answer["error"]["code"]), (422, "IDEMPOTENCY_KEY_REUSED"), answer)
         self.check_all()
 
     def test_list_when_asked_by_customer_then_newest_first(self):
