@@ -10,6 +10,38 @@
 
 /* ---- Dead letters ---- */
 
+/* Keeps of a letter what a broker takes: with our headers it would be larger than the record that
+ * was just let through. */
+static void shrink(struct saga_kafka_record *letter, char *full_size, size_t full_size_size)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < letter->header_count; i++) {
+        size += strlen(letter->headers[i].name) + letter->headers[i].value.size;
+    }
+    bool cut = letter->value.size > SAGA_KIT_DEAD_LETTER_SIZE_MAX;
+    if (cut) {
+        (void)snprintf(full_size, full_size_size, "%zu", letter->value.size);
+        letter->value.size = SAGA_KIT_DEAD_LETTER_SIZE_MAX;
+    }
+    if (letter->key.size > SAGA_KIT_DEAD_LETTER_SIDE_MAX) {
+        letter->key.size = SAGA_KIT_DEAD_LETTER_SIDE_MAX;
+    }
+    if (size > SAGA_KIT_DEAD_LETTER_SIDE_MAX ||
+        (cut && letter->header_count == SAGA_KAFKA_HEADERS_MAX)) {
+        size_t kept = 0; /* where it came from and why matters more than the sender's headers */
+        for (size_t i = 0; i < letter->header_count; i++) {
+            if (strncmp(letter->headers[i].name, "dead-letter-", strlen("dead-letter-")) == 0) {
+                letter->headers[kept++] = letter->headers[i];
+            }
+        }
+        letter->header_count = kept;
+    }
+    if (cut && letter->header_count < SAGA_KAFKA_HEADERS_MAX) {
+        letter->headers[letter->header_count++] = (struct saga_kafka_header){
+            .name = "dead-letter-full-size", .value = saga_bytes_text(full_size)};
+    }
+}
+
 /* The letter is a row of the outbox in the transaction that moves the offset: it is never lost and
  * never blocks the partition. */
 static enum saga_err bury(struct saga_kit *kit, const struct saga_kafka_record *record,
@@ -18,17 +50,8 @@ static enum saga_err bury(struct saga_kit *kit, const struct saga_kafka_record *
     struct saga_kafka_record letter;
     struct saga_dead_letter_space space;
     saga_kafka_dead_letter(record, reason, &space, &letter);
-    char size_text[24];
-    if (letter.value.size > SAGA_KIT_DEAD_LETTER_SIZE_MAX) {
-        /* With its headers it would be larger than the record that a broker has just let through.
-         */
-        (void)snprintf(size_text, sizeof size_text, "%zu", letter.value.size);
-        letter.value.size = SAGA_KIT_DEAD_LETTER_SIZE_MAX;
-        if (letter.header_count < SAGA_KAFKA_HEADERS_MAX) {
-            letter.headers[letter.header_count++] = (struct saga_kafka_header){
-                .name = "dead-letter-full-size", .value = saga_bytes_text(size_text)};
-        }
-    }
+    char full_size[24];
+    shrink(&letter, full_size, sizeof full_size);
     struct saga_buf headers = {0};
     enum saga_err err = saga_kit_headers_encode(&letter, &headers);
     if (err == SAGA_ERR_OK) {

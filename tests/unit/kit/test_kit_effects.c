@@ -260,6 +260,30 @@ static void test_record_when_it_is_oversized_then_its_letter_is_cut(void **state
     assert_text(saga_kafka_header(&rows[0].records[0], "dead-letter-full-size"), "1048577");
 }
 
+static void test_record_when_its_key_and_headers_are_huge_then_the_letter_still_fits(void **state)
+{
+    static uint8_t large[SAGA_MESSAGE_SIZE_MAX / 2];
+    struct rig *rig = *state;
+    struct saga_relay_row rows[ROWS_MAX];
+    struct saga_bytes huge = {.data = large, .size = sizeof large};
+    struct saga_kafka_record record = {
+        .topic = rig->kit.command_topic,
+        .key = huge,
+        .value = huge,
+        .headers = {{.name = "huge", .value = huge}},
+        .header_count = 1,
+    };
+    rig_begin(rig);
+    assert_int_equal(saga_kit_record_run(&rig->kit, &record, NULL), SAGA_ERR_OK);
+    rig_commit(rig);
+    assert_int_equal(fetch(rig, 0, ROWS_MAX, rows), 1);
+    const struct saga_kafka_record *letter = &rows[0].records[0];
+    assert_int_equal(letter->key.size, SAGA_KIT_DEAD_LETTER_SIDE_MAX);
+    assert_int_equal(saga_kafka_header(letter, "huge").size, 0);
+    assert_text(saga_kafka_header(letter, "dead-letter-offset"), "0");
+    assert_true(saga_kafka_header(letter, "dead-letter-reason").size > 0);
+}
+
 static void test_b7_prune_when_dead_letters_are_old_then_they_go_with_their_rows(void **state)
 {
     struct rig *rig = *state;
@@ -348,6 +372,7 @@ int main(void)
         CASE(test_record_when_it_is_garbage_then_dead_letter_and_the_offset_moves_on),
         CASE(test_record_when_it_has_no_business_here_then_dead_letter_and_the_sender_is_told),
         CASE(test_record_when_it_is_oversized_then_its_letter_is_cut),
+        CASE(test_record_when_its_key_and_headers_are_huge_then_the_letter_still_fits),
         CASE(test_b7_prune_when_dead_letters_are_old_then_they_go_with_their_rows),
         CASE(test_intake_when_the_inbox_is_full_then_the_record_comes_again),
         CASE(test_cursor_when_saved_then_loaded_and_never_goes_back),
