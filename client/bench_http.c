@@ -16,7 +16,12 @@
 static enum saga_err read_head(struct saga_bench_answer *answer)
 {
     bool has_length = false;
-    if (sscanf(answer->data, "HTTP/1.%*1d %3u", &answer->status) != 1) {
+    char *status_end = NULL;
+    if (strncmp(answer->data, "HTTP/1.", 7) != 0 || answer->data[8] != ' ') {
+        return SAGA_ERR_MALFORMED;
+    }
+    answer->status = (unsigned)strtoul(answer->data + 9, &status_end, 10);
+    if (status_end != answer->data + 12 || answer->status < 100) {
         return SAGA_ERR_MALFORMED;
     }
     char *line = strstr(answer->data, "\r\n") + 2;

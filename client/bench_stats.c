@@ -108,17 +108,26 @@ enum saga_err saga_bench_range_parse(const char *text, struct saga_bench_range *
 
 enum saga_err saga_bench_ticks_parse(const char *stat, uint64_t *ticks)
 {
-    uint64_t user = 0;
-    uint64_t system = 0;
-    const char *at = strrchr(stat, ')'); /* the name ends at the last bracket */
+    enum { USER_FIELD = 12, SYSTEM_FIELD = 13 }; /* counted from the one behind the name: 1 */
+    const char *at = strrchr(stat, ')');         /* the name ends at the last bracket */
+    uint64_t sum = 0;
     if (at == NULL) {
         return SAGA_ERR_MALFORMED;
     }
-    if (sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64, &user,
-               &system) != 2) {
-        return SAGA_ERR_MALFORMED;
+    at++;
+    for (int field = 1; field <= SYSTEM_FIELD; field++) {
+        at += strspn(at, " ");
+        size_t size = strcspn(at, " \n");
+        char *end = NULL;
+        if (field >= USER_FIELD) {
+            sum += strtoull(at, &end, 10);
+        }
+        if (size == 0 || (field >= USER_FIELD && end != at + size)) {
+            return SAGA_ERR_MALFORMED;
+        }
+        at += size;
     }
-    *ticks = user + system;
+    *ticks = sum;
     return SAGA_ERR_OK;
 }
 

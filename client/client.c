@@ -288,8 +288,8 @@ enum saga_err saga_client_expand_shorts(int argc, char **argv, const char *short
         } else if (arg[0] == '-' && arg[1] != 0) {
             const char *name = NULL;
             size_t length = long_name(shorts, arg[1], &name);
-            option = find_option(options, option_count, name, length);
-            if (length == 0 || length > 48 || option == NULL) {
+            option = length == 0 ? NULL : find_option(options, option_count, name, length);
+            if (length > 48 || option == NULL) {
                 continue; /* unknown: the reader of settings complains */
             }
             argv[i] = out;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/assert.h"
 #include "common/bus/nng/rpc.h"
 #include "common/sys/clock.h"
 #include "descriptor_set.h"
@@ -189,6 +190,7 @@ int saga_conn_call(struct saga_conn *conn, const struct saga_conn_request *reque
     if (status != SAGA_EXIT_OK) {
         return status;
     }
+    SAGA_ASSERT(reply != NULL);
     status = saga_conn_status(request->method, &reply->status);
     if (status != SAGA_EXIT_OK) {
         return status;

@@ -405,8 +405,8 @@ static int compensate_run(const struct saga_options *options)
 #define ACT(verb, words, what)                                                                     \
     const struct saga_verb saga_verb_##verb = {                                                    \
         .name = #verb,                                                                             \
-        .usage = words,                                                                            \
-        .summary = what,                                                                           \
+        .usage = (words),                                                                          \
+        .summary = (what),                                                                         \
         .options = act_options,                                                                    \
         .option_count = sizeof act_options / sizeof act_options[0],                                \
         .shorts = "o=output",                                                                      \
