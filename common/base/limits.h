@@ -69,11 +69,11 @@ enum {
     SAGA_KIT_RECORDS_SIZE_MAX = 32 * 1024 * 1024, /* their bytes */
     SAGA_KIT_STATEMENTS_MAX = 64,                 /* different SQL statements of one handler call */
     SAGA_KIT_DEAD_LETTER_SIZE_MAX = 512 * 1024,   /* bytes kept of an unusable record's value */
-    SAGA_KIT_PRUNE_COUNT_MAX = 500,               /* barrier rows looked at in one pruning */
-    SAGA_KIT_DEAD_LETTER_SIDE_MAX = 64 * 1024,    /* bytes kept of its key, and of its headers */
-    SAGA_KIT_RETENTION_DAYS_DEFAULT = 7,          /* age at which barrier rows are pruned */
-    SAGA_KIT_RETENTION_DAYS_MAX = 3650,           /* longest retention */
-    SAGA_KIT_SEED_SIZE_MAX = 64 * 1024 * 1024,    /* bytes of a seed file */
+    SAGA_KIT_DEAD_LETTER_SIDE_SIZE_MAX = 64 * 1024, /* bytes kept of its key, and of its headers */
+    SAGA_KIT_PRUNE_COUNT_MAX = 500,                 /* barrier rows looked at in one pruning */
+    SAGA_KIT_RETENTION_DAYS_DEFAULT = 7,            /* age at which barrier rows are pruned */
+    SAGA_KIT_RETENTION_DAYS_MAX = 3650,             /* longest retention */
+    SAGA_KIT_SEED_SIZE_MAX = 64 * 1024 * 1024,      /* bytes of a seed file */
 
     /* The order service. */
     SAGA_ORDER_LINES_MAX = 100,             /* lines of an order */

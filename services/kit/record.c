@@ -23,10 +23,10 @@ static void shrink(struct saga_kafka_record *letter, char *full_size, size_t ful
         (void)snprintf(full_size, full_size_size, "%zu", letter->value.size);
         letter->value.size = SAGA_KIT_DEAD_LETTER_SIZE_MAX;
     }
-    if (letter->key.size > SAGA_KIT_DEAD_LETTER_SIDE_MAX) {
-        letter->key.size = SAGA_KIT_DEAD_LETTER_SIDE_MAX;
+    if (letter->key.size > SAGA_KIT_DEAD_LETTER_SIDE_SIZE_MAX) {
+        letter->key.size = SAGA_KIT_DEAD_LETTER_SIDE_SIZE_MAX;
     }
-    if (size > SAGA_KIT_DEAD_LETTER_SIDE_MAX ||
+    if (size > SAGA_KIT_DEAD_LETTER_SIDE_SIZE_MAX ||
         (cut && letter->header_count == SAGA_KAFKA_HEADERS_MAX)) {
         size_t kept = 0; /* where it came from and why matters more than the sender's headers */
         for (size_t i = 0; i < letter->header_count; i++) {

@@ -278,7 +278,7 @@ static void test_record_when_its_key_and_headers_are_huge_then_the_letter_still_
     rig_commit(rig);
     assert_int_equal(fetch(rig, 0, ROWS_MAX, rows), 1);
     const struct saga_kafka_record *letter = &rows[0].records[0];
-    assert_int_equal(letter->key.size, SAGA_KIT_DEAD_LETTER_SIDE_MAX);
+    assert_int_equal(letter->key.size, SAGA_KIT_DEAD_LETTER_SIDE_SIZE_MAX);
     assert_int_equal(saga_kafka_header(letter, "huge").size, 0);
     assert_text(saga_kafka_header(letter, "dead-letter-offset"), "0");
     assert_true(saga_kafka_header(letter, "dead-letter-reason").size > 0);
