@@ -11,6 +11,12 @@
 
 #define SERVICE "saga.v1.OrchestratorService/"
 
+enum {
+    /* Of a batch's answers that carry something; the rest of a message is for those that only tell
+     * a status. */
+    REPLIES_SIZE_MAX = SAGA_MESSAGE_SIZE_MAX * 3 / 4,
+};
+
 enum saga_err admin_new(const struct admin_config *config, struct admin **admin)
 {
     struct admin *made = calloc(1, sizeof *made);
@@ -68,9 +74,17 @@ void slot_finish(struct admin *admin, struct slot *slot, const struct saga_statu
         .payload = payload,
         .attempt = slot->command->attempt,
     };
+    if (batch->count > 1 && payload.size > 0 &&
+        batch->reply_size + saga_reply_size_bound(&reply) > REPLIES_SIZE_MAX) {
+        reply.payload = (struct saga_bytes){0};
+        reply.status = saga_status_make(SAGA_CODE_RESOURCE_EXHAUSTED, "REPLIES_TOO_LARGE",
+                                        "the batch's answers do not fit into a message; ask for "
+                                        "less at once");
+    }
     if (saga_reply_batch_add(&reply, &slot->reply) != SAGA_ERR_OK) {
         saga_buf_clear(&slot->reply); /* the client sees too few replies and asks again */
     }
+    batch->reply_size += slot->reply.size;
     slot->done = true;
     batch->open -= 1;
     if (batch->open == 0) {
@@ -255,6 +269,15 @@ static size_t bucket_of(struct saga_id id)
     return (size_t)(id.b[15] | (unsigned)id.b[14] << 8) % WAITER_BUCKETS;
 }
 
+/* Tells whether one more may wait. Each request that is kept takes a context of the server, and
+ * some must be left for those who only ask. */
+static bool may_wait(const struct admin *admin, const struct slot *slot)
+{
+    return admin->waiter_count < SAGA_WAITERS_MAX &&
+           (slot->batch->waiting > 0 ||
+            admin->waiting_batches < admin->config.waiting_requests_max);
+}
+
 static void keep_waiter(struct admin *admin, struct slot *slot, int64_t now_unix_ms)
 {
     slot->wait_until_unix_ms = now_unix_ms + slot->wait_ms;
@@ -265,6 +288,17 @@ static void keep_waiter(struct admin *admin, struct slot *slot, int64_t now_unix
     slot->next = *bucket;
     *bucket = slot;
     admin->waiter_count += 1;
+    admin->waiting_batches += slot->batch->waiting == 0 ? 1 : 0;
+    slot->batch->waiting += 1;
+}
+
+/* A slot was taken out of its bucket. */
+static void forget_waiter(struct admin *admin, struct slot *slot)
+{
+    SAGA_ASSERT(admin->waiter_count > 0 && slot->batch->waiting > 0);
+    admin->waiter_count -= 1;
+    slot->batch->waiting -= 1;
+    admin->waiting_batches -= slot->batch->waiting == 0 ? 1 : 0;
 }
 
 static void finish_start(struct admin *admin, struct slot *slot, struct saga_id id,
@@ -310,7 +344,7 @@ static void client_answer(void *user, void *ticket, const struct saga_answer *an
     } else {
         slot->existing = answer->existing;
         slot->wait_id = answer->id;
-        if (slot->wait_ms > 0 && !ended && admin->waiter_count < SAGA_WAITERS_MAX) {
+        if (slot->wait_ms > 0 && !ended && may_wait(admin, slot)) {
             keep_waiter(admin, slot, saga_clock_unix_ms());
         } else {
             finish_start(admin, slot, answer->id, answer->state);
@@ -321,7 +355,7 @@ static void client_answer(void *user, void *ticket, const struct saga_answer *an
 /* Ends a wait: a start is answered, a watch becomes a read. */
 static void end_wait(struct admin *admin, struct slot *slot, enum saga_state state)
 {
-    admin->waiter_count -= 1;
+    forget_waiter(admin, slot);
     slot->wait_ms = 0;
     if (slot->watch) {
         slot->next = admin->reads;
@@ -402,7 +436,7 @@ static bool keep_watch(struct admin *admin, struct slot *slot, struct saga_runti
                        int64_t now_unix_ms)
 {
     struct saga_look look;
-    if (slot->wait_ms == 0 || admin->waiter_count >= SAGA_WAITERS_MAX ||
+    if (slot->wait_ms == 0 || !may_wait(admin, slot) ||
         saga_runtime_look(runtime, slot->wait_id, &look, NULL) != SAGA_ERR_OK ||
         look.saga.seq > slot->after_seq || saga_ended(&look.saga)) {
         return false;
@@ -447,7 +481,7 @@ void admin_dismiss(struct admin *admin)
         while (admin->waiters[i] != NULL) {
             struct slot *slot = admin->waiters[i];
             admin->waiters[i] = slot->next;
-            admin->waiter_count -= 1;
+            forget_waiter(admin, slot);
             slot_fail(admin, slot, SAGA_CODE_UNAVAILABLE, "STOPPING",
                       "the orchestrator is stopping");
         }

@@ -21,6 +21,7 @@ struct admin_config {
     const struct health *health;
     struct saga_bytes descriptor_set; /* what reflection tells */
     const char *version;              /* "sagad 0.1.0" */
+    size_t waiting_requests_max;      /* who would wait beyond is answered at once */
 };
 
 enum saga_err admin_new(const struct admin_config *config, struct admin **admin) SAGA_WARN_UNUSED;

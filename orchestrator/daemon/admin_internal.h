@@ -31,7 +31,9 @@ struct batch {
     struct saga_command *commands;
     struct slot *slots;
     size_t count;
-    size_t open; /* slots not done */
+    size_t open;       /* slots not done */
+    size_t waiting;    /* slots that wait */
+    size_t reply_size; /* bytes of the replies so far */
 };
 
 enum { WAITER_BUCKETS = 4096 };
@@ -41,6 +43,7 @@ struct admin {
     struct slot *reads; /* wait for the end of the turn */
     struct slot *waiters[WAITER_BUCKETS];
     size_t waiter_count;
+    size_t waiting_batches;      /* requests that are kept because of them */
     int64_t first_until_unix_ms; /* no waiter's time is over before */
     struct saga_buf out;
     struct health_report report; /* large, so not on the stack */

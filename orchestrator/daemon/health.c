@@ -20,7 +20,7 @@ void health_publish(struct health *health, const struct saga_runtime *runtime, s
     atomic_store(&health->dead_letters, (int64_t)replies_dead_count(health->replies));
     atomic_store(&health->audit_position, relays_position(health->relays, false));
     atomic_store(&health->outbox_position, relays_position(health->relays, true));
-    atomic_store(&health->failed, saga_runtime_failed(runtime));
+    atomic_store(&health->failure, (int)saga_runtime_failure(runtime));
 }
 
 static struct health_part *add_part(struct health_report *report, const char *name,
@@ -67,12 +67,17 @@ void health_make_report(const struct health *health, struct health_report *repor
                    serving                          ? ""
                    : atomic_load(&health->stopping) ? "stopping"
                                                     : "recovering");
-    bool failed = atomic_load(&health->failed);
+    enum saga_err failure = (enum saga_err)atomic_load(&health->failure);
     struct health_part *store =
-        add_part(report, "store", failed ? HEALTH_NOT_SERVING : HEALTH_SERVING);
-    if (failed) {
+        add_part(report, "store", failure == SAGA_ERR_OK ? HEALTH_SERVING : HEALTH_NOT_SERVING);
+    if (failure == SAGA_ERR_FENCED) {
         (void)snprintf(store->detail, sizeof store->detail,
-                       "a write failed; nothing is accepted until a restart (see the log)");
+                       "fenced: another orchestrator has taken the store over; this one changes "
+                       "nothing any more");
+    } else if (failure != SAGA_ERR_OK) {
+        (void)snprintf(store->detail, sizeof store->detail,
+                       "a write failed (%s); nothing is accepted until a restart (see the log)",
+                       saga_err_text(failure));
     }
     add_kafka(health, report);
     const char *address = "";

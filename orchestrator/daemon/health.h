@@ -34,7 +34,7 @@ struct health_report {
 struct health {
     _Atomic bool ready; /* recovered and serving */
     _Atomic bool stopping;
-    _Atomic bool failed; /* the store */
+    _Atomic int failure; /* enum saga_err: of the store; OK: none */
     _Atomic int64_t live, started, completed, compensated, parked, stalled, refused, events,
         commands, turns, commits, inbox, dead_letters, audit_position, outbox_position;
     struct saga_histogram turn; /* a turn, from taking its entries to having answered */

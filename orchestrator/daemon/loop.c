@@ -58,9 +58,11 @@ static void take_turn(struct daemon *daemon, struct saga_inbox_entry *entries, b
     }
     enum saga_err err = saga_runtime_turn_end(daemon->runtime, force, &detail);
     if (err != SAGA_ERR_OK && !failed_before) {
-        saga_log(SAGA_LOG_ERROR, "store_failed",
-                 "msg=\"%s\" next=\"nothing is accepted any more; mend the cause and restart\"",
-                 detail.text);
+        saga_log(SAGA_LOG_ERROR, err == SAGA_ERR_FENCED ? "fenced" : "store_failed",
+                 "error=%s msg=\"%s\" next=\"%s\"", saga_err_name(err), detail.text,
+                 err == SAGA_ERR_FENCED
+                     ? "another orchestrator has taken the store over; stop this one"
+                     : "nothing is accepted any more; mend the cause and restart");
     }
     admin_after_turn(daemon->admin, daemon->runtime, now);
     transport_flush(daemon->transport);
@@ -77,13 +79,14 @@ static void drain(struct daemon *daemon)
     saga_log(SAGA_LOG_INFO, "stopping", "live=%zu", saga_runtime_live_count(daemon->runtime));
     saga_rpc_server_close_door(daemon->server);
     daemon->server_closed = true;
+    transport_hold(daemon->transport); /* else every answer would make another command */
     int64_t until = saga_clock_mono_us() + DRAIN_MS * 1000;
     while (saga_clock_mono_us() < until && atomic_load(&daemon->signals) < 2 &&
            (saga_inbox_count(daemon->inbox) > 0 || transport_outstanding(daemon->transport) > 0)) {
         take_turn(daemon, saga_inbox_take(daemon->inbox, SAGA_TURN_COUNT_MAX, DRAIN_STEP_US),
                   false);
     }
-    if (daemon->relays != NULL && relays_up(daemon->relays) &&
+    if (daemon->relays != NULL && relays_up(daemon->relays) && atomic_load(&daemon->signals) < 2 &&
         relays_drain(daemon->relays, DRAIN_KAFKA_MS) != SAGA_ERR_OK) {
         saga_log(SAGA_LOG_WARN, "stopping",
                  "msg=\"Kafka has not taken all; the rest is published after the next start\"");
@@ -98,7 +101,9 @@ void daemon_empty_inbox(struct daemon *daemon)
     while (daemon->runtime != NULL && daemon->admin != NULL &&
            (entries = saga_inbox_take(daemon->inbox, SAGA_TURN_COUNT_MAX, 0)) != NULL) {
         take_turn(daemon, entries, true);
-        admin_dismiss(daemon->admin);
+    }
+    if (daemon->admin != NULL) {
+        admin_dismiss(daemon->admin); /* the last turns may have kept some who wait */
     }
 }
 

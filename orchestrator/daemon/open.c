@@ -14,9 +14,9 @@
 #include "orchestrator/store/sqlite/store_sqlite.h"
 
 enum {
-    /* A waiting client keeps its context; SAGA_WAITERS_MAX waits come in far fewer messages than
-       that. */
-    SERVER_CONTEXTS = 1024,
+    /* A request that waits keeps its context; the rest is for those who only ask. */
+    SERVER_CONTEXTS = 2048,
+    WAITING_REQUESTS_MAX = SERVER_CONTEXTS - 256,
     CURSOR_DELAY_MS = 200,
 };
 
@@ -106,6 +106,7 @@ static enum saga_err open_runtime(struct daemon *daemon, struct saga_err_detail 
         .health = &daemon->health,
         .descriptor_set = saga_buf_view(&daemon->descriptor_set),
         .version = "sagad " SAGA_VERSION,
+        .waiting_requests_max = WAITING_REQUESTS_MAX,
     };
     enum saga_err err = admin_new(&admin, &daemon->admin);
     if (err != SAGA_ERR_OK) {

@@ -9,6 +9,7 @@
 #include "common/base/arena.h"
 #include "common/base/assert.h"
 #include "common/base/limits.h"
+#include "common/sys/clock.h"
 
 /* A command should leave at once; audit events gather, which saves both sides most of their work.
  */
@@ -302,8 +303,10 @@ enum saga_err relays_drain(struct relays *relays, int64_t timeout_ms)
 {
     enum saga_err err = SAGA_ERR_OK;
     if (relays != NULL) {
+        int64_t until_us = saga_clock_mono_us() + timeout_ms * 1000;
         err = saga_relay_drain(relays->outbox.relay, timeout_ms);
-        enum saga_err other = saga_relay_drain(relays->audit.relay, timeout_ms);
+        int64_t left_ms = (until_us - saga_clock_mono_us()) / 1000;
+        enum saga_err other = saga_relay_drain(relays->audit.relay, left_ms > 1 ? left_ms : 1);
         err = err == SAGA_ERR_OK ? other : err;
     }
     return err;

@@ -39,6 +39,7 @@ struct transport {
     struct transport_config config;
     struct participant *participants[SAGA_PARTICIPANTS_MAX];
     size_t count;
+    bool held; /* nothing leaves any more */
     atomic_size_t outstanding;
     struct saga_arena arena; /* of the answer being taken */
 };
@@ -196,6 +197,9 @@ static void transport_send(void *user, const struct saga_outgoing *outgoing,
     struct transport *transport = user;
     SAGA_ASSERT(outgoing->participant < transport->count);
     struct participant *participant = transport->participants[outgoing->participant];
+    if (transport->held) {
+        return; /* durable: the next process sends it */
+    }
     if (participant->client == NULL && !participant->warned) {
         participant->warned = true;
         saga_log(SAGA_LOG_ERROR, "participant_without_address",
@@ -370,9 +374,14 @@ static void take_one(const struct saga_outgoing *outgoing, const struct saga_rep
     reply.payload = given->payload;
     reply.replayed = given->replayed;
     reply.empty = given->empty;
-    if (!saga_id_equal(given->saga_id, outgoing->saga_id) && given->status.code == SAGA_CODE_OK) {
-        reply =
-            stand_in(outgoing, SAGA_CODE_INTERNAL, "BAD_REPLY", "the reply answers another saga");
+    reply.step_name = given->step;
+    /* Only a failure may leave out whom it is for: the participant could not read the command. */
+    static const struct saga_id none;
+    bool anonymous = given->status.code != SAGA_CODE_OK && saga_id_equal(given->saga_id, none);
+    if (!anonymous &&
+        (!saga_id_equal(given->saga_id, outgoing->saga_id) || given->op != outgoing->op)) {
+        reply = stand_in(outgoing, SAGA_CODE_INTERNAL, "BAD_REPLY",
+                         "the reply answers another command");
     }
     saga_runtime_reply(runtime, &reply);
 }
@@ -434,6 +443,16 @@ const char *transport_participant(const struct transport *transport, size_t inde
     *address = participant->address_count == 0 ? "" : participant->addresses[0];
     *connected = participant->client != NULL && saga_rpc_client_connected(participant->client);
     return participant->service;
+}
+
+void transport_hold(struct transport *transport)
+{
+    transport->held = true;
+    for (size_t i = 0; i < transport->count; i++) {
+        struct pending *pending = &transport->participants[i]->pending;
+        pending->count = 0;
+        saga_buf_clear(&pending->bytes);
+    }
 }
 
 size_t transport_outstanding(const struct transport *transport)

@@ -57,6 +57,10 @@ void transport_flush(struct transport *transport);
 const char *transport_participant(const struct transport *transport, size_t index,
                                   const char **address, bool *connected);
 
+/* Sends nothing any more: what was not sent is left to the next process, what is out may still be
+ * answered. */
+void transport_hold(struct transport *transport);
+
 /* Tells how many messages are out. */
 size_t transport_outstanding(const struct transport *transport);
 

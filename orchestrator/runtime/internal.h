@@ -13,6 +13,10 @@ enum {
     REASON_SIZE = SAGA_STATUS_REASON_MAX + 1,
 };
 
+#define STORE_FAILED_TEXT                                                                          \
+    "the orchestrator's store has failed; it takes no work until it is restarted"
+#define FENCED_TEXT "another orchestrator has taken the store over (S8); ask that one"
+
 /* An answer that waits for the commit. */
 struct pending_answer {
     void *ticket;
@@ -55,6 +59,7 @@ struct saga_runtime {
     uint64_t prng;
     uint16_t id_counter;
     bool failed;
+    enum saga_err failure_err; /* with failed: the first that made it so */
     struct saga_err_detail failure;
 
     struct known_version versions[SAGA_DEFINITIONS_MAX];

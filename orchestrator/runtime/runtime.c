@@ -152,3 +152,8 @@ bool saga_runtime_failed(const struct saga_runtime *runtime)
 {
     return runtime->failed;
 }
+
+enum saga_err saga_runtime_failure(const struct saga_runtime *runtime)
+{
+    return runtime->failed ? runtime->failure_err : SAGA_ERR_OK;
+}

@@ -96,8 +96,8 @@ void saga_runtime_start(struct saga_runtime *runtime, const struct saga_start *s
 /* A reply, or what stands for one. All borrowed. */
 struct saga_runtime_reply {
     struct saga_id saga_id;
-    uint8_t step; /* index, or SAGA_STEP_ALL: step_name counts */
-    const char *step_name;
+    uint8_t step;          /* index, or SAGA_STEP_ALL: step_name counts */
+    const char *step_name; /* beside an index: what the reply itself says; NULL or "": nothing */
     enum saga_op op;
     uint32_t attempt; /* 0: not told; counts as the present one */
     uint32_t code;
@@ -161,5 +161,7 @@ size_t saga_runtime_live_count(const struct saga_runtime *runtime);
 const struct saga_runtime_counts *saga_runtime_counts(const struct saga_runtime *runtime);
 uint64_t saga_runtime_epoch(const struct saga_runtime *runtime);
 bool saga_runtime_failed(const struct saga_runtime *runtime);
+/* What made it fail; OK as long as it has not. */
+enum saga_err saga_runtime_failure(const struct saga_runtime *runtime);
 
 #endif

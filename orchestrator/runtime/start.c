@@ -15,6 +15,12 @@ static void answer_failure(struct saga_runtime *runtime, void *ticket, enum saga
     queue_answer(runtime, ticket, &answer);
 }
 
+/* Nobody who asked may be left without an answer, also when the store fails half-way. */
+static void answer_store_failed(struct saga_runtime *runtime, void *ticket)
+{
+    answer_failure(runtime, ticket, SAGA_CODE_UNAVAILABLE, "STORE_FAILED", STORE_FAILED_TEXT);
+}
+
 /* The start's key is there already: the same start again, or another under its key (S10). */
 static void answer_existing(struct saga_runtime *runtime, const struct saga_start *start,
                             const uint8_t digest[SAGA_DIGEST_SIZE])
@@ -24,6 +30,7 @@ static void answer_existing(struct saga_runtime *runtime, const struct saga_star
                                                      &row, &runtime->detail);
     if (err != SAGA_ERR_OK) {
         fail_runtime(runtime, err, "find a start key");
+        answer_store_failed(runtime, start->ticket);
         return;
     }
     if (memcmp(row.start_digest, digest, SAGA_DIGEST_SIZE) != 0) {
@@ -54,9 +61,7 @@ static const struct saga_version *check_start(struct saga_runtime *runtime,
     struct saga_err_detail detail = {{0}};
     char message[ANSWER_TEXT_SIZE];
     if (runtime->failed) {
-        answer_failure(
-            runtime, start->ticket, SAGA_CODE_UNAVAILABLE, "STORE_FAILED",
-            "the orchestrator's store has failed; it takes no work until it is restarted");
+        answer_store_failed(runtime, start->ticket);
     } else if (version == NULL) {
         (void)snprintf(message, sizeof message, "definition: no saga is named \"%.64s\"",
                        start->definition);
@@ -122,6 +127,8 @@ static bool reserve_key(struct saga_runtime *runtime, struct live *live,
     }
     if (err == SAGA_ERR_EXISTS) {
         answer_existing(runtime, start, live->start_digest);
+    } else {
+        answer_store_failed(runtime, start->ticket);
     }
     return false;
 }
@@ -182,9 +189,18 @@ void saga_runtime_start(struct saga_runtime *runtime, const struct saga_start *s
     if (err != SAGA_ERR_OK) {
         live_free(live);
         fail_runtime(runtime, err, "keep a saga");
+        answer_store_failed(runtime, start->ticket);
         return;
     }
     begin_saga(runtime, live, start);
+}
+
+/* A reply to a command that was sent for one step but names another tells nothing about it. */
+static bool names_another_step(const struct live *live, const struct saga_runtime_reply *reply)
+{
+    const char *name = text_or_empty(reply->step_name);
+    return reply->step != SAGA_STEP_ALL && name[0] != '\0' &&
+           strcmp(name, live->version->step_names[reply->step]) != 0;
 }
 
 static uint8_t find_step(const struct saga_version *version, const char *name)
@@ -229,6 +245,13 @@ void saga_runtime_reply(struct saga_runtime *runtime, const struct saga_runtime_
         .replayed = reply->replayed,
         .empty = reply->empty,
     };
+    if (names_another_step(live, reply)) {
+        happening.ev.code = SAGA_CODE_INTERNAL;
+        happening.ev.key_reused = false;
+        happening.reason = "BAD_REPLY";
+        happening.message = "the reply answers another step";
+        happening.payload = (struct saga_bytes){0};
+    }
     apply_event(runtime, live, &happening);
 }
 
@@ -252,8 +275,7 @@ void saga_runtime_operate(struct saga_runtime *runtime, const struct saga_operat
     SAGA_ASSERT(runtime->in_turn);
     struct live *live = live_table_find(&runtime->table, operate->saga_id);
     if (runtime->failed) {
-        answer_failure(runtime, operate->ticket, SAGA_CODE_UNAVAILABLE, "STORE_FAILED",
-                       "the store has failed");
+        answer_store_failed(runtime, operate->ticket);
         return;
     }
     if (live == NULL) {

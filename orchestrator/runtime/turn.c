@@ -10,6 +10,7 @@ void fail_runtime(struct saga_runtime *runtime, enum saga_err err, const char *w
 {
     if (!runtime->failed) {
         runtime->failed = true;
+        runtime->failure_err = err;
         runtime->failure = runtime->detail;
         (void)saga_err_wrap(&runtime->failure, err, what);
     }
@@ -253,7 +254,8 @@ static void send_all(struct saga_runtime *runtime)
     }
 }
 
-/* When the turn failed, nobody is told anything but that. */
+/* When the turn failed, nobody is told anything but that: refusals too may rest on what was never
+ * committed. */
 static void answer_all(struct saga_runtime *runtime)
 {
     const struct saga_client_port *client = &runtime->config.client;
@@ -261,12 +263,12 @@ static void answer_all(struct saga_runtime *runtime)
         struct pending_answer *pending = &runtime->answers[i];
         pending->answer.reason = pending->reason;
         pending->answer.message = pending->message;
-        if (runtime->failed && pending->answer.code == SAGA_CODE_OK) {
+        if (runtime->failed) {
+            bool fenced = runtime->failure_err == SAGA_ERR_FENCED;
             pending->answer = (struct saga_answer){
                 .code = SAGA_CODE_UNAVAILABLE,
-                .reason = "STORE_FAILED",
-                .message =
-                    "the orchestrator's store has failed; it takes no work until it is restarted",
+                .reason = fenced ? "FENCED" : "STORE_FAILED",
+                .message = fenced ? FENCED_TEXT : STORE_FAILED_TEXT,
             };
         }
         client->ops->answer(client->client, pending->ticket, &pending->answer);
@@ -318,7 +320,7 @@ enum saga_err saga_runtime_turn_end(struct saga_runtime *runtime, bool force_cur
         if (detail != NULL) {
             *detail = runtime->failure;
         }
-        return SAGA_ERR_IO;
+        return runtime->failure_err;
     }
     return SAGA_ERR_OK;
 }
