@@ -185,7 +185,8 @@ int saga_client_print_json(json_t *value)
     if (value == NULL) {
         return saga_client_fail("out of memory");
     }
-    int failed = json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
+    int failed =
+        json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
     json_decref(value);
     putchar('\n');
     if (failed != 0 || fflush(stdout) != 0) {
