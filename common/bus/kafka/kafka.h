@@ -156,8 +156,10 @@ struct saga_kafka_topic {
     const char *const *configs; /* pairs name, value, ended by NULL; or NULL */
 };
 
-/* Creates topics; those that exist are left alone (created[i] tells). Errors: UNAVAILABLE (no
- * broker in time), INVALID; detail names the topic. */
+/* Creates topics and waits until they can be used; those that exist are left alone (created[i]
+ * tells; created may be NULL). A cluster without a controller (the embedded one) makes them as it
+ * likes, and created[i] stays false. Errors: UNAVAILABLE (no broker in time), INVALID; detail names
+ * the topic. */
 enum saga_err saga_kafka_topics_create(const struct saga_kafka_config *config,
                                        const struct saga_kafka_topic *topics, size_t count,
                                        bool *created, int64_t timeout_ms,

@@ -44,6 +44,14 @@ static int64_t now_ms(void)
     return saga_clock_mono_us() / 1000;
 }
 
+static void set_up(struct saga_kafka_producer *producer, bool up)
+{
+    if (atomic_exchange(&producer->up, up) != up) {
+        saga_log(SAGA_LOG_INFO, up ? "kafka_up" : "kafka_down", "client=\"%s\"",
+                 rd_kafka_name(producer->rk));
+    }
+}
+
 static void release_outstanding(struct saga_kafka_producer *producer)
 {
     if (atomic_fetch_sub(&producer->outstanding, 1) == 1) {
@@ -59,7 +67,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
     (void)rk;
     enum saga_err err = saga_kafka_err(message->err);
     if (err == SAGA_ERR_OK) {
-        atomic_store(&producer->up, true);
+        set_up(producer, true);
         producer->next_probe_ms = now_ms() + PROBE_UP_MS;
     }
     producer->delivered(producer->user, (uint64_t)(uintptr_t)message->_private, err);
@@ -76,7 +84,7 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
         saga_log(SAGA_LOG_ERROR, "kafka_fatal", "client=\"%s\" msg=\"%s\"", rd_kafka_name(rk),
                  text);
     } else if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
-        atomic_store(&producer->up, false);
+        set_up(producer, false);
         producer->next_probe_ms = 0;
     } else {
         saga_log(SAGA_LOG_DEBUG, "kafka_error", "client=\"%s\" code=%s msg=\"%s\"",
@@ -93,12 +101,8 @@ static void probe(struct saga_kafka_producer *producer)
     if (err == SAGA_ERR_OK) {
         rd_kafka_metadata_destroy(metadata);
     }
-    atomic_store(&producer->up, err == SAGA_ERR_OK);
+    set_up(producer, err == SAGA_ERR_OK);
     producer->next_probe_ms = now_ms() + (err == SAGA_ERR_OK ? PROBE_UP_MS : PROBE_DOWN_MS);
-    if (was_up != (err == SAGA_ERR_OK)) {
-        saga_log(SAGA_LOG_INFO, err == SAGA_ERR_OK ? "kafka_up" : "kafka_down", "client=\"%s\"",
-                 rd_kafka_name(producer->rk));
-    }
 }
 
 static void *poll_run(void *argument)

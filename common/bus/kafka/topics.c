@@ -15,6 +15,7 @@
 enum {
     RD_TEXT_SIZE = 512,
     EVENT_MS = 100,       /* for the answer's way through librdkafka */
+    KNOWN_MS = 10,        /* between looks for a topic that was just made */
     CONTROLLER_MS = 1000, /* for the cluster to name its controller */
     TOPICS_MAX = 1024,
 };
@@ -223,6 +224,31 @@ static enum saga_err find_controller(rd_kafka_t *rk, int64_t deadline_ms, bool *
     return SAGA_ERR_OK;
 }
 
+/* Waits until the brokers know the topics that their controller has made. */
+static enum saga_err wait_until_known(rd_kafka_t *rk, const struct saga_kafka_topic *topics,
+                                      size_t count, int64_t deadline_ms,
+                                      struct saga_err_detail *detail)
+{
+    for (size_t i = 0; i < count;) {
+        int32_t partitions = 0;
+        enum saga_err err =
+            find_once(rk, &topics[i].name, 1, &partitions, left_ms(deadline_ms), detail);
+        if (err != SAGA_ERR_OK) {
+            return err;
+        }
+        if (partitions > 0) {
+            i++;
+        } else if (left_ms(deadline_ms) == 0) {
+            return saga_err_set(detail, SAGA_ERR_UNAVAILABLE,
+                                "kafka: topic %s: created, but no broker knows it in time",
+                                topics[i].name);
+        } else {
+            (void)rd_kafka_poll(rk, KNOWN_MS);
+        }
+    }
+    return SAGA_ERR_OK;
+}
+
 /* Describes the topics, sends the request, and falls back. Pre: `requests` has room for count. */
 static enum saga_err create_all(rd_kafka_t *rk, rd_kafka_NewTopic_t **requests,
                                 const struct saga_kafka_topic *topics, size_t count, bool *created,
@@ -241,6 +267,9 @@ static enum saga_err create_all(rd_kafka_t *rk, rd_kafka_NewTopic_t **requests,
     }
     if (err == SAGA_ERR_OK && has_controller) {
         err = request_topics(rk, requests, topics, count, created, deadline_ms, detail);
+        if (err == SAGA_ERR_OK) {
+            err = wait_until_known(rk, topics, count, deadline_ms, detail);
+        }
     } else if (err == SAGA_ERR_OK) {
         err = create_by_asking(rk, topics, count, deadline_ms, detail);
     }

@@ -1,5 +1,6 @@
 #include "tests/integration/bus/kafka_fixture.h"
 
+#include <librdkafka/rdkafka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -29,6 +30,29 @@ void kafka_topic_make(const struct saga_kafka_config *config, const char *name, 
     if (err != SAGA_ERR_OK) {
         fail_msg("topic %s: %s: %s", name, saga_err_name(err), detail.text);
     }
+}
+
+void kafka_topic_grow(const struct saga_kafka_config *config, const char *name, int32_t partitions)
+{
+    char text[512] = "";
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    assert_int_equal(
+        rd_kafka_conf_set(conf, "bootstrap.servers", config->bootstrap, text, sizeof(text)),
+        RD_KAFKA_CONF_OK);
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
+    assert_non_null(rk);
+    rd_kafka_NewPartitions_t *request =
+        rd_kafka_NewPartitions_new(name, (size_t)partitions, text, sizeof(text));
+    assert_non_null(request);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    rd_kafka_CreatePartitions(rk, &request, 1, NULL, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, KAFKA_WAIT_MS);
+    assert_non_null(event);
+    assert_int_equal(rd_kafka_event_error(event), RD_KAFKA_RESP_ERR_NO_ERROR);
+    rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_NewPartitions_destroy(request);
+    rd_kafka_destroy(rk);
 }
 
 void collector_init(struct collector *collector)

@@ -27,6 +27,9 @@ struct kafka_topic_name kafka_topic_unique(const char *what);
 /* Creates a topic; fails the test otherwise. */
 void kafka_topic_make(const struct saga_kafka_config *config, const char *name, int32_t partitions);
 
+/* Gives a topic more partitions. */
+void kafka_topic_grow(const struct saga_kafka_config *config, const char *name, int32_t partitions);
+
 /* One record as it came. */
 struct collected {
     char key[COLLECT_KEY_SIZE];

@@ -1,0 +1,229 @@
+/* The window of a relay: which position may be told, whatever comes back in whatever order. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "common/base/prng.h"
+#include "common/bus/kafka/relay_window.h"
+
+static struct saga_relay_window window_of(size_t capacity, int64_t position)
+{
+    struct saga_relay_window window;
+    assert_int_equal(saga_relay_window_init(&window, capacity, position), SAGA_ERR_OK);
+    return window;
+}
+
+/* Takes a row that has to be produced and gives its token. */
+static uint64_t take(struct saga_relay_window *window, int64_t position, uint32_t records)
+{
+    uint64_t sequence = UINT64_MAX;
+    assert_true(saga_relay_window_take(window, position, records, &sequence));
+    return sequence;
+}
+
+static void test_window_when_new_then_it_begins_after_the_cursor(void **state)
+{
+    (void)state;
+    struct saga_relay_window window = window_of(4, 100);
+    assert_int_equal(saga_relay_window_after(&window), 100);
+    assert_int_equal(saga_relay_window_room(&window), 4);
+    assert_true(saga_relay_window_empty(&window));
+    assert_false(saga_relay_window_acknowledge(&window, 0));
+    assert_false(saga_relay_window_acknowledge(&window, UINT64_MAX));
+    saga_relay_window_fini(&window);
+}
+
+static void test_acknowledge_when_out_of_order_then_only_the_prefix_counts(void **state)
+{
+    (void)state;
+    struct saga_relay_window window = window_of(4, 0);
+    uint64_t a = take(&window, 10, 1);
+    uint64_t b = take(&window, 20, 1);
+    uint64_t c = take(&window, 30, 1);
+    assert_int_equal(saga_relay_window_after(&window), 30);
+    assert_false(saga_relay_window_acknowledge(&window, c));
+    assert_false(saga_relay_window_acknowledge(&window, b));
+    assert_int_equal(window.prefix, 0);
+    assert_true(saga_relay_window_acknowledge(&window, a));
+    assert_int_equal(window.prefix, 30);
+    assert_true(saga_relay_window_empty(&window));
+    /* Once more is ignored. */
+    assert_false(saga_relay_window_acknowledge(&window, a));
+    saga_relay_window_fini(&window);
+}
+
+static void test_acknowledge_when_a_row_has_two_records_then_both_count(void **state)
+{
+    (void)state;
+    struct saga_relay_window window = window_of(4, 0);
+    uint64_t a = take(&window, 1, 2);
+    assert_false(saga_relay_window_acknowledge(&window, a));
+    assert_int_equal(window.prefix, 0);
+    assert_true(saga_relay_window_acknowledge(&window, a));
+    assert_int_equal(window.prefix, 1);
+    saga_relay_window_fini(&window);
+}
+
+static void test_take_when_a_row_has_no_records_then_it_is_done_in_its_turn(void **state)
+{
+    (void)state;
+    struct saga_relay_window window = window_of(4, 0);
+    uint64_t sequence = 0;
+    assert_false(saga_relay_window_take(&window, 1, 0, &sequence));
+    assert_int_equal(window.prefix, 1);
+    uint64_t b = take(&window, 2, 1);
+    assert_false(saga_relay_window_take(&window, 3, 0, &sequence));
+    assert_int_equal(window.prefix, 1);
+    assert_true(saga_relay_window_acknowledge(&window, b));
+    assert_int_equal(window.prefix, 3);
+    saga_relay_window_fini(&window);
+}
+
+static void test_rewind_when_some_are_acknowledged_then_only_the_others_come_again(void **state)
+{
+    (void)state;
+    struct saga_relay_window window = window_of(4, 0);
+    uint64_t sequence = 0;
+    uint64_t a = take(&window, 1, 1);
+    uint64_t b = take(&window, 2, 2);
+    uint64_t c = take(&window, 3, 1);
+    assert_false(saga_relay_window_acknowledge(&window, c));
+    assert_false(saga_relay_window_acknowledge(&window, b)); /* half of it */
+    saga_relay_window_rewind(&window);
+    assert_int_equal(saga_relay_window_after(&window), 0);
+    assert_int_equal(saga_relay_window_room(&window), 4);
+    /* What the old producer still says is not about what is produced now. */
+    assert_false(saga_relay_window_acknowledge(&window, a));
+    assert_int_equal(take(&window, 1, 1), a);
+    assert_int_equal(take(&window, 2, 2), b);
+    assert_false(saga_relay_window_take(&window, 3, 1, &sequence));
+    uint64_t d = take(&window, 4, 1);
+    assert_true(saga_relay_window_acknowledge(&window, a));
+    assert_false(saga_relay_window_acknowledge(&window, b));
+    assert_true(saga_relay_window_acknowledge(&window, b));
+    assert_int_equal(window.prefix, 3);
+    assert_true(saga_relay_window_acknowledge(&window, d));
+    assert_int_equal(window.prefix, 4);
+    saga_relay_window_fini(&window);
+}
+
+static void test_rewind_when_rows_are_gone_from_the_outbox_then_they_are_passed(void **state)
+{
+    (void)state;
+    struct saga_relay_window window = window_of(4, 0);
+    (void)take(&window, 1, 1);
+    (void)take(&window, 2, 1);
+    uint64_t c = take(&window, 3, 1);
+    saga_relay_window_rewind(&window);
+    assert_int_equal(take(&window, 3, 1), c);
+    assert_int_equal(window.prefix, 2);
+    saga_relay_window_rewind(&window);
+    saga_relay_window_caught_up(&window);
+    assert_int_equal(window.prefix, 3);
+    assert_true(saga_relay_window_empty(&window));
+    saga_relay_window_fini(&window);
+}
+
+static void test_rewind_when_a_row_appears_in_between_then_none_is_lost(void **state)
+{
+    (void)state;
+    struct saga_relay_window window = window_of(4, 0);
+    uint64_t a = take(&window, 1, 1);
+    uint64_t c = take(&window, 3, 1);
+    assert_false(saga_relay_window_acknowledge(&window, c));
+    saga_relay_window_rewind(&window);
+    assert_int_equal(take(&window, 1, 1), a);
+    uint64_t b = take(&window, 2, 1);
+    uint64_t again = take(&window, 3, 1);
+    assert_true(saga_relay_window_acknowledge(&window, a));
+    assert_true(saga_relay_window_acknowledge(&window, b));
+    assert_int_equal(window.prefix, 2);
+    assert_true(saga_relay_window_acknowledge(&window, again));
+    assert_int_equal(window.prefix, 3);
+    saga_relay_window_fini(&window);
+}
+
+/* Random play against a plain model: an array of what is acknowledged. */
+enum { PLAY_ROWS = 2000, PLAY_CAPACITY = 32 };
+
+struct play {
+    struct saga_relay_window window;
+    uint64_t random;
+    bool acknowledged[PLAY_ROWS + 1];
+    int64_t position_of[PLAY_ROWS * 8]; /* by token */
+    uint64_t flying[PLAY_CAPACITY];
+    size_t flying_count;
+    int64_t told;
+};
+
+static void play_take(struct play *play)
+{
+    int64_t position = saga_relay_window_after(&play->window) + 1;
+    if (position > PLAY_ROWS || saga_relay_window_room(&play->window) == 0) {
+        return;
+    }
+    uint64_t sequence = 0;
+    bool wanted = saga_relay_window_take(&play->window, position, 1, &sequence);
+    assert_int_equal(wanted, !play->acknowledged[position]);
+    if (wanted) {
+        play->position_of[sequence] = position;
+        play->flying[play->flying_count++] = sequence;
+    }
+}
+
+static void play_acknowledge(struct play *play)
+{
+    if (play->flying_count == 0) {
+        return;
+    }
+    size_t i = (size_t)saga_prng_below(&play->random, play->flying_count);
+    uint64_t sequence = play->flying[i];
+    play->flying[i] = play->flying[--play->flying_count];
+    play->acknowledged[play->position_of[sequence]] = true;
+    (void)saga_relay_window_acknowledge(&play->window, sequence);
+}
+
+static void test_window_when_played_at_random_then_the_prefix_is_exact(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        static struct play play;
+        play = (struct play){.window = window_of(PLAY_CAPACITY, 0), .random = seed};
+        int64_t prefix = 0;
+        while (prefix < PLAY_ROWS) {
+            uint64_t act = saga_prng_below(&play.random, 100);
+            if (act < 50) {
+                play_take(&play);
+            } else if (act < 98) {
+                play_acknowledge(&play);
+            } else {
+                saga_relay_window_rewind(&play.window);
+                play.flying_count = 0;
+            }
+            while (prefix < PLAY_ROWS && play.acknowledged[prefix + 1]) {
+                prefix++;
+            }
+            assert_int_equal(play.window.prefix, prefix);
+        }
+        assert_true(saga_relay_window_empty(&play.window));
+        saga_relay_window_fini(&play.window);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_window_when_new_then_it_begins_after_the_cursor),
+        cmocka_unit_test(test_acknowledge_when_out_of_order_then_only_the_prefix_counts),
+        cmocka_unit_test(test_acknowledge_when_a_row_has_two_records_then_both_count),
+        cmocka_unit_test(test_take_when_a_row_has_no_records_then_it_is_done_in_its_turn),
+        cmocka_unit_test(test_rewind_when_some_are_acknowledged_then_only_the_others_come_again),
+        cmocka_unit_test(test_rewind_when_rows_are_gone_from_the_outbox_then_they_are_passed),
+        cmocka_unit_test(test_rewind_when_a_row_appears_in_between_then_none_is_lost),
+        cmocka_unit_test(test_window_when_played_at_random_then_the_prefix_is_exact),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
