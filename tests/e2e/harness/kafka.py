@@ -79,15 +79,16 @@ class Broker:
             file.flush()
             command = ["kcat", "-b", self.bootstrap, "-P", "-t", topic, "-X", "acks=all", "-X",
                        "message.max.bytes=10000000"]
-            if key is not None:
+            if key is not None and value:
                 command += ["-k", key]
             for name, text in (headers or {}).items():
                 command += ["-H", f"{name}={text}"]
-            # An empty file is no record for kcat; an empty line is one (-Z would make it null).
             if value:
                 done = subprocess.run([*command, file.name], stderr=subprocess.PIPE, check=False, timeout=60)
-            else:
-                done = subprocess.run(command, input=b"\n", stderr=subprocess.PIPE, check=False, timeout=60)
+            else:  # an empty file or line is no record to kcat; a key with nothing behind it is
+                assert key is not None
+                done = subprocess.run([*command, "-K", "|"], input=f"{key}|\n".encode(), stderr=subprocess.PIPE,
+                                      check=False, timeout=60)
             if done.returncode != 0:
                 raise AssertionError(f"kcat -P {topic}: {done.stderr.decode(errors='replace')}")
 

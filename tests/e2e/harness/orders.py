@@ -13,6 +13,8 @@ POOR_CUSTOMER, ABNORMAL_CUSTOMER, UNKNOWN_CUSTOMER = 90, 91, 999
 GOOD_PRODUCTS = list(range(1, 11))
 SOLD_OUT_PRODUCT, REFUSED_PRODUCT = 40, 41
 
+IDLE_SECONDS_MAX = 3  # the server closes connections that idle
+
 # Kinds of orders and the reason of their refusal.
 REASONS = {
     "approved": "",
@@ -65,14 +67,15 @@ class Orders:
         """(status, decoded JSON); a broken connection is an OSError or http.client.HTTPException."""
         address = urllib.parse.urlsplit(self.base()).netloc
         held = getattr(self.local, "held", None)
-        if held is None or held[0] != address:
+        if held is None or held[0] != address or time.monotonic() - self.local.used > IDLE_SECONDS_MAX:
             held = (address, http.client.HTTPConnection(address, timeout=timeout))
-            self.local.held = held
+            self.local.held, self.local.used = held, time.monotonic()
         try:
             held[1].request(method, path, body=None if body is None else json.dumps(body),
                             headers={"Content-Type": "application/json", **(headers or {})})
             answer = held[1].getresponse()
             data = answer.read()
+            self.local.used = time.monotonic()
         except (OSError, http.client.HTTPException):
             held[1].close()
             self.local.held = None
