@@ -21,7 +21,7 @@ def is_c_header(tree, header):
     known = (rooms.PURE_C | {"fcntl.h", "unistd.h", "signal.h", "time.h", "pthread.h", "poll.h", "dirent.h", "ftw.h",
                              "getopt.h", "netdb.h", "spawn.h", "stdatomic.h", "locale.h", "math.h", "termios.h", "grp.h",
                              "pwd.h", "setjmp.h", "stdnoreturn.h", "threads.h", "strings.h", "semaphore.h", "float.h",
-                             "syslog.h", "sched.h", "glob.h", "fnmatch.h", "libgen.h", "regex.h", "iso646.h"})
+                             "syslog.h", "sched.h", "dlfcn.h", "glob.h", "fnmatch.h", "libgen.h", "regex.h", "iso646.h"})
     return header in known or header.startswith(("sys/", "netinet/", "arpa/", "net/", "linux/"))
 
 

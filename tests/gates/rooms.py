@@ -12,11 +12,12 @@ THIRD_HEADERS = {
     "jansson.h": "jansson", "protobuf-c/": "protobuf-c", "openssl/": "crypto", "ini.h": "inih", "cmocka.h": "cmocka",
     "uthash.h": "uthash", "utlist.h": "uthash", "libpq-fe.h": "libpq", "systemd/": "systemd",
 }
+# What comes with the C library counts as threads.
 THIRD_TARGETS = {
     "PkgNng": "nng", "PkgConfig::RDKAFKA": "rdkafka", "PkgConfig::SQLITE": "sqlite",
     "PkgConfig::MICROHTTPD": "microhttpd", "PkgConfig::CURL": "curl", "PkgConfig::JANSSON": "jansson",
     "PkgConfig::PROTOBUFC": "protobuf-c", "PkgConfig::CRYPTO": "crypto", "PkgConfig::INIH": "inih",
-    "PkgConfig::CMOCKA": "cmocka", "Threads::Threads": "threads",
+    "PkgConfig::CMOCKA": "cmocka", "Threads::Threads": "threads", "dl": "threads",
 }
 
 
