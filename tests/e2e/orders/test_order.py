@@ -1,6 +1,8 @@
 """One order, end to end: approved, and every refusal with its undo through Kafka."""
+import contextlib
 import random
 import re
+import sqlite3
 import subprocess
 import unittest
 import uuid
@@ -130,6 +132,49 @@ class OrderTest(SystemCase):
         self.assertEqual(status, 200)
         listed = [order["order_id"] for order in answer["orders"]]
         self.assertEqual(listed[:3], placed[::-1])
+
+    # ---- The checks themselves: what they must catch ----
+
+    def tamper(self, daemon, sql, back):
+        """Changes a database behind its daemon's back and back again; the check must see it in between."""
+        for text, context in [(sql, self.assertRaises(AssertionError)), (back, contextlib.nullcontext())]:
+            with sqlite3.connect(daemon.data_file) as connection:
+                self.assertGreater(connection.execute(text).rowcount, 0)
+            with context:
+                databases.check_invariants(self.system)
+
+    def test_check_when_a_database_was_tampered_with_then_it_is_found(self):
+        order = self.orders.decide(make_order("approved", self.rng))["order_id"]
+        databases.wait_rest(self.system)
+        for name in ["productd", "paymentd", "kitchend", "orderd"]:
+            self.assertEqual(self.system.daemons[name].stop(), 0)
+        self.tamper(self.system.productd, "UPDATE product SET stock = stock - 1 WHERE product_id = 1",
+                    "UPDATE product SET stock = stock + 1 WHERE product_id = 1")
+        self.tamper(self.system.paymentd, f"UPDATE payment SET state = 2 WHERE order_id = {order}",
+                    f"UPDATE payment SET state = 1 WHERE order_id = {order}")
+        self.tamper(self.system.kitchend, f"UPDATE ticket SET state = 1 WHERE order_id = {order}",
+                    f"UPDATE ticket SET state = 2 WHERE order_id = {order}")
+        self.tamper(self.system.orderd, f"UPDATE orders SET state = 3, reason = 'X' WHERE order_id = {order}",
+                    f"UPDATE orders SET state = 2, reason = '' WHERE order_id = {order}")
+        self.system.start()
+
+    def test_check_when_a_trail_was_tampered_with_then_it_is_found(self):
+        saga_id = self.saga_of(self.orders.decide(make_order("refused", self.rng))).bytes
+        trail = self.check_all()
+        events, effects = trail.audit[saga_id], trail.effects[saga_id]
+        for tampered in [events[:-1], events[1:], [*events[:2], events[3], events[2], *events[4:]],
+                         [schema.AuditEvent(saga_id=saga_id, seq=1, kind=1), *events[1:]]]:
+            trail.audit[saga_id] = tampered
+            with self.assertRaises(AssertionError):
+                trail.check()
+        trail.audit[saga_id] = events
+        stranger = schema.EffectEvent(saga_id=saga_id, step="nothing", op=1, event_id="x/1")
+        for tampered in [effects[:-1], effects[1:], [*effects, effects[0]], [*effects, stranger]]:
+            trail.effects[saga_id] = tampered
+            with self.assertRaises(AssertionError):
+                trail.check()
+        trail.effects[saga_id] = effects
+        trail.check()
 
 
 if __name__ == "__main__":
