@@ -88,6 +88,16 @@ enum saga_err saga_kafka_topics_find(const struct saga_kafka_config *config,
 
 /* ---- Create ---- */
 
+/* One call of saga_kafka_topics_create. */
+struct creation {
+    rd_kafka_t *rk;
+    const struct saga_kafka_topic *topics;
+    size_t count;
+    rd_kafka_NewTopic_t **requests; /* room for count */
+    bool *created;                  /* or NULL */
+    int64_t deadline_ms;
+};
+
 static enum saga_err describe(const struct saga_kafka_topic *topic, rd_kafka_NewTopic_t **request,
                               struct saga_err_detail *detail)
 {
@@ -112,8 +122,8 @@ static enum saga_err describe(const struct saga_kafka_topic *topic, rd_kafka_New
 }
 
 /* Reads what the broker said about each topic. */
-static enum saga_err read_results(rd_kafka_event_t *event, const struct saga_kafka_topic *topics,
-                                  size_t count, bool *created, struct saga_err_detail *detail)
+static enum saga_err read_results(const struct creation *creation, rd_kafka_event_t *event,
+                                  struct saga_err_detail *detail)
 {
     rd_kafka_resp_err_t code = rd_kafka_event_error(event);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -127,9 +137,9 @@ static enum saga_err read_results(rd_kafka_event_t *event, const struct saga_kaf
     for (size_t i = 0; i < result_count; i++) {
         const char *name = rd_kafka_topic_result_name(results[i]);
         rd_kafka_resp_err_t topic_code = rd_kafka_topic_result_error(results[i]);
-        for (size_t j = 0; created != NULL && j < count; j++) {
-            if (strcmp(topics[j].name, name) == 0) {
-                created[j] = topic_code == RD_KAFKA_RESP_ERR_NO_ERROR;
+        for (size_t j = 0; creation->created != NULL && j < creation->count; j++) {
+            if (strcmp(creation->topics[j].name, name) == 0) {
+                creation->created[j] = topic_code == RD_KAFKA_RESP_ERR_NO_ERROR;
             }
         }
         if (topic_code != RD_KAFKA_RESP_ERR_NO_ERROR &&
@@ -144,13 +154,11 @@ static enum saga_err read_results(rd_kafka_event_t *event, const struct saga_kaf
     return err;
 }
 
-static enum saga_err request_topics(rd_kafka_t *rk, rd_kafka_NewTopic_t **requests,
-                                    const struct saga_kafka_topic *topics, size_t count,
-                                    bool *created, int64_t deadline_ms,
-                                    struct saga_err_detail *detail)
+static enum saga_err request_topics(const struct creation *creation, struct saga_err_detail *detail)
 {
     char text[RD_TEXT_SIZE] = "";
-    int wait_ms = left_ms(deadline_ms) + 1;
+    rd_kafka_t *rk = creation->rk;
+    int wait_ms = left_ms(creation->deadline_ms) + 1;
     rd_kafka_AdminOptions_t *options =
         rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
     if (rd_kafka_AdminOptions_set_request_timeout(options, wait_ms, text, sizeof(text)) !=
@@ -161,13 +169,13 @@ static enum saga_err request_topics(rd_kafka_t *rk, rd_kafka_NewTopic_t **reques
         return saga_err_set(detail, SAGA_ERR_INVALID, "kafka: %s", text);
     }
     rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
-    rd_kafka_CreateTopics(rk, requests, count, options, queue);
+    rd_kafka_CreateTopics(rk, creation->requests, creation->count, options, queue);
     enum saga_err err;
     rd_kafka_event_t *event = rd_kafka_queue_poll(queue, wait_ms + EVENT_MS);
     if (event == NULL) {
         err = saga_err_set(detail, SAGA_ERR_UNAVAILABLE, "kafka: no broker answers in time");
     } else {
-        err = read_results(event, topics, count, created, detail);
+        err = read_results(creation, event, detail);
         rd_kafka_event_destroy(event);
     }
     rd_kafka_queue_destroy(queue);
@@ -175,30 +183,29 @@ static enum saga_err request_topics(rd_kafka_t *rk, rd_kafka_NewTopic_t **reques
     return err;
 }
 
-/* A cluster without a controller (the embedded one) creates topics when they are asked
- * for by name. */
-static enum saga_err create_by_asking(rd_kafka_t *rk, const struct saga_kafka_topic *topics,
-                                      size_t count, int64_t deadline_ms,
+/* A cluster without a controller (the embedded one) creates topics when they are asked for by name.
+ */
+static enum saga_err create_by_asking(const struct creation *creation,
                                       struct saga_err_detail *detail)
 {
-    for (size_t i = 0; i < count; i++) {
-        rd_kafka_topic_t *handle = rd_kafka_topic_new(rk, topics[i].name, NULL);
+    for (size_t i = 0; i < creation->count; i++) {
+        const char *name = creation->topics[i].name;
+        rd_kafka_topic_t *handle = rd_kafka_topic_new(creation->rk, name, NULL);
         if (handle == NULL) {
-            return saga_err_set(detail, SAGA_ERR_INVALID, "kafka: topic %s: %s", topics[i].name,
+            return saga_err_set(detail, SAGA_ERR_INVALID, "kafka: topic %s: %s", name,
                                 rd_kafka_err2str(rd_kafka_last_error()));
         }
         const struct rd_kafka_metadata *metadata = NULL;
         bool there = false;
         rd_kafka_resp_err_t code =
-            rd_kafka_metadata(rk, 0, handle, &metadata, left_ms(deadline_ms));
+            rd_kafka_metadata(creation->rk, 0, handle, &metadata, left_ms(creation->deadline_ms));
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
             there = metadata->topic_cnt == 1 && metadata->topics[0].partition_cnt > 0;
             rd_kafka_metadata_destroy(metadata);
         }
         rd_kafka_topic_destroy(handle);
         if (!there) {
-            return saga_err_set(detail, SAGA_ERR_UNAVAILABLE, "kafka: topic %s: not created",
-                                topics[i].name);
+            return saga_err_set(detail, SAGA_ERR_UNAVAILABLE, "kafka: topic %s: not created", name);
         }
     }
     return SAGA_ERR_OK;
@@ -207,15 +214,16 @@ static enum saga_err create_by_asking(rd_kafka_t *rk, const struct saga_kafka_to
 /* Tells whether one of the cluster's brokers is its controller, who creates topics. The embedded
  * cluster names one that does not exist, and a request would wait for it until it times out.
  * Errors: UNAVAILABLE. */
-static enum saga_err find_controller(rd_kafka_t *rk, int64_t deadline_ms, bool *has_controller,
+static enum saga_err find_controller(const struct creation *creation, bool *has_controller,
                                      struct saga_err_detail *detail)
 {
     const struct rd_kafka_metadata *metadata = NULL;
-    if (saga_kafka_ask(rk, left_ms(deadline_ms), &metadata) != SAGA_ERR_OK) {
+    if (saga_kafka_ask(creation->rk, left_ms(creation->deadline_ms), &metadata) != SAGA_ERR_OK) {
         return saga_err_set(detail, SAGA_ERR_UNAVAILABLE, "kafka: no broker answers in time");
     }
-    int left = left_ms(deadline_ms);
-    int32_t controller = rd_kafka_controllerid(rk, left < CONTROLLER_MS ? left : CONTROLLER_MS);
+    int left = left_ms(creation->deadline_ms);
+    int32_t controller =
+        rd_kafka_controllerid(creation->rk, left < CONTROLLER_MS ? left : CONTROLLER_MS);
     *has_controller = false;
     for (int i = 0; i < metadata->broker_cnt; i++) {
         *has_controller = *has_controller || metadata->brokers[i].id == controller;
@@ -225,55 +233,51 @@ static enum saga_err find_controller(rd_kafka_t *rk, int64_t deadline_ms, bool *
 }
 
 /* Waits until the brokers know the topics that their controller has made. */
-static enum saga_err wait_until_known(rd_kafka_t *rk, const struct saga_kafka_topic *topics,
-                                      size_t count, int64_t deadline_ms,
+static enum saga_err wait_until_known(const struct creation *creation,
                                       struct saga_err_detail *detail)
 {
-    for (size_t i = 0; i < count;) {
+    for (size_t i = 0; i < creation->count;) {
         int32_t partitions = 0;
+        const char *name = creation->topics[i].name;
         enum saga_err err =
-            find_once(rk, &topics[i].name, 1, &partitions, left_ms(deadline_ms), detail);
+            find_once(creation->rk, &name, 1, &partitions, left_ms(creation->deadline_ms), detail);
         if (err != SAGA_ERR_OK) {
             return err;
         }
         if (partitions > 0) {
             i++;
-        } else if (left_ms(deadline_ms) == 0) {
+        } else if (left_ms(creation->deadline_ms) == 0) {
             return saga_err_set(detail, SAGA_ERR_UNAVAILABLE,
-                                "kafka: topic %s: created, but no broker knows it in time",
-                                topics[i].name);
+                                "kafka: topic %s: created, but no broker knows it in time", name);
         } else {
-            (void)rd_kafka_poll(rk, KNOWN_MS);
+            (void)rd_kafka_poll(creation->rk, KNOWN_MS);
         }
     }
     return SAGA_ERR_OK;
 }
 
-/* Describes the topics, sends the request, and falls back. Pre: `requests` has room for count. */
-static enum saga_err create_all(rd_kafka_t *rk, rd_kafka_NewTopic_t **requests,
-                                const struct saga_kafka_topic *topics, size_t count, bool *created,
-                                int64_t timeout_ms, struct saga_err_detail *detail)
+/* Describes the topics, and has them made by the controller, or by asking where there is none. */
+static enum saga_err create_all(const struct creation *creation, struct saga_err_detail *detail)
 {
-    int64_t deadline_ms = now_ms() + timeout_ms;
     size_t described = 0;
+    bool has_controller = false;
     enum saga_err err = SAGA_ERR_OK;
-    while (err == SAGA_ERR_OK && described < count) {
-        err = describe(&topics[described], &requests[described], detail);
+    while (err == SAGA_ERR_OK && described < creation->count) {
+        err = describe(&creation->topics[described], &creation->requests[described], detail);
         described += err == SAGA_ERR_OK;
     }
-    bool has_controller = false;
     if (err == SAGA_ERR_OK) {
-        err = find_controller(rk, deadline_ms, &has_controller, detail);
+        err = find_controller(creation, &has_controller, detail);
     }
-    if (err == SAGA_ERR_OK && has_controller) {
-        err = request_topics(rk, requests, topics, count, created, deadline_ms, detail);
-        if (err == SAGA_ERR_OK) {
-            err = wait_until_known(rk, topics, count, deadline_ms, detail);
-        }
+    if (err == SAGA_ERR_OK && !has_controller) {
+        err = create_by_asking(creation, detail);
     } else if (err == SAGA_ERR_OK) {
-        err = create_by_asking(rk, topics, count, deadline_ms, detail);
+        err = request_topics(creation, detail);
+        if (err == SAGA_ERR_OK) {
+            err = wait_until_known(creation, detail);
+        }
     }
-    rd_kafka_NewTopic_destroy_array(requests, described);
+    rd_kafka_NewTopic_destroy_array(creation->requests, described);
     return err;
 }
 
@@ -288,17 +292,18 @@ enum saga_err saga_kafka_topics_create(const struct saga_kafka_config *config,
     for (size_t i = 0; created != NULL && i < count; i++) {
         created[i] = false;
     }
-    rd_kafka_NewTopic_t **requests = calloc(count, sizeof(rd_kafka_NewTopic_t *));
-    if (requests == NULL) {
+    struct creation creation = {
+        .topics = topics, .count = count, .created = created, .deadline_ms = now_ms() + timeout_ms};
+    creation.requests = calloc(count, sizeof(rd_kafka_NewTopic_t *));
+    if (creation.requests == NULL) {
         return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "kafka: topics");
     }
-    rd_kafka_t *rk = NULL;
-    enum saga_err err = open_client(RD_KAFKA_PRODUCER, config, NULL, 0, &rk, detail);
+    enum saga_err err = open_client(RD_KAFKA_PRODUCER, config, NULL, 0, &creation.rk, detail);
     if (err == SAGA_ERR_OK) {
-        err = create_all(rk, requests, topics, count, created, timeout_ms, detail);
-        rd_kafka_destroy(rk);
+        err = create_all(&creation, detail);
+        rd_kafka_destroy(creation.rk);
     }
-    free(requests);
+    free(creation.requests);
     return err;
 }
 
