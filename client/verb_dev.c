@@ -184,8 +184,12 @@ static int start_kafka(struct dev *dev)
         status = saga_client_fail("the topics do not fit into memory");
     }
     if (status == SAGA_EXIT_OK) {
-        struct saga_kafka_config config = {dev->kafka, "sagactl", dev->properties,
-                                           dev->property_count};
+        struct saga_kafka_config config = {
+            .bootstrap = dev->kafka,
+            .client_id = "sagactl",
+            .properties = dev->properties,
+            .property_count = dev->property_count,
+        };
         struct saga_topics_create create = {
             .kafka = &config,
             .list = list,
@@ -213,6 +217,10 @@ static enum saga_err add_common(struct dev *dev, struct saga_dev_child *child, c
     err = err != SAGA_ERR_OK ? err
                              : saga_dev_child_add(child, "--data=%s/data/%s.db", dev->dir, name);
     err = err != SAGA_ERR_OK ? err : saga_dev_child_add(child, "--kafka=%s", dev->kafka);
+    if (dev->mock != NULL && err == SAGA_ERR_OK) {
+        /* The embedded cluster does not wake a waiting fetch. */
+        err = saga_dev_child_add(child, "--kafka.fetch.wait.max.ms=10");
+    }
     err =
         err != SAGA_ERR_OK ? err : saga_dev_child_add(child, "--ready-file=%s", child->ready_file);
     err = err != SAGA_ERR_OK ? err

@@ -11,14 +11,12 @@
 #include "common/base/limits.h"
 #include "common/sys/clock.h"
 
-/* A command should leave at once; audit events gather, which saves both sides most of their work.
- */
-#define AUDIT_LINGER_MS "20"
-#define OUTBOX_LINGER_MS "0"
-
 enum {
     EVENT_ID_SIZE = 64,
-    PROPERTIES_MAX = 65,
+    /* A command should leave at once; audit events gather, which saves both sides most of their
+     * work. */
+    OUTBOX_LINGER_MS = 0,
+    AUDIT_LINGER_MS = 20,
     /* Commands handed to Kafka and not acknowledged; their runs are remembered. */
     OUTSTANDING_MAX = 10 * SAGA_RELAY_BATCH,
 };
@@ -223,19 +221,10 @@ void relays_take(struct input *input, struct saga_runtime *runtime)
 }
 
 static enum saga_err start_one(struct one_relay *one, const struct saga_kafka_config *kafka,
-                               const char *linger_ms, struct saga_err_detail *detail)
+                               int linger_ms, struct saga_err_detail *detail)
 {
-    /* Ours first: what the user gives wins. */
-    struct saga_kafka_property properties[PROPERTIES_MAX] = {{"linger.ms", linger_ms}};
-    if (kafka->property_count >= PROPERTIES_MAX) {
-        return saga_err_set(detail, SAGA_ERR_LIMIT, "at most %d properties", PROPERTIES_MAX - 1);
-    }
-    if (kafka->property_count > 0) {
-        memcpy(properties + 1, kafka->properties, kafka->property_count * sizeof properties[0]);
-    }
     struct saga_kafka_config own = *kafka;
-    own.properties = properties;
-    own.property_count += 1;
+    own.linger_ms = linger_ms;
     struct saga_relay_config config = {
         .kafka = own,
         .name = one->name,

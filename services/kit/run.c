@@ -44,6 +44,12 @@ static enum saga_err open_store(struct saga_kit *kit, const struct saga_kit_conf
     return err;
 }
 
+enum {
+    /* Effects gather, which saves the daemon and the broker half of their work; a reply to an undo
+     * goes the same way, so it must not be long. */
+    EFFECTS_LINGER_MS = 5,
+};
+
 static struct saga_kafka_config kafka_config(const struct saga_kit *kit,
                                              const struct saga_kit_config *config)
 {
@@ -52,6 +58,7 @@ static struct saga_kafka_config kafka_config(const struct saga_kit *kit,
         .client_id = kit->app->name,
         .properties = config->properties,
         .property_count = config->property_count,
+        .linger_ms = EFFECTS_LINGER_MS,
     };
 }
 

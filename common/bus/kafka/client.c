@@ -161,6 +161,7 @@ enum saga_err saga_kafka_config_dup(const struct saga_kafka_config *config,
     }
     made->config.properties = made->properties;
     made->config.property_count = config->property_count;
+    made->config.linger_ms = config->linger_ms;
     *copy = &made->config;
     return SAGA_ERR_OK;
 }

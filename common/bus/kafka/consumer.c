@@ -24,7 +24,7 @@ enum {
     BATCH_COUNT = 500,      /* records taken from librdkafka at once */
     FULL_PAUSE_MS = 10,     /* after the user refused a record */
     WARN_EVERY_MS = 60000,  /* the same warning about a partition */
-    FETCH_WAIT_MS = 10,
+    FETCH_WAIT_MS = 100,
 };
 
 /* What is known of a partition that is read. */

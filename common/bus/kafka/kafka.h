@@ -23,6 +23,8 @@ struct saga_kafka_config {
     const char *client_id; /* the daemon's name */
     const struct saga_kafka_property *properties;
     size_t property_count;
+    int linger_ms; /* producers: how long records gather before they leave together; 0: not at all
+                    */
 };
 
 enum { SAGA_KAFKA_HEADERS_MAX = 16 };
@@ -121,7 +123,8 @@ struct saga_kafka_consumer_config {
     saga_kafka_position *position;
     saga_kafka_received *received;
     void *user;
-    int fetch_wait_ms; /* fetch.wait.max.ms; 0: 10 */
+    int fetch_wait_ms; /* fetch.wait.max.ms; 0: 100. A broker answers a waiting fetch as soon as
+                          there is a record; the embedded cluster only when it is over */
 };
 
 /* Starts a consumer with its thread; waits in the background until the topics exist and looks for

@@ -124,7 +124,9 @@ static enum saga_err open_client(const struct saga_kafka_config *config,
                                  struct saga_kafka_producer *producer,
                                  struct saga_err_detail *detail)
 {
-    static const struct saga_kafka_property own[] = {
+    char linger[16];
+    (void)snprintf(linger, sizeof(linger), "%d", config->linger_ms);
+    const struct saga_kafka_property own[] = {
         {"enable.idempotence", "true"}, /* with it: acks=all, and endless retries in order */
         /* A broker takes any first sequence of a producer that is new to a partition. With two
          * requests under way the first may fail (not yet leader) and the second succeed; librdkafka
@@ -133,7 +135,7 @@ static enum saga_err open_client(const struct saga_kafka_config *config,
         {"acks", "all"},
         {"message.timeout.ms", "0"},
         {"partitioner", "murmur2_random"},
-        {"linger.ms", "0"},
+        {"linger.ms", linger},
         {"queue.buffering.max.messages", "100000"},
         {"queue.buffering.max.kbytes", "65536"},
         {"retry.backoff.ms", "50"},
