@@ -133,6 +133,37 @@ static void test_reply_when_merged_then_the_context_has_its_fields(void **state)
     saga_schema_free(schema);
 }
 
+/* The undo of the step ticket, as the test below has made it. */
+static void assert_is_cancel(const struct saga_command *command)
+{
+    assert_string_equal(command->step, "ticket");
+    assert_string_equal(command->method, "kitchen.v1.KitchenService/CancelTicket");
+    assert_int_equal(command->op, SAGA_OP_UNDO);
+    assert_int_equal(command->attempt, 2);
+    assert_int_equal(command->deadline_unix_ms, 99);
+    assert_int_equal(command->epoch, 6);
+    assert_string_equal(command->traceparent, "00-trace");
+    assert_string_equal(command->cause_step, "accept");
+    assert_int_equal(command->cause_status.code, 9);
+    assert_string_equal(command->cause_status.reason, "TICKET_REFUSED");
+    Kitchen__V1__CancelTicketRequest *cancel = kitchen__v1__cancel_ticket_request__unpack(
+        NULL, command->payload.size, command->payload.data);
+    assert_non_null(cancel);
+    assert_int_equal(cancel->order_id, 77);
+    kitchen__v1__cancel_ticket_request__free_unpacked(cancel, NULL);
+}
+
+static void assert_is_approve(const struct saga_command *command)
+{
+    assert_string_equal(command->method, "kitchen.v1.KitchenService/ApproveTicket");
+    assert_int_equal(command->cause_status.code, 0);
+    Kitchen__V1__ApproveTicketRequest *approve = kitchen__v1__approve_ticket_request__unpack(
+        NULL, command->payload.size, command->payload.data);
+    assert_non_null(approve);
+    assert_string_equal(approve->ticket_id, "T-9");
+    kitchen__v1__approve_ticket_request__free_unpacked(approve, NULL);
+}
+
 static void test_command_when_encoded_then_envelope_and_request_from_the_context(void **state)
 {
     (void)state;
@@ -163,21 +194,7 @@ static void test_command_when_encoded_then_envelope_and_request_from_the_context
     assert_int_equal(saga_command_decode(saga_buf_view(&out), &arena, &command, &status),
                      SAGA_ERR_OK);
     assert_memory_equal(command.saga_id.b, saga.id.b, SAGA_ID_SIZE);
-    assert_string_equal(command.step, "ticket");
-    assert_string_equal(command.method, "kitchen.v1.KitchenService/CancelTicket");
-    assert_int_equal(command.op, SAGA_OP_UNDO);
-    assert_int_equal(command.attempt, 2);
-    assert_int_equal(command.deadline_unix_ms, 99);
-    assert_int_equal(command.epoch, 6);
-    assert_string_equal(command.traceparent, "00-trace");
-    assert_string_equal(command.cause_step, "accept");
-    assert_int_equal(command.cause_status.code, 9);
-    assert_string_equal(command.cause_status.reason, "TICKET_REFUSED");
-    Kitchen__V1__CancelTicketRequest *cancel = kitchen__v1__cancel_ticket_request__unpack(
-        NULL, command.payload.size, command.payload.data);
-    assert_non_null(cancel);
-    assert_int_equal(cancel->order_id, 77);
-    kitchen__v1__cancel_ticket_request__free_unpacked(cancel, NULL);
+    assert_is_cancel(&command);
     assert_string_equal(codec->command_topic(&version, TICKET, SAGA_OP_UNDO),
                         "order-to-kitchen-status");
 
@@ -193,13 +210,7 @@ static void test_command_when_encoded_then_envelope_and_request_from_the_context
         saga_command_batch_decode(saga_buf_view(&out), &arena, &commands, &count, &status),
         SAGA_ERR_OK);
     assert_int_equal(count, 2);
-    assert_string_equal(commands[1].method, "kitchen.v1.KitchenService/ApproveTicket");
-    assert_int_equal(commands[1].cause_status.code, 0);
-    Kitchen__V1__ApproveTicketRequest *approve = kitchen__v1__approve_ticket_request__unpack(
-        NULL, commands[1].payload.size, commands[1].payload.data);
-    assert_non_null(approve);
-    assert_string_equal(approve->ticket_id, "T-9");
-    kitchen__v1__approve_ticket_request__free_unpacked(approve, NULL);
+    assert_is_approve(&commands[1]);
     saga_arena_fini(&arena);
     saga_buf_fini(&out);
     saga_buf_fini(&context);

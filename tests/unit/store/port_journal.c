@@ -1,0 +1,273 @@
+/* The store port: log, outbox, cursors, offsets, definitions, and the relays beside the loop. */
+#include "tests/unit/store/port_fixture.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* ---- Log, outbox, cursors, offsets ---- */
+
+static void test_audit_when_appended_then_relayed_in_order_and_listed_by_saga(void **state)
+{
+    struct fixture *fx = *state;
+    begin(&fx->port);
+    for (uint64_t seq = 1; seq <= 20; seq++) {
+        append_audit(&fx->port, 1 + (unsigned)(seq % 2), 1 + (seq - 1) / 2);
+    }
+    commit(&fx->port);
+    struct seen seen = {0};
+    int64_t after = 0;
+    for (;;) {
+        size_t before = seen.count;
+        OK(&fx->port, relay_audit, after, 3, see_audit, &seen);
+        if (seen.count == before) {
+            break;
+        }
+        assert_true(seen.count - before <= 3);
+        after = seen.positions[seen.count - 1];
+    }
+    assert_int_equal(seen.count, 20);
+    for (size_t i = 0; i < seen.count; i++) {
+        assert_true(i == 0 || seen.positions[i] > seen.positions[i - 1]);
+        assert_true(saga_id_equal(seen.ids[i], id_of(i % 2 == 0 ? 2 : 1)));
+        assert_int_equal(seen.seqs[i], 1 + i / 2);
+    }
+    struct seen one = {0};
+    OK(&fx->port, list_audit, (&(struct saga_audit_range){id_of(1), 4, 100}), see_audit, &one);
+    assert_int_equal(one.count, 6);
+    assert_int_equal(one.seqs[0], 5);
+    assert_string_equal(one.texts[5], "event-1-10");
+    one.count = 0;
+    OK(&fx->port, list_audit, (&(struct saga_audit_range){id_of(1), 0, 4}), see_audit, &one);
+    assert_int_equal(one.count, 4);
+    assert_int_equal(one.seqs[3], 4);
+}
+
+static void test_audit_when_a_seq_comes_twice_then_refused(void **state)
+{
+    struct fixture *fx = *state;
+    begin(&fx->port);
+    append_audit(&fx->port, 2, 1);
+    struct saga_audit_row row = {
+        .id = id_of(2), .seq = 1, .time_unix_ms = 1001, .event = text("again")};
+    FAILS(SAGA_ERR_EXISTS, &fx->port, append_audit, &row);
+    append_audit(&fx->port, 2, 2); /* the position was not used up */
+    commit(&fx->port);
+    struct seen seen = {0};
+    OK(&fx->port, relay_audit, 0, 10, see_audit, &seen);
+    assert_int_equal(seen.count, 2);
+    assert_int_equal(seen.positions[1], seen.positions[0] + 1);
+}
+
+static void test_outbox_when_cursor_is_set_then_rows_go_and_positions_ascend(void **state)
+{
+    struct fixture *fx = *state;
+    int64_t positions[10];
+    begin(&fx->port);
+    for (unsigned n = 0; n < 10; n++) {
+        positions[n] = append_outbox(&fx->port, n);
+        assert_true(n == 0 || positions[n] > positions[n - 1]);
+    }
+    commit(&fx->port);
+    struct seen seen = {0};
+    OK(&fx->port, relay_outbox, positions[3], 100, see_outbox, &seen);
+    assert_int_equal(seen.count, 6);
+    assert_string_equal(seen.texts[0], "command-4");
+    begin(&fx->port);
+    OK(&fx->port, set_cursor, "outbox", positions[9]);
+    commit(&fx->port);
+    seen.count = 0;
+    OK(&fx->port, relay_outbox, 0, 100, see_outbox, &seen);
+    assert_int_equal(seen.count, 0);
+    reopen(fx); /* the outbox is empty, yet positions must not start anew: the relay would pass over
+                   them */
+    assert_int_equal(fx->port.ops->cursor(fx->port.store, "outbox"), positions[9]);
+    begin(&fx->port);
+    int64_t next = append_outbox(&fx->port, 10);
+    commit(&fx->port);
+    assert_true(next > positions[9]);
+    OK(&fx->port, relay_outbox, positions[9], 100, see_outbox, &seen);
+    assert_int_equal(seen.count, 1);
+    assert_int_equal(seen.positions[0], next);
+}
+
+static void test_outbox_when_rolled_back_then_relay_never_saw_it(void **state)
+{
+    struct fixture *fx = *state;
+    struct seen seen = {0};
+    begin(&fx->port);
+    (void)append_outbox(&fx->port, 1);
+    append_audit(&fx->port, 1, 1);
+    OK(&fx->port, relay_outbox, 0, 100, see_outbox,
+       &seen); /* its own connection: committed rows only */
+    OK(&fx->port, relay_audit, 0, 100, see_audit, &seen);
+    assert_int_equal(seen.count, 0);
+    fx->port.ops->rollback(fx->port.store);
+    begin(&fx->port);
+    (void)append_outbox(&fx->port, 2);
+    commit(&fx->port);
+    OK(&fx->port, relay_outbox, 0, 100, see_outbox, &seen);
+    assert_int_equal(seen.count, 1);
+    assert_string_equal(seen.texts[0], "command-2");
+}
+
+static void test_cursor_when_set_back_then_it_stays(void **state)
+{
+    struct fixture *fx = *state;
+    begin(&fx->port);
+    OK(&fx->port, set_cursor, "audit", 100);
+    OK(&fx->port, set_cursor, "other", 5);
+    OK(&fx->port, set_cursor, "audit", 50); /* acknowledgements may come late */
+    commit(&fx->port);
+    assert_int_equal(fx->port.ops->cursor(fx->port.store, "audit"), 100);
+    assert_int_equal(fx->port.ops->cursor(fx->port.store, "other"), 5);
+    reopen(fx);
+    assert_int_equal(fx->port.ops->cursor(fx->port.store, "audit"), 100);
+    assert_int_equal(fx->port.ops->cursor(fx->port.store, "nothing"), 0);
+}
+
+static void test_offset_when_committed_then_seen_and_kept(void **state)
+{
+    struct fixture *fx = *state;
+    begin(&fx->port);
+    OK(&fx->port, set_offset, "a", 0, 1);
+    OK(&fx->port, set_offset, "a", 0, 2);
+    OK(&fx->port, set_offset, "a", 1, 10);
+    OK(&fx->port, set_offset, "b", 0, 20);
+    assert_int_equal(fx->port.ops->offset(fx->port.store, "a", 0), -1); /* not yet durable */
+    commit(&fx->port);
+    begin(&fx->port);
+    OK(&fx->port, set_offset, "a", 1, 11);
+    fx->port.ops->rollback(fx->port.store);
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(fx->port.ops->offset(fx->port.store, "a", 0), 2);
+        assert_int_equal(fx->port.ops->offset(fx->port.store, "a", 1), 10);
+        assert_int_equal(fx->port.ops->offset(fx->port.store, "b", 0), 20);
+        assert_int_equal(fx->port.ops->offset(fx->port.store, "b", 1), -1);
+        reopen(fx);
+    }
+}
+
+static void test_definition_when_put_then_newest_is_current_and_set_stored(void **state)
+{
+    struct fixture *fx = *state;
+    static const uint8_t one[SAGA_DIGEST_SIZE] = {1};
+    static const uint8_t two[SAGA_DIGEST_SIZE] = {2};
+    static const uint8_t three[SAGA_DIGEST_SIZE] = {3};
+    begin(&fx->port);
+    OK(&fx->port, put_definition, one, "a", text("set-1"), 1);
+    OK(&fx->port, put_definition, three, "b", text("set-1"), 1);
+    OK(&fx->port, put_definition, two, "a", text("set-2"), 2);
+    commit(&fx->port);
+    struct seen seen = {0};
+    OK(&fx->port, list_definitions, see_definition, &seen);
+    assert_int_equal(seen.count, 3);
+    for (size_t i = 0; i < seen.count; i++) {
+        assert_int_equal(seen.flags[i], seen.positions[i] != 1);
+        assert_string_equal(seen.texts[i], seen.positions[i] == 2 ? "set-2" : "set-1");
+    }
+    begin(&fx->port); /* back to the first version; its set has new comments */
+    OK(&fx->port, put_definition, one, "a", text("set-1b"), 3);
+    commit(&fx->port);
+    reopen(fx);
+    seen.count = 0;
+    OK(&fx->port, list_definitions, see_definition, &seen);
+    assert_int_equal(seen.count, 3);
+    for (size_t i = 0; i < seen.count; i++) {
+        assert_int_equal(seen.flags[i], seen.positions[i] != 2);
+        const char *sets[] = {"", "set-1b", "set-2", "set-1"};
+        assert_string_equal(seen.texts[i], sets[seen.positions[i]]);
+    }
+}
+
+/* ---- Threads: the relays read while the loop writes ---- */
+
+enum { WRITTEN = 2000 };
+
+struct reader {
+    const struct saga_store_port *port;
+    int64_t after;
+    size_t count;
+    bool audit;
+    bool failed;
+};
+
+static bool read_audit(void *user, const struct saga_audit_row *row)
+{
+    struct reader *reader = user;
+    reader->failed =
+        reader->failed || row->position <= reader->after || row->seq != reader->count + 1;
+    reader->after = row->position;
+    reader->count++;
+    return true;
+}
+
+static bool read_outbox(void *user, const struct saga_outbox_row *row)
+{
+    struct reader *reader = user;
+    reader->failed =
+        reader->failed || row->position <= reader->after || row->attempt != reader->count + 1;
+    reader->after = row->position;
+    reader->count++;
+    return true;
+}
+
+static void *reader_main(void *user)
+{
+    struct reader *reader = user;
+    struct saga_err_detail detail;
+    while (reader->count < WRITTEN && !reader->failed) {
+        enum saga_err err =
+            reader->audit ? reader->port->ops->relay_audit(reader->port->store, reader->after, 100,
+                                                           read_audit, reader, &detail)
+                          : reader->port->ops->relay_outbox(reader->port->store, reader->after, 100,
+                                                            read_outbox, reader, &detail);
+        (void)reader->port->ops->offset(reader->port->store, "t", 0);
+        reader->failed = reader->failed || err != SAGA_ERR_OK;
+    }
+    return NULL;
+}
+
+static void test_relays_when_reading_while_writing_then_every_row_once_in_order(void **state)
+{
+    struct fixture *fx = *state;
+    struct reader readers[2] = {{.port = &fx->port, .audit = true}, {.port = &fx->port}};
+    pthread_t threads[2];
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, reader_main, &readers[i]), 0);
+    }
+    for (unsigned n = 0; n < WRITTEN;) {
+        begin(&fx->port);
+        for (unsigned i = 0; i < 20; i++, n++) {
+            append_audit(&fx->port, 1, n + 1);
+            (void)append_outbox(&fx->port, n);
+            OK(&fx->port, set_offset, "t", (int32_t)(n % 100), (int64_t)n);
+        }
+        commit(&fx->port);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_false(readers[i].failed);
+        assert_int_equal(readers[i].count, WRITTEN);
+    }
+}
+
+int port_journal_tests(void)
+{
+    static const struct CMUnitTest tests[] = {
+        PORT_CASE(test_audit_when_appended_then_relayed_in_order_and_listed_by_saga),
+        PORT_CASE(test_audit_when_a_seq_comes_twice_then_refused),
+        PORT_CASE(test_outbox_when_cursor_is_set_then_rows_go_and_positions_ascend),
+        PORT_CASE(test_outbox_when_rolled_back_then_relay_never_saw_it),
+        PORT_CASE(test_cursor_when_set_back_then_it_stays),
+        PORT_CASE(test_offset_when_committed_then_seen_and_kept),
+        PORT_CASE(test_definition_when_put_then_newest_is_current_and_set_stored),
+        PORT_CASE(test_relays_when_reading_while_writing_then_every_row_once_in_order),
+    };
+    return cmocka_run_group_tests_name("port_journal_tests", tests, NULL, NULL);
+}
