@@ -10,6 +10,7 @@
 
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
+#include <nng/supplemental/util/platform.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,9 @@
 
 enum {
     ANSWER_TIMEOUT_MS =
-        1000, /* a peer that does not read its answers for so long is disconnected */
+        1000,               /* a peer that does not read its answers for so long is disconnected */
+    LARGE_SIZE = 64 * 1024, /* an answer that a socket's buffer may not take at once */
+    LARGE_WRITE_MS = 200,   /* time to write one before the socket may be closed */
     CONTEXTS_MAX = 4096,
 };
 
@@ -58,6 +61,7 @@ struct saga_rpc_server {
     bool door_closed;
     size_t handing; /* calls of the handler that have not returned */
     size_t state_count[STATE_COUNT];
+    nng_time large_answer_ms; /* when the last large answer was given */
 
     size_t request_count;
     struct saga_rpc_request requests[];
@@ -199,6 +203,9 @@ void saga_rpc_request_answer(struct saga_rpc_request *request, struct saga_bytes
     nng_msg_free(take_message(request));
     lock(request->server);
     set_state(request, STATE_SENDING);
+    if (bytes.size > LARGE_SIZE) {
+        request->server->large_answer_ms = nng_clock();
+    }
     unlock(request->server);
     nng_aio_set_msg(request->send_aio, answer);
     nng_ctx_send(request->context, request->send_aio);
@@ -225,8 +232,9 @@ void saga_rpc_server_close_door(struct saga_rpc_server *server)
     unlock(server);
 }
 
-/* Waits until the answers are with the transport; a peer that does not read holds this up for a
- * second at most. */
+/* Waits until nng has taken the answers, and until it should have written the large ones: nng drops
+ * what it is writing when a socket closes, and tells nobody how far it is. Small answers go out in
+ * one piece when they are given. */
 static void wait_for_answers(struct saga_rpc_server *server)
 {
     struct timespec until = saga_endpoint_deadline(ANSWER_TIMEOUT_MS);
@@ -236,7 +244,12 @@ static void wait_for_answers(struct saga_rpc_server *server)
     while (server->state_count[STATE_SENDING] > 0 && code == 0) {
         code = pthread_cond_timedwait(&server->changed, &server->mutex, &until);
     }
+    nng_time written_ms = server->large_answer_ms + LARGE_WRITE_MS;
     unlock(server);
+    nng_time now_ms = nng_clock();
+    if (now_ms < written_ms) {
+        nng_msleep((nng_duration)(written_ms - now_ms));
+    }
 }
 
 void saga_rpc_server_free(struct saga_rpc_server *server)

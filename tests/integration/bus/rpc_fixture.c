@@ -1,8 +1,10 @@
 #include "tests/integration/bus/rpc_fixture.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 int fixture_setup(void **state)
@@ -185,4 +187,46 @@ size_t fixture_keeper_take(struct fixture_keeper *keeper,
     keeper->count = 0;
     (void)pthread_mutex_unlock(&keeper->mutex);
     return count;
+}
+
+void fixture_peer_start(struct saga_test_child *child, const struct fixture_dir *dir,
+                        const char *mode)
+{
+    char counted[SAGA_TEST_PATH_MAX];
+    const char *const argv[] = {SAGA_RPC_PEER, mode, dir->address,
+                                saga_test_path(&dir->dir, "count", counted), NULL};
+    saga_test_spawn(child, argv, NULL);
+}
+
+void fixture_peer_kill(struct saga_test_child *child)
+{
+    saga_test_signal(child, SIGKILL);
+    assert_true(saga_test_wait(child, FIXTURE_WAIT_MS));
+}
+
+size_t fixture_peer_count(const struct fixture_dir *dir)
+{
+    char counted[SAGA_TEST_PATH_MAX];
+    struct stat status;
+    if (stat(saga_test_path(&dir->dir, "count", counted), &status) != 0) {
+        return 0;
+    }
+    return (size_t)status.st_size;
+}
+
+struct awaited_count {
+    const struct fixture_dir *dir;
+    size_t count;
+};
+
+static bool has_counted(void *arg)
+{
+    const struct awaited_count *awaited = arg;
+    return fixture_peer_count(awaited->dir) >= awaited->count;
+}
+
+bool fixture_peer_wait(const struct fixture_dir *dir, size_t count)
+{
+    struct awaited_count awaited = {.dir = dir, .count = count};
+    return saga_test_until(has_counted, &awaited, FIXTURE_WAIT_MS);
 }

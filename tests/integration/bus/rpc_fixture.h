@@ -80,4 +80,14 @@ bool fixture_keeper_wait(struct fixture_keeper *keeper, size_t count);
 size_t fixture_keeper_take(struct fixture_keeper *keeper,
                            struct saga_rpc_request *requests[KEEPER_MAX]);
 
+/* A peer in another process (rpc_peer); the address is the fixture's. */
+void fixture_peer_start(struct saga_test_child *child, const struct fixture_dir *dir,
+                        const char *mode);
+void fixture_peer_kill(struct saga_test_child *child);
+
+/* Gives how many requests, or answers, peers have counted in this folder; and waits until there are
+ * so many. */
+size_t fixture_peer_count(const struct fixture_dir *dir);
+bool fixture_peer_wait(const struct fixture_dir *dir, size_t count);
+
 #endif

@@ -4,13 +4,10 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -22,43 +19,7 @@ static struct saga_bytes bytes_of(const char *text)
     return saga_bytes_text(text);
 }
 
-/* ---- A server in another process ---- */
-
-static void start_peer(struct saga_test_child *child, const struct fixture_dir *dir,
-                       const char *mode)
-{
-    char counted[SAGA_TEST_PATH_MAX];
-    const char *const argv[] = {SAGA_RPC_PEER, mode, dir->address,
-                                saga_test_path(&dir->dir, "count", counted), NULL};
-    saga_test_spawn(child, argv, NULL);
-}
-
-static void kill_peer(struct saga_test_child *child)
-{
-    saga_test_signal(child, SIGKILL);
-    assert_true(saga_test_wait(child, FIXTURE_WAIT_MS));
-}
-
-static size_t requests_seen(const struct fixture_dir *dir)
-{
-    char counted[SAGA_TEST_PATH_MAX];
-    struct stat status;
-    if (stat(saga_test_path(&dir->dir, "count", counted), &status) != 0) {
-        return 0;
-    }
-    return (size_t)status.st_size;
-}
-
-struct awaited_requests {
-    const struct fixture_dir *dir;
-    size_t count;
-};
-
-static bool has_seen(void *arg)
-{
-    const struct awaited_requests *awaited = arg;
-    return requests_seen(awaited->dir) >= awaited->count;
-}
+/* ---- Peers that die ---- */
 
 static bool is_disconnected(void *arg)
 {
@@ -72,7 +33,7 @@ test_peer_when_killed_mid_request_then_no_reply_soon_and_nothing_is_sent_again(v
     struct saga_test_child peer = {0};
     struct fixture_tally tally;
     fixture_tally_init(&tally);
-    start_peer(&peer, dir, "keep");
+    fixture_peer_start(&peer, dir, "keep");
     struct saga_rpc_client *client = fixture_dial(dir->address, 0);
     assert_int_equal(saga_rpc_client_wait(client, FIXTURE_WAIT_MS), SAGA_ERR_OK);
     for (int i = 0; i < 3; i++) {
@@ -80,10 +41,9 @@ test_peer_when_killed_mid_request_then_no_reply_soon_and_nothing_is_sent_again(v
                                               fixture_tally_done, &tally),
                          SAGA_ERR_OK);
     }
-    struct awaited_requests three = {.dir = dir, .count = 3};
-    assert_true(saga_test_until(has_seen, &three, FIXTURE_WAIT_MS));
+    assert_true(fixture_peer_wait(dir, 3));
     int64_t start_ms = saga_test_now_ms();
-    kill_peer(&peer);
+    fixture_peer_kill(&peer);
     assert_true(fixture_tally_wait(&tally, 3)); /* not after the requests' own 200 s */
     assert_in_range(saga_test_now_ms() - start_ms, 0, 5000);
     assert_int_equal(tally.no_reply, 3);
@@ -92,11 +52,11 @@ test_peer_when_killed_mid_request_then_no_reply_soon_and_nothing_is_sent_again(v
                      SAGA_ERR_UNAVAILABLE);
     /* The dead process left its socket file; the next one takes it over. */
     assert_int_equal(access(dir->socket_path, F_OK), 0);
-    start_peer(&peer, dir, "echo");
+    fixture_peer_start(&peer, dir, "echo");
     assert_int_equal(saga_rpc_client_wait(client, FIXTURE_WAIT_MS), SAGA_ERR_OK);
     fixture_assert_echo(client, "again", 5);
-    assert_int_equal(requests_seen(dir), 4);
-    kill_peer(&peer);
+    assert_int_equal(fixture_peer_count(dir), 4);
+    fixture_peer_kill(&peer);
     saga_rpc_client_free(client);
     fixture_tally_fini(&tally);
 }
@@ -105,19 +65,18 @@ static void test_client_when_one_of_two_peers_dies_then_the_other_serves(void **
 {
     struct fixture_dir *dir = *state;
     struct saga_test_child peer = {0};
-    start_peer(&peer, dir, "echo");
+    fixture_peer_start(&peer, dir, "echo");
     struct saga_rpc_server *server = fixture_serve("tcp://127.0.0.1:0", fixture_echo, NULL, 0);
     const char *addresses[] = {dir->address, saga_rpc_server_address(server, 0)};
     struct saga_rpc_client_config config = {.addresses = addresses, .address_count = 2};
     struct saga_rpc_client *client = NULL;
     assert_int_equal(saga_rpc_client_start(&config, &client, NULL), SAGA_ERR_OK);
-    struct awaited_requests one = {.dir = dir, .count = 1};
-    for (int i = 0; i < 1000000 && !has_seen(&one); i++) {
+    for (int i = 0; i < 1000000 && fixture_peer_count(dir) == 0; i++) {
         assert_int_equal(saga_rpc_client_wait(client, FIXTURE_WAIT_MS), SAGA_ERR_OK);
         fixture_assert_echo(client, "either", 6);
     }
-    assert_true(has_seen(&one)); /* both take part */
-    kill_peer(&peer);
+    assert_true(fixture_peer_count(dir) > 0); /* both take part */
+    fixture_peer_kill(&peer);
     size_t served = 0;
     for (int i = 0; i < 20; i++) {
         struct saga_buf reply = {0};

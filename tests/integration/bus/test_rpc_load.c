@@ -12,6 +12,7 @@ enum {
     CHAINS = 8, /* requests that each client keeps under way */
     RESTARTS = 60,
     CALLERS = 8,
+    KILLS = 20,
 };
 
 /* A client that sends its next request from within the end of the last. */
@@ -233,6 +234,85 @@ static void test_server_when_restarted_under_load_on_tcp_then_clients_go_on(void
     restart_under_load("tcp://127.0.0.1:0");
 }
 
+static void
+test_client_when_its_peer_is_killed_under_load_then_it_goes_on_with_the_next(void **state)
+{
+    struct fixture_dir *dir = *state;
+    struct saga_test_child peer = {0};
+    struct callers *callers = calloc(1, sizeof(*callers));
+    assert_non_null(callers);
+    callers->client = fixture_dial(dir->address, CALLERS / 2);
+    for (int i = 0; i < CALLERS; i++) {
+        assert_int_equal(pthread_create(&callers->threads[i], NULL, call_on, callers), 0);
+    }
+    for (int i = 0; i < KILLS; i++) {
+        fixture_peer_start(&peer, dir, "echo");
+        callers->mark = atomic_load(&callers->replied);
+        assert_true(saga_test_until(has_progress, callers, FIXTURE_WAIT_MS));
+        fixture_peer_kill(&peer);
+    }
+    atomic_store(&callers->stopping, true);
+    for (int i = 0; i < CALLERS; i++) {
+        assert_int_equal(pthread_join(callers->threads[i], NULL), 0);
+    }
+    saga_rpc_client_free(callers->client);
+    free(callers);
+}
+
+static void test_server_when_its_clients_are_killed_under_load_then_it_serves_the_next(void **state)
+{
+    struct fixture_dir *dir = *state;
+    struct saga_test_child peers[2] = {{0}, {0}};
+    struct saga_rpc_server *server = fixture_serve(dir->address, fixture_echo, NULL, 0);
+    for (int i = 0; i < KILLS; i++) {
+        fixture_peer_start(&peers[0], dir, "flood");
+        fixture_peer_start(&peers[1], dir, "flood");
+        assert_true(fixture_peer_wait(dir, fixture_peer_count(dir) + 300));
+        fixture_peer_kill(&peers[0]);
+        fixture_peer_kill(&peers[1]);
+    }
+    struct saga_rpc_client *client = fixture_dial(dir->address, 0);
+    assert_int_equal(saga_rpc_client_wait(client, FIXTURE_WAIT_MS), SAGA_ERR_OK);
+    fixture_assert_echo(client, "served", 6);
+    saga_rpc_client_free(client);
+    saga_rpc_server_free(server);
+}
+
+/* An answer larger than a socket's buffer, and the server goes away right after giving it. */
+static void test_free_when_an_answer_was_just_given_then_it_arrives(void **state)
+{
+    struct fixture_dir *dir = *state;
+    size_t size = 1024 * 1024;
+    uint8_t *large = calloc(1, size);
+    assert_non_null(large);
+    size_t arrived = 0;
+    for (int i = 0; i < KILLS; i++) {
+        struct fixture_keeper keeper;
+        struct fixture_tally tally;
+        fixture_keeper_init(&keeper);
+        fixture_tally_init(&tally);
+        struct saga_rpc_server *server = fixture_serve(dir->address, fixture_keep, &keeper, 0);
+        struct saga_rpc_client *client = fixture_dial(dir->address, 0);
+        assert_int_equal(saga_rpc_client_wait(client, FIXTURE_WAIT_MS), SAGA_ERR_OK);
+        assert_int_equal(saga_rpc_client_send(client, saga_bytes_text("x"), FIXTURE_WAIT_MS,
+                                              fixture_tally_done, &tally),
+                         SAGA_ERR_OK);
+        assert_true(fixture_keeper_wait(&keeper, 1));
+        saga_rpc_server_close_door(server);
+        saga_rpc_request_answer(keeper.requests[0],
+                                (struct saga_bytes){.data = large, .size = size});
+        saga_rpc_server_free(server);
+        assert_true(fixture_tally_wait(&tally, 1));
+        arrived += tally.replied;
+        saga_rpc_client_free(client);
+        fixture_tally_fini(&tally);
+        fixture_keeper_fini(&keeper);
+    }
+    assert_in_range(arrived, KILLS / 2,
+                    KILLS); /* a matter of time, which a busy machine may lack */
+    free(large);
+}
+
 static void test_client_when_freed_under_load_then_every_request_has_ended(void **state)
 {
     struct fixture_dir *dir = *state;
@@ -259,6 +339,9 @@ int main(void)
         RPC_TEST(test_clients_when_there_are_many_then_each_gets_its_own_answers),
         RPC_TEST(test_server_when_restarted_under_load_on_ipc_then_clients_go_on),
         RPC_TEST(test_server_when_restarted_under_load_on_tcp_then_clients_go_on),
+        RPC_TEST(test_client_when_its_peer_is_killed_under_load_then_it_goes_on_with_the_next),
+        RPC_TEST(test_server_when_its_clients_are_killed_under_load_then_it_serves_the_next),
+        RPC_TEST(test_free_when_an_answer_was_just_given_then_it_arrives),
         RPC_TEST(test_client_when_freed_under_load_then_every_request_has_ended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
