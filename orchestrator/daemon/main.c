@@ -76,6 +76,7 @@ static void block_signals(void)
     (void)sigaddset(&set, SIGINT);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file-size limit is a failed write like any other */
 }
 
 static int run(struct daemon *daemon)

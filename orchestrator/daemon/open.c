@@ -281,6 +281,7 @@ enum saga_err daemon_open(struct daemon *daemon, struct saga_err_detail *detail)
         err = open_server(daemon, detail);
     }
     if (err == SAGA_ERR_OK) {
+        health_publish(&daemon->health, daemon->runtime, 0);
         atomic_store(&daemon->health.ready, true);
         err = write_ready_file(daemon, detail);
     }

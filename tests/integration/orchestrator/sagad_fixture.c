@@ -105,10 +105,16 @@ void sagad_spawn(struct sagad *sagad)
     char ready[SAGA_TEST_PATH_MAX];
     char participants[FAKE_COUNT][SAGA_TEST_PATH_MAX + 64];
     (void)unlink(saga_test_path(&sagad->dir, "ready.json", ready));
-    const char *argv[ARGS_MAX] = {SAGAD,       "--listen",         sagad->nng, "--data",
+    static const char limited[] = "ulimit -f \"$0\"; exec \"$@\"";
+    const char *argv[ARGS_MAX] = {"/bin/sh", "-c", limited,
+                                  sagad->blocks_max == NULL ? "unlimited" : sagad->blocks_max};
+    const char *const always[] = {SAGAD,       "--listen",         sagad->nng, "--data",
                                   sagad->data, "--descriptor-set", sagad->set, "--http-port",
                                   "0",         "--ready-file",     ready};
-    size_t count = 11;
+    size_t count = 4;
+    for (size_t i = 0; i < sizeof always / sizeof always[0]; i++) {
+        argv[count++] = always[i];
+    }
     for (int i = 0; i < FAKE_COUNT; i++) {
         if (sagad->without != NULL && strcmp(sagad->without, services[i]) == 0) {
             continue;

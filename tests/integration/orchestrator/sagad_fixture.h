@@ -30,6 +30,7 @@ struct sagad {
     char kafka[SAGA_TEST_PATH_MAX]; /* "": none */
     const char *without;            /* a service that gets no address; NULL: all have one */
     const char *live_max;           /* NULL: the default */
+    const char *blocks_max;         /* no file may have more 512-byte blocks; NULL: any */
     uint16_t port;
     struct saga_rpc_client *client;
     struct saga_arena arena; /* of the last answers */
