@@ -38,6 +38,8 @@ static int64_t wait_us(const struct daemon *daemon)
     int64_t due = saga_runtime_next_due(daemon->runtime);
     int64_t admin_due = admin_next_due(daemon->admin);
     due = admin_due != 0 && (due == 0 || admin_due < due) ? admin_due : due;
+    int64_t transport_due = transport_next_due(daemon->transport);
+    due = transport_due != 0 && (due == 0 || transport_due < due) ? transport_due : due;
     int64_t wait_ms = due == 0 ? IDLE_WAIT_MS : due - now;
     wait_ms = wait_ms > IDLE_WAIT_MS ? IDLE_WAIT_MS : wait_ms;
     return wait_ms < 0 ? 0 : wait_ms * 1000;

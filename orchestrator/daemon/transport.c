@@ -15,15 +15,22 @@ enum {
     /* A message's time is that of its slowest command; the engine's own timers decide about each.
      */
     MESSAGE_GRACE_MS = 1000,
+    /* So long before its attempt's end a command that still waits is given back as not sent; the
+     * engine hears of it before its own timer. */
+    UNSENT_MARGIN_MS = 100,
+    /* Given back together, so that many that wait are not walked over again and again. */
+    UNSENT_STEP_MS = 50,
 };
 
-/* Commands that wait for a free context, in order. */
+/* Commands that wait for a free context, in order. An attempt that ends takes its command out, so
+ * there is at most one for each step that waits. */
 struct pending {
     struct saga_buf bytes;
     struct saga_outgoing *outgoing;
     size_t *sizes;
     size_t count;
     size_t capacity;
+    int64_t first_deadline_unix_ms; /* no attempt in it ends before; with count > 0 */
 };
 
 struct participant {
@@ -211,6 +218,9 @@ static void transport_send(void *user, const struct saga_outgoing *outgoing,
         grow_pending(pending);
     }
     SAGA_ASSERT(saga_buf_append(&pending->bytes, element) == SAGA_ERR_OK);
+    if (pending->count == 0 || outgoing->deadline_unix_ms < pending->first_deadline_unix_ms) {
+        pending->first_deadline_unix_ms = outgoing->deadline_unix_ms;
+    }
     pending->outgoing[pending->count] = *outgoing;
     pending->sizes[pending->count] = element.size;
     pending->count += 1;
@@ -276,30 +286,53 @@ static bool send_batch(struct transport *transport, struct participant *particip
     return true;
 }
 
-/* Commands whose attempt is over are not sent: the engine has gone on without them. */
-static void drop_stale(struct pending *pending)
+/* Gives commands whose attempt ends before a time back as not sent: they are no attempts, and
+ * nothing waits here for longer than the engine does. */
+static void give_back(struct transport *transport, struct pending *pending, int64_t until_unix_ms)
 {
-    int64_t now = saga_clock_unix_ms();
-    size_t count = 0;
-    size_t size = 0;
-    while (count < pending->count && pending->outgoing[count].deadline_unix_ms < now) {
-        size += pending->sizes[count];
-        count += 1;
+    if (pending->count == 0 || pending->first_deadline_unix_ms > until_unix_ms) {
+        return;
     }
-    if (count > 0) {
-        drop_front(pending, count, size);
+    struct saga_outgoing back[SAGA_BATCH_COUNT_MAX];
+    size_t back_count = 0;
+    size_t kept = 0;
+    size_t kept_size = 0;
+    size_t at = 0;
+    pending->first_deadline_unix_ms = INT64_MAX;
+    for (size_t i = 0; i < pending->count; i++) {
+        const struct saga_outgoing outgoing = pending->outgoing[i];
+        size_t size = pending->sizes[i];
+        if (outgoing.deadline_unix_ms <= until_unix_ms) {
+            back[back_count++] = outgoing;
+            if (back_count == SAGA_BATCH_COUNT_MAX) {
+                post_unsent(transport, back, back_count);
+                back_count = 0;
+            }
+        } else {
+            memmove(pending->bytes.data + kept_size, pending->bytes.data + at, size);
+            pending->outgoing[kept] = outgoing;
+            pending->sizes[kept++] = size;
+            kept_size += size;
+            if (outgoing.deadline_unix_ms < pending->first_deadline_unix_ms) {
+                pending->first_deadline_unix_ms = outgoing.deadline_unix_ms;
+            }
+        }
+        at += size;
     }
+    if (back_count > 0) {
+        post_unsent(transport, back, back_count);
+    }
+    pending->count = kept;
+    pending->bytes.size = kept_size;
 }
 
 static void flush_participant(struct transport *transport, struct participant *participant)
 {
     struct pending *pending = &participant->pending;
-    if (pending->count == 0) {
-        return;
-    }
-    drop_stale(pending);
     size_t done = 0;
     size_t done_size = 0;
+    int64_t now = saga_clock_unix_ms();
+    give_back(transport, pending, now);
     while (done < pending->count) {
         size_t size = 0;
         size_t count = cut_batch(pending, done, &size);
@@ -313,6 +346,22 @@ static void flush_participant(struct transport *transport, struct participant *p
     if (done > 0) {
         drop_front(pending, done, done_size);
     }
+    if (pending->first_deadline_unix_ms <= now + UNSENT_MARGIN_MS) {
+        give_back(transport, pending, now + UNSENT_MARGIN_MS + UNSENT_STEP_MS);
+    }
+}
+
+int64_t transport_next_due(const struct transport *transport)
+{
+    int64_t due = 0;
+    for (size_t i = 0; i < transport->count; i++) {
+        const struct pending *pending = &transport->participants[i]->pending;
+        int64_t at = pending->first_deadline_unix_ms - UNSENT_MARGIN_MS;
+        if (pending->count > 0 && (due == 0 || at < due)) {
+            due = at;
+        }
+    }
+    return due;
 }
 
 void transport_flush(struct transport *transport)

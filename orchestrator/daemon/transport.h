@@ -49,7 +49,11 @@ struct saga_transport_port transport_port(struct transport *transport);
 size_t transport_take(struct transport *transport, struct input *input,
                       struct saga_runtime *runtime);
 
-/* Sends what contexts that became free can carry. */
+/* When transport_flush is wanted although nothing happens; 0: never. */
+int64_t transport_next_due(const struct transport *transport);
+
+/* Sends what contexts that became free can carry; gives back, as not sent, what has waited for as
+ * long as its attempt lasts. */
 void transport_flush(struct transport *transport);
 
 /* Looks at the i-th participant: its service, its first address or "", whether it is connected.

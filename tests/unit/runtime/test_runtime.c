@@ -279,9 +279,9 @@ static void test_store_when_any_call_fails_then_nothing_leaves(void **state)
             failures += 1;
             assert_true(saga_runtime_failed(world->runtime));
             assert_int_equal(world->sent_count, 0);
-            for (size_t i = 0; i < world->answer_count; i++) {
-                assert_int_not_equal(world->answers[i].code, SAGA_CODE_OK);
-            }
+            assert_int_equal(world->answer_count, 1); /* nobody is left without an answer */
+            assert_int_equal(world->answers[0].code, SAGA_CODE_UNAVAILABLE);
+            assert_string_equal(world->reasons[0], "STORE_FAILED");
             saga_runtime_turn_begin(world->runtime, world->now);
             world_start(world, "later", 1); /* it takes nothing further */
             assert_int_not_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
@@ -293,6 +293,46 @@ static void test_store_when_any_call_fails_then_nothing_leaves(void **state)
         }
     }
     assert_true(failures >= 4); /* begin, insert, audit, update, commit */
+}
+
+/* A refusal may rest on a row of the very turn that was rolled back: it must not be told. */
+static void test_turn_when_its_commit_fails_then_refusals_of_it_are_not_told(void **state)
+{
+    struct world *world = *state;
+    world->calls = 0;
+    world->fail_at = 5; /* begin, insert, audit, insert of the same key, update */
+    saga_runtime_turn_begin(world->runtime, world->now);
+    world_start(world, "same", 1);
+    world_start(world, "same", 2);
+    assert_int_not_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
+    assert_int_equal(world->answer_count, 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(world->answers[i].code, SAGA_CODE_UNAVAILABLE);
+        assert_string_equal(world->reasons[i], "STORE_FAILED");
+    }
+    assert_int_equal(saga_runtime_failure(world->runtime), SAGA_ERR_IO);
+}
+
+static void test_reply_when_it_names_another_step_then_counts_as_unknown(void **state)
+{
+    struct world *world = *state;
+    start_one(world, "1", 1);
+    struct saga_runtime_reply reply = {.saga_id = world->answers[0].id,
+                                       .step = 2,
+                                       .step_name = "customer",
+                                       .op = SAGA_OP_CALL,
+                                       .attempt = 1,
+                                       .code = SAGA_CODE_NOT_FOUND,
+                                       .reason = "",
+                                       .message = ""};
+    saga_runtime_turn_begin(world->runtime, world->now);
+    saga_runtime_reply(world->runtime, &reply);
+    assert_int_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
+    struct saga_look look;
+    assert_int_equal(saga_runtime_look(world->runtime, world->answers[0].id, &look, NULL),
+                     SAGA_ERR_OK);
+    assert_int_equal(look.saga.state, SAGA_STATE_RUNNING);
+    assert_int_equal(look.saga.steps[2].last_code, SAGA_CODE_INTERNAL);
 }
 
 int main(void)
@@ -325,6 +365,10 @@ int main(void)
             test_lease_when_another_has_taken_it_then_nothing_is_changed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_store_when_any_call_fails_then_nothing_leaves, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(
+            test_turn_when_its_commit_fails_then_refusals_of_it_are_not_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_reply_when_it_names_another_step_then_counts_as_unknown, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
