@@ -46,7 +46,7 @@ endif()
 if(SAGA_ANALYZE)
     # SAGA_ANALYZER tells headers to say what the analyzer cannot see, at the cost of a program that is of no other use.
     # Leaks are AddressSanitizer's: gcc 12 takes what a list or an object now holds for lost.
-    target_compile_options(saga_flags INTERFACE -fanalyzer -Wno-analyzer-malloc-leak)
+    target_compile_options(saga_flags INTERFACE $<$<NOT:$<BOOL:$<TARGET_PROPERTY:SAGA_NO_ANALYZER>>>:-fanalyzer> -Wno-analyzer-malloc-leak)
     target_compile_definitions(saga_flags INTERFACE SAGA_ANALYZER=1)
     find_program(SAGA_CPPCHECK cppcheck REQUIRED)
     set(SAGA_CPPCHECK_COMMAND "${SAGA_CPPCHECK};--quiet;--enable=warning,performance,portability;--inline-suppr;--std=c11"
@@ -115,7 +115,7 @@ function(saga_test name)
     add_executable(${name} ${TEST_SOURCES})
     if(SAGA_ANALYZE)
         # cmocka's assertions leave by longjmp, which the analyzer takes for a road back.
-        target_compile_options(${name} PRIVATE -fno-analyzer)
+        set_target_properties(${name} PROPERTIES SAGA_NO_ANALYZER ON)
     endif()
     target_link_libraries(${name} PRIVATE ${TEST_LINKS} PkgConfig::CMOCKA saga_flags)
     target_compile_definitions(${name} PRIVATE _POSIX_C_SOURCE=200809L SAGA_SOURCE_DIR="${PROJECT_SOURCE_DIR}")

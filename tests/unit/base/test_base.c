@@ -144,7 +144,7 @@ static void test_err_when_wrapped_then_prefix_stands_before(void **state)
 static void test_err_when_detail_is_too_long_then_cut_and_ended(void **state)
 {
     (void)state;
-    struct saga_err_detail detail;
+    struct saga_err_detail detail = {{0}};
     char prefix[400];
     memset(prefix, 'p', sizeof prefix);
     prefix[sizeof prefix - 1] = '\0';
