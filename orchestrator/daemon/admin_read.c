@@ -11,6 +11,8 @@
 #include "saga/v1/orchestrator.pb-c.h"
 #include "saga/v1/reflection.pb-c.h"
 
+enum { ACTION_SIZE = 640 };
+
 /* One read being answered: memory comes from its batch's arena. */
 struct reading {
     struct admin *admin;
@@ -116,19 +118,68 @@ static Saga__V1__StepView *make_step(struct reading *reading, const struct saga_
     return view;
 }
 
-static const char *next_action(const struct saga *saga)
+/* Names who is asked to do a step's present command. */
+static const char *asked_service(const struct saga_look *look, uint8_t step)
 {
-    if (saga->state == SAGA_STATE_PARKED) {
-        return "mend what the cause names, then: sagactl retry ID --why TEXT; or give up: sagactl "
-               "compensate ID --why TEXT";
+    if (look->version == NULL) {
+        return "its participant";
     }
-    for (uint8_t i = 0; i < saga->step_count; i++) {
-        if (saga->steps[i].stalled) {
-            return "a step is stalled: see its last status; it is retried for as long as it takes, "
-                   "or: sagactl resolve ID --step NAME --why TEXT";
+    const struct saga_decl *decl = look->version->decl;
+    const struct saga_step_decl *declared = &decl->steps[step];
+    const struct saga_service *service = look->saga.steps[step].state == SAGA_STEP_UNDOING
+                                             ? declared->undo_service
+                                             : declared->call_service;
+    return service == NULL ? "its participant" : service->name;
+}
+
+/* What to do about a step that is tried again and again; NULL: nothing. */
+static char *stalled_action(struct reading *reading, const struct saga_look *look, uint8_t step)
+{
+    const struct saga_step_run *run = &look->saga.steps[step];
+    const char *name = look->version == NULL ? "?" : look->version->step_names[step];
+    char text[ACTION_SIZE];
+    if (run->wait == SAGA_WAIT_DURABLE) {
+        (void)snprintf(
+            text, sizeof text,
+            "the command of step %s waits in the outbox until Kafka has it: see sagactl health",
+            name);
+    } else if (!run->stalled) {
+        return NULL;
+    } else if (run->state == SAGA_STEP_UNDOING) {
+        (void)snprintf(
+            text, sizeof text,
+            "the undo of step %s does not succeed (%s): start or mend %s, it is tried until it "
+            "does; if it has been done by hand: sagactl resolve ID --step %s --why TEXT",
+            name, saga_code_name(run->last_code), asked_service(look, step), name);
+    } else {
+        bool back = look->version != NULL && !look->version->def.steps[step].pivot &&
+                    (look->version->def.retriable_mask >> step & 1) == 0;
+        (void)snprintf(text, sizeof text,
+                       "step %s does not succeed (%s): start or mend %s, it is tried %s", name,
+                       saga_code_name(run->last_code), asked_service(look, step),
+                       back ? "until the saga's deadline, which turns the saga back; or sagactl "
+                              "cancel ID --why TEXT"
+                            : "until it does");
+    }
+    return take_text(reading, text);
+}
+
+/* Tells people what to do next; empty when there is nothing. */
+static char *next_action(struct reading *reading, const struct saga_look *look)
+{
+    if (look->saga.state == SAGA_STATE_PARKED) {
+        return take_text(
+            reading,
+            "mend what the cause names, then: sagactl retry ID --why TEXT; or give up: sagactl "
+            "compensate ID --why TEXT (a parked pivot is given up only with --step PIVOT)");
+    }
+    for (uint8_t i = 0; i < look->saga.step_count; i++) {
+        char *action = stalled_action(reading, look, i);
+        if (action != NULL) {
+            return action;
         }
     }
-    return "";
+    return take_text(reading, "");
 }
 
 static Saga__V1__SagaView *make_view(struct reading *reading, const struct saga_look *look)
@@ -150,7 +201,7 @@ static Saga__V1__SagaView *make_view(struct reading *reading, const struct saga_
     view->deadline_unix_ms = saga->deadline_unix_ms;
     view->seq = saga->seq;
     view->context = take_bytes(reading, look->context.data, look->context.size);
-    view->next_action = take_text(reading, next_action(saga));
+    view->next_action = next_action(reading, look);
     if (look->version != NULL) {
         const struct saga_decl *decl = look->version->decl;
         view->context_type = take_text(reading, decl->context->name);
