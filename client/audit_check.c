@@ -24,6 +24,8 @@ struct deed {
     bool decided;
     bool answered; /* the audit stream holds a definitive answer */
     bool silent;   /* its method has no side effects: the participant reports nothing */
+    bool by_hand;  /* an operator resolved or skipped it: whether there is an effect is theirs to
+                      know */
     bool effected;
     bool empty;
     uint8_t answer_code;
@@ -411,13 +413,13 @@ static enum saga_err take_seq(struct saga_audit_check *check, struct trail *trai
 }
 
 /* A no that a participant gives without having looked at the command, or because of an earlier one,
- * is no effect of its own. */
-static bool leaves_effect(const Saga__V1__Status *status)
+ * is no effect of its own; nor is any no to an undo, which is tried until it succeeds. */
+static bool leaves_effect(Saga__V1__Op op, const Saga__V1__Status *status)
 {
     if (status == NULL || status->code == SAGA_CODE_OK) {
         return true;
     }
-    return saga_code_class(status->code) == SAGA_CODE_CLASS_REJECT &&
+    return op != SAGA__V1__OP__OP_UNDO && saga_code_class(status->code) == SAGA_CODE_CLASS_REJECT &&
            status->code != SAGA_CODE_INVALID_ARGUMENT &&
            strcmp(status->reason, "SAGA_UNDONE") != 0 && strcmp(status->reason, "KEY_REUSED") != 0;
 }
@@ -436,6 +438,31 @@ static bool is_silent(const struct saga_audit_check *check, const char *definiti
         }
     }
     return false;
+}
+
+/* S12: an operator who skips or resolves answers for the step's pending command. */
+static enum saga_err take_act(struct saga_audit_check *check, struct trail *trail,
+                              const Saga__V1__AuditEvent *event)
+{
+    if (event->kind != SAGA__V1__EVENT_KIND__EVENT_KIND_OPERATOR || event->operator_ == NULL ||
+        (event->operator_->act != SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESOLVE &&
+         event->operator_->act != SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_SKIP)) {
+        return SAGA_ERR_OK;
+    }
+    for (size_t i = 0; i < event->n_transitions; i++) {
+        const Saga__V1__Transition *move = event->transitions[i];
+        bool meant = event->step[0] == 0 || strcmp(event->step, move->step) == 0;
+        bool undo = move->to == SAGA__V1__STEP_STATE__STEP_STATE_UNDONE;
+        bool settled = undo || move->to == SAGA__V1__STEP_STATE__STEP_STATE_SUCCEEDED ||
+                       move->to == SAGA__V1__STEP_STATE__STEP_STATE_SKIPPED;
+        struct deed *deed = meant && settled ? deed_of(check, trail, move->step, undo) : NULL;
+        if (deed != NULL) {
+            deed->by_hand = true;
+        } else if (meant && settled) {
+            return SAGA_ERR_NO_MEMORY;
+        }
+    }
+    return SAGA_ERR_OK;
 }
 
 static enum saga_err take_story(struct saga_audit_check *check, struct trail *trail,
@@ -460,7 +487,8 @@ static enum saga_err take_story(struct saga_audit_check *check, struct trail *tr
         }
         deed->step_state = (uint8_t)event->transitions[i]->to;
     }
-    if (event->kind == SAGA__V1__EVENT_KIND__EVENT_KIND_REPLY && leaves_effect(event->status)) {
+    if (event->kind == SAGA__V1__EVENT_KIND__EVENT_KIND_REPLY &&
+        leaves_effect(event->op, event->status)) {
         struct deed *deed = deed_of(check, trail, event->step, event->op == SAGA__V1__OP__OP_UNDO);
         if (deed == NULL) {
             return SAGA_ERR_NO_MEMORY;
@@ -468,7 +496,7 @@ static enum saga_err take_story(struct saga_audit_check *check, struct trail *tr
         deed->answered = true;
         deed->answer_code = event->status == NULL ? 0 : (uint8_t)event->status->code;
     }
-    return SAGA_ERR_OK;
+    return take_act(check, trail, event);
 }
 
 enum saga_err saga_audit_check_event(struct saga_audit_check *check, struct saga_bytes key,
@@ -561,7 +589,7 @@ static void compare_deed(struct saga_audit_check *check, const struct trail *tra
     if (deed->effected && !deed->decided) {
         tell_deed(check, SAGA_VIOLATION_UNDECIDED, trail, deed);
     }
-    bool wanted = deed->answered && !deed->silent && has_ended(trail);
+    bool wanted = deed->answered && !deed->silent && !deed->by_hand && has_ended(trail);
     if (wanted && !deed->effected && !check->config.allow_truncated) {
         tell_deed(check, SAGA_VIOLATION_MISSING, trail, deed);
     }
@@ -587,8 +615,7 @@ static void compare_undo(struct saga_audit_check *check, const struct trail *tra
         return;
     }
     bool kept = call->step_state == SAGA__V1__STEP_STATE__STEP_STATE_SUCCEEDED && undo == NULL;
-    bool by_hand = call->step_state == SAGA__V1__STEP_STATE__STEP_STATE_UNDONE && undo != NULL &&
-                   !undo->answered;
+    bool by_hand = call->by_hand || (undo != NULL && undo->by_hand);
     if (!kept && !by_hand && (!undone || undo->empty)) {
         tell_deed(check, SAGA_VIOLATION_HELD, trail, call);
     }

@@ -72,6 +72,7 @@ struct telling {
     Saga__V1__Op decided_op;
     const char *moved; /* step of a move */
     Saga__V1__StepState moved_to;
+    Saga__V1__OperatorAct act;
 };
 
 static void give(struct world *w)
@@ -114,6 +115,13 @@ static void encode(struct world *w, const struct telling *t)
         transition.to = t->moved_to;
         event.n_transitions = 1;
         event.transitions = transitions;
+    }
+    Saga__V1__Operator who = SAGA__V1__OPERATOR__INIT;
+    if (t->act != 0) {
+        who.act = t->act;
+        who.who = (char *)(uintptr_t) "alice";
+        who.why = (char *)(uintptr_t) "done by hand";
+        event.operator_ = &who;
     }
     if (w->seq > 1) {
         event.prev_hash = (ProtobufCBinaryData){sizeof w->last_hash, w->last_hash};
@@ -385,6 +393,107 @@ static void test_audit_when_a_refusal_leaves_no_effect_then_no_violation(void **
     (void)assert_only(w, SAGA_VIOLATION_COUNT, 0);
 }
 
+/* stock is taken, its undo refused, and an operator does `act` about it. */
+static void undo_in_vain(struct world *w, Saga__V1__OperatorAct act)
+{
+    start(w);
+    answer(w, STATE(RUNNING));
+    effect(w, "stock", CALL, 0, false, 1);
+    event(w, &(struct telling){.kind = KIND(TIMER),
+                               .state = STATE(COMPENSATING),
+                               .decided = "stock",
+                               .decided_op = UNDO,
+                               .moved = "stock",
+                               .moved_to = STEP(UNDOING)});
+    event(w, &(struct telling){.kind = KIND(REPLY),
+                               .state = STATE(COMPENSATING),
+                               .step = "stock",
+                               .op = UNDO,
+                               .code = 5,
+                               .reason = "UNKNOWN_RESERVATION"});
+    event(w, &(struct telling){.kind = act == 0 ? KIND(TIMER) : KIND(OPERATOR),
+                               .state = STATE(COMPENSATED),
+                               .step = "stock",
+                               .act = act,
+                               .moved = "stock",
+                               .moved_to = STEP(UNDONE)});
+}
+
+static void test_audit_when_an_operator_resolves_a_refused_undo_then_no_violation(void **state)
+{
+    struct world *w = *state;
+    undo_in_vain(w, SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESOLVE);
+    struct saga_audit_counts counts = assert_only(w, SAGA_VIOLATION_COUNT, 0);
+    assert_int_equal(counts.compensated, 1);
+}
+
+static void test_audit_when_nobody_resolved_a_refused_undo_then_held(void **state)
+{
+    struct world *w = *state;
+    undo_in_vain(w, SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_UNSPECIFIED);
+    (void)assert_only(w, SAGA_VIOLATION_HELD, 1);
+}
+
+static void test_audit_when_an_undo_is_refused_and_then_succeeds_then_no_violation(void **state)
+{
+    struct world *w = *state;
+    start(w);
+    answer(w, STATE(RUNNING));
+    effect(w, "stock", CALL, 0, false, 1);
+    event(w, &(struct telling){.kind = KIND(REPLY),
+                               .state = STATE(COMPENSATING),
+                               .step = "stock",
+                               .op = UNDO,
+                               .code = 5,
+                               .decided = "stock",
+                               .decided_op = UNDO});
+    event(w, &(struct telling){.kind = KIND(REPLY),
+                               .state = STATE(COMPENSATED),
+                               .step = "stock",
+                               .op = UNDO,
+                               .moved = "stock",
+                               .moved_to = STEP(UNDONE)});
+    effect(w, "stock", UNDO, 0, false, 2);
+    (void)assert_only(w, SAGA_VIOLATION_COUNT, 0);
+}
+
+/* The call of stock is refused again and again, and an operator moves the step on. */
+static void call_in_vain(struct world *w, Saga__V1__OperatorAct act, Saga__V1__StepState to)
+{
+    start(w);
+    event(w, &(struct telling){.kind = KIND(REPLY),
+                               .state = STATE(RUNNING),
+                               .step = "stock",
+                               .op = CALL,
+                               .code = 5,
+                               .reason = "NO_SUCH_THING"});
+    event(w, &(struct telling){.kind = act == 0 ? KIND(TIMER) : KIND(OPERATOR),
+                               .state = STATE(COMPLETED),
+                               .step = "stock",
+                               .act = act,
+                               .moved = "stock",
+                               .moved_to = to});
+}
+
+static void test_audit_when_an_operator_resolves_or_skips_a_call_then_no_violation(void **state)
+{
+    struct world *w = *state;
+    call_in_vain(w, SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESOLVE, STEP(SUCCEEDED));
+    w->id.b[15] ^= 1;
+    saga_id_format(w->id, w->key);
+    w->seq = 0;
+    call_in_vain(w, SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_SKIP, STEP(SKIPPED));
+    struct saga_audit_counts counts = assert_only(w, SAGA_VIOLATION_COUNT, 0);
+    assert_int_equal(counts.completed, 2);
+}
+
+static void test_audit_when_an_operator_only_retries_then_the_effect_is_missing(void **state)
+{
+    struct world *w = *state;
+    call_in_vain(w, SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RETRY, STEP(SUCCEEDED));
+    (void)assert_only(w, SAGA_VIOLATION_MISSING, 1);
+}
+
 static void test_audit_when_a_call_acts_after_its_undo_then_forbidden(void **state)
 {
     struct world *w = *state;
@@ -502,6 +611,11 @@ int main(void)
         TEST(test_audit_when_the_saga_goes_on_then_the_effect_may_come_later),
         TEST(test_audit_when_effect_and_answer_differ_then_differs),
         TEST(test_audit_when_a_refusal_leaves_no_effect_then_no_violation),
+        TEST(test_audit_when_an_operator_resolves_a_refused_undo_then_no_violation),
+        TEST(test_audit_when_nobody_resolved_a_refused_undo_then_held),
+        TEST(test_audit_when_an_undo_is_refused_and_then_succeeds_then_no_violation),
+        TEST(test_audit_when_an_operator_resolves_or_skips_a_call_then_no_violation),
+        TEST(test_audit_when_an_operator_only_retries_then_the_effect_is_missing),
         TEST(test_audit_when_a_call_acts_after_its_undo_then_forbidden),
         TEST(test_audit_when_a_compensated_saga_holds_something_then_held),
         TEST(test_audit_when_a_read_only_step_succeeded_then_nothing_is_held),
