@@ -341,6 +341,13 @@ void fakes_set(struct fakes *fakes, enum fake_mode mode)
     }
 }
 
+void fakes_set_brief(struct fakes *fakes, bool brief)
+{
+    lock(fakes);
+    fakes->brief = brief;
+    unlock(fakes);
+}
+
 size_t fake_commands(struct fakes *fakes, enum fake_name name)
 {
     lock(fakes);

@@ -91,6 +91,9 @@ void fakes_up(struct fakes *fakes);
 void fake_set(struct fakes *fakes, enum fake_name name, enum fake_mode mode, enum saga_code code);
 void fakes_set(struct fakes *fakes, enum fake_mode mode);
 
+/* The sagas that come now are of the definition "brief", or not. */
+void fakes_set_brief(struct fakes *fakes, bool brief);
+
 /* Answers what was held, and goes on with FAKE_OK. */
 void fake_release(struct fakes *fakes, enum fake_name name);
 

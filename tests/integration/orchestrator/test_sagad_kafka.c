@@ -57,7 +57,7 @@ static void test_saga_when_its_pivot_is_refused_then_both_branches_are_undone(vo
 static void test_saga_when_attempts_are_exhausted_then_the_unknown_step_is_undone_too(void **state)
 {
     struct sagad *sagad = *state;
-    sagad->fakes->brief = true;
+    fakes_set_brief(sagad->fakes, true);
     fake_set(sagad->fakes, FAKE_LEFT, FAKE_CODE, SAGA_CODE_UNKNOWN);
     struct start start = {.definition = "brief", .key = "unknown", .n = 1, .wait_ms = DEADLINE_MS};
     struct started ended = sagad_begin(sagad, &start);
