@@ -54,26 +54,50 @@ static const char *state_name(int64_t state)
                                           : "REJECTED";
 }
 
-/* Says why an order was not PENDING. */
-static void refuse_decision(struct saga_call *call, int64_t order_id)
+enum verdict {
+    DECIDED,
+    NOT_CONCERNED, /* an undo whose saga has no part in the order: nothing to undo */
+    REFUSED,       /* the call was refused */
+};
+
+/* Says why an order was not decided. An order belongs to one saga; the undo of another one, or of
+ * an order that never was, finds nothing that its saga has done: it is done. Asked again for ever,
+ * it would keep its saga from ending. */
+static enum verdict not_decided(struct saga_call *call, int64_t order_id, struct saga_bytes saga_id)
 {
+    bool undo = saga_call_op(call) == SAGA_OP_UNDO;
     struct saga_sql_stmt *stmt =
-        saga_call_sql(call, "SELECT state FROM orders WHERE order_id = ?", "i", order_id);
+        saga_call_sql(call, "SELECT state, saga_id FROM orders WHERE order_id = ?", "i", order_id);
     if (!saga_call_row(call, stmt)) {
+        if (undo) {
+            return NOT_CONCERNED;
+        }
         saga_call_refuse(call, SAGA_CODE_NOT_FOUND, "ORDER_UNKNOWN", "order %" PRId64 ": unknown",
                          order_id);
-        return;
+        return REFUSED;
     }
     int64_t state = saga_sql_int(stmt, 0);
+    struct saga_bytes owner = saga_sql_bytes(stmt, 1);
+    bool unowned = owner.size == 0;
+    bool other = !unowned && saga_id.size > 0 && !saga_bytes_equal(owner, saga_id);
     saga_sql_reset(stmt);
-    saga_call_refuse(call, SAGA_CODE_FAILED_PRECONDITION, "ORDER_NOT_PENDING",
-                     "order %" PRId64 ": is %s, not PENDING", order_id, state_name(state));
+    if (undo && (other || unowned)) { /* unowned: its start was refused */
+        return NOT_CONCERNED;
+    }
+    if (other) {
+        saga_call_refuse(call, SAGA_CODE_FAILED_PRECONDITION, "ORDER_OF_OTHER_SAGA",
+                         "order %" PRId64 ": belongs to another saga", order_id);
+    } else {
+        saga_call_refuse(call, SAGA_CODE_FAILED_PRECONDITION, "ORDER_NOT_PENDING",
+                         "order %" PRId64 ": is %s, not PENDING", order_id, state_name(state));
+    }
+    return REFUSED;
 }
 
-/* PENDING -> APPROVED or REJECTED. The saga's id is kept too: its decision may come before the
- * relay has saved that it started. */
-static bool decide(struct saga_call *call, int64_t order_id, enum saga_order_state state,
-                   const char *reason)
+/* PENDING -> APPROVED or REJECTED, by the order's own saga. An order without one is bound here: the
+ * decision may come before the relay has saved that the saga started. What is bound stays. */
+static enum verdict decide(struct saga_call *call, int64_t order_id, enum saga_order_state state,
+                           const char *reason)
 {
     struct saga_id saga_id = saga_call_saga_id(call);
     struct saga_bytes bytes = {.data = saga_id.b, .size = SAGA_ID_SIZE};
@@ -83,13 +107,10 @@ static bool decide(struct saga_call *call, int64_t order_id, enum saga_order_sta
     int64_t changes = saga_call_run(
         call,
         "UPDATE orders SET state = ?, reason = ?, decided_unix_ms = ?,"
-        " saga_id = coalesce(nullif(?, x''), saga_id) WHERE order_id = ? AND state = 1",
-        "isibi", (int64_t)state, reason, saga_call_now_unix_ms(call), &bytes, order_id);
-    if (changes == 0) {
-        refuse_decision(call, order_id);
-        return false;
-    }
-    return true;
+        " saga_id = coalesce(saga_id, nullif(?, x'')) WHERE order_id = ? AND state = 1"
+        " AND (saga_id IS NULL OR saga_id = coalesce(nullif(?, x''), saga_id))",
+        "isibib", (int64_t)state, reason, saga_call_now_unix_ms(call), &bytes, order_id, &bytes);
+    return changes == 0 ? not_decided(call, order_id, bytes) : DECIDED;
 }
 
 /* Appends text to a reason, in the letters of a reason. */
@@ -322,7 +343,7 @@ static void approve_order(Order__V1__OrderService_Service *service,
 {
     struct saga_orders *orders = (struct saga_orders *)service;
     struct saga_call *call = data;
-    if (!decide(call, in->order_id, SAGA_ORDER_APPROVED, "")) {
+    if (decide(call, in->order_id, SAGA_ORDER_APPROVED, "") != DECIDED) {
         return;
     }
     saga_call_after_commit(call, approved_committed, orders, in->order_id);
@@ -338,10 +359,13 @@ static void reject_order(Order__V1__OrderService_Service *service,
     struct saga_call *call = data;
     char reason[SAGA_STATUS_REASON_MAX + 1];
     reason_of_cause(saga_call_command(call), reason);
-    if (!decide(call, in->order_id, SAGA_ORDER_REJECTED, reason)) {
+    enum verdict verdict = decide(call, in->order_id, SAGA_ORDER_REJECTED, reason);
+    if (verdict == REFUSED) {
         return;
     }
-    saga_call_after_commit(call, rejected_committed, orders, in->order_id);
+    if (verdict == DECIDED) {
+        saga_call_after_commit(call, rejected_committed, orders, in->order_id);
+    }
     Order__V1__RejectOrderResponse response = ORDER__V1__REJECT_ORDER_RESPONSE__INIT;
     closure(&response, call);
 }

@@ -264,14 +264,124 @@ static void test_decide_when_repeated_or_late_then_once(void **state)
     assert_int_equal(approve(orderd, order_id, saga),
                      SAGA_CODE_OK); /* B1: as it was answered before */
     assert_int_equal(approve(orderd, order_id, new_saga(orderd)), SAGA_CODE_FAILED_PRECONDITION);
-    assert_int_equal(
-        reject(orderd, order_id, new_saga(orderd), "stock", SAGA_CODE_NOT_FOUND, "OUT_OF_STOCK"),
-        SAGA_CODE_FAILED_PRECONDITION);
     expect_order(orderd, order_id, "APPROVED", "");
     assert_int_equal(approve(orderd, 999, new_saga(orderd)), SAGA_CODE_NOT_FOUND);
-    assert_int_equal(reject(orderd, 999, new_saga(orderd), "stock", SAGA_CODE_NOT_FOUND, "X"),
-                     SAGA_CODE_NOT_FOUND);
     assert_int_equal(approve(orderd, -1, new_saga(orderd)), SAGA_CODE_NOT_FOUND);
+}
+
+/* Approves for a saga, as its step "confirm"; the answer has the reason. */
+static void approve_for(struct orderd *orderd, int64_t order_id, struct saga_id saga,
+                        struct order_answer *answer)
+{
+    Order__V1__ApproveOrderRequest request = ORDER__V1__APPROVE_ORDER_REQUEST__INIT;
+    request.order_id = order_id;
+    const struct order_command wanted = {.method = "ApproveOrder",
+                                         .op = SAGA_OP_CALL,
+                                         .saga_id = saga,
+                                         .step = "confirm",
+                                         .message = &request.base};
+    command(orderd, &wanted, answer);
+}
+
+/* Expects an order to be shown with a saga. */
+static void expect_saga(struct orderd *orderd, int64_t order_id, struct saga_id saga)
+{
+    char line[64];
+    char wanted[SAGA_ID_TEXT_SIZE];
+    saga_id_format(saga, wanted);
+    (void)snprintf(line, sizeof line, "GET /orders/%" PRId64, order_id);
+    json_t *order = ask(orderd, line, "", NULL, NULL, NULL);
+    assert_string_equal(text_of(order, "saga_id"), wanted);
+    json_decref(order);
+}
+
+static void test_decide_when_saga_is_not_the_orders_then_order_is_untouched(void **state)
+{
+    struct orderd *orderd = *state;
+    static struct order_answer answer;
+    static struct reply metrics;
+    fake_up(orderd, FAKE_ACCEPT);
+    orderd_start(orderd);
+    json_decref(ask(orderd, "POST /orders", "", body, NULL, NULL));
+    fake_wait_started(orderd, 1);
+    struct saga_id own = fake_find(orderd, 1).saga_id;
+    struct saga_id other = new_saga(orderd);
+    /* The start is saved by a later commit than the one that the orchestrator answered. */
+    char shown[SAGA_ID_TEXT_SIZE] = "";
+    int64_t until_ms = saga_test_now_ms() + DEADLINE_MS;
+    while (shown[0] == '\0' && saga_test_now_ms() < until_ms) {
+        json_t *order = ask(orderd, "GET /orders/1?wait=10ms", "", NULL, NULL, NULL);
+        (void)snprintf(shown, sizeof shown, "%s", text_of(order, "saga_id"));
+        json_decref(order);
+    }
+    expect_saga(orderd, 1, own);
+    /* Pending: a foreign undo has nothing to undo, and says so as often as it is asked. */
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(reject(orderd, 1, other, "payment", SAGA_CODE_CANCELLED, "X"),
+                         SAGA_CODE_OK);
+    }
+    approve_for(orderd, 1, new_saga(orderd), &answer);
+    assert_int_equal(answer.code, SAGA_CODE_FAILED_PRECONDITION);
+    assert_string_equal(answer.reason, "ORDER_OF_OTHER_SAGA");
+    expect_order(orderd, 1, "PENDING", "");
+    expect_saga(orderd, 1, own);
+    /* Decided by its own saga: still nobody else's. */
+    assert_int_equal(approve(orderd, 1, own), SAGA_CODE_OK);
+    assert_int_equal(reject(orderd, 1, new_saga(orderd), "payment", SAGA_CODE_CANCELLED, "X"),
+                     SAGA_CODE_OK);
+    approve_for(orderd, 1, new_saga(orderd), &answer);
+    assert_string_equal(answer.reason, "ORDER_OF_OTHER_SAGA");
+    expect_order(orderd, 1, "APPROVED", "");
+    expect_saga(orderd, 1, own);
+    /* Its own undo is too late. */
+    assert_int_equal(reject(orderd, 1, own, "payment", SAGA_CODE_CANCELLED, "X"),
+                     SAGA_CODE_FAILED_PRECONDITION);
+    /* An order that never was: nothing to undo either. */
+    assert_int_equal(reject(orderd, 999, new_saga(orderd), "payment", SAGA_CODE_CANCELLED, "X"),
+                     SAGA_CODE_OK);
+    (void)ask(orderd, "GET /metrics", "", NULL, NULL, &metrics);
+    assert_non_null(strstr(metrics.body, "saga_orders_decided_total{state=\"rejected\"} 0\n"));
+    assert_non_null(strstr(metrics.body, "saga_orders_pending 0\n"));
+}
+
+static void test_decide_when_start_is_not_saved_then_order_is_bound(void **state)
+{
+    struct orderd *orderd = *state;
+    static struct order_answer answer;
+    orderd_start(orderd); /* without an orchestrator: no start is ever saved */
+    int64_t order_id = place(orderd);
+    struct saga_id first = new_saga(orderd);
+    assert_int_equal(reject(orderd, order_id, first, "payment", SAGA_CODE_CANCELLED, "X"),
+                     SAGA_CODE_OK);
+    expect_order(orderd, order_id, "REJECTED", "X");
+    expect_saga(orderd, order_id, first);
+    approve_for(orderd, order_id, new_saga(orderd), &answer);
+    assert_string_equal(answer.reason, "ORDER_OF_OTHER_SAGA");
+    approve_for(orderd, order_id, first, &answer);
+    assert_string_equal(answer.reason, "ORDER_NOT_PENDING");
+    assert_int_equal(reject(orderd, order_id, new_saga(orderd), "", SAGA_CODE_CANCELLED, "Y"),
+                     SAGA_CODE_OK);
+    expect_order(orderd, order_id, "REJECTED", "X");
+    expect_saga(orderd, order_id, first);
+    /* The orchestrator comes back late with another saga: the first stays. */
+    fake_up(orderd, FAKE_ACCEPT);
+    fake_wait_started(orderd, 1);
+    (void)place(orderd);
+    fake_wait_started(orderd, 2);
+    expect_saga(orderd, order_id, first);
+}
+
+static void test_reject_when_start_was_refused_then_nothing_to_undo(void **state)
+{
+    struct orderd *orderd = *state;
+    fake_up(orderd, FAKE_CODE);
+    fake_set(orderd, FAKE_CODE, SAGA_CODE_INVALID_ARGUMENT);
+    orderd_start(orderd);
+    int64_t order_id = place(orderd);
+    wait_order(orderd, order_id, "REJECTED", "START_REFUSED");
+    assert_int_equal(reject(orderd, order_id, new_saga(orderd), "", SAGA_CODE_CANCELLED, "Y"),
+                     SAGA_CODE_OK);
+    expect_order(orderd, order_id, "REJECTED", "START_REFUSED");
 }
 
 static void test_reject_when_undone_twice_then_rejected_once(void **state)
@@ -537,6 +647,9 @@ int main(void)
         TEST(test_wait_when_client_leaves_then_nothing_breaks),
         TEST(test_stop_when_some_wait_then_they_are_answered_and_it_ends_cleanly),
         TEST(test_decide_when_repeated_or_late_then_once),
+        TEST(test_decide_when_saga_is_not_the_orders_then_order_is_untouched),
+        TEST(test_decide_when_start_is_not_saved_then_order_is_bound),
+        TEST(test_reject_when_start_was_refused_then_nothing_to_undo),
         TEST(test_reject_when_undone_twice_then_rejected_once),
         TEST(test_reject_when_cause_has_no_reason_then_the_best_there_is),
         TEST(test_place_by_command_when_sound_then_as_by_http),
