@@ -11,43 +11,8 @@
 #include <string.h>
 
 #include "client/client.h"
-#include "common/base/limits.h"
+#include "client/story_internal.h"
 #include "common/base/status.h"
-
-/* What became of one step. Times are milliseconds since the start; -1: did not happen. */
-struct chapter {
-    const char *name;
-    int64_t called_ms;
-    int64_t answered_ms;
-    int64_t undo_ms;
-    int64_t undone_ms;
-    size_t call_event; /* event by which it was called: steps of one event went out together */
-    size_t undo_event;
-    uint32_t call_attempts;
-    uint32_t undo_attempts;
-    Saga__V1__StepState state;
-    const Saga__V1__Status *last; /* last status other than OK of its call */
-    const Saga__V1__Status *last_undo;
-    bool uncertain; /* it was given up, or the saga turned back, before its call was answered */
-    bool empty;     /* its undo found nothing */
-    bool resolved;  /* moved by an operator's hand */
-    bool told;
-};
-
-struct teller {
-    const struct saga_story *story;
-    struct saga_buf *out;
-    enum saga_err err;
-    size_t line; /* columns used of the present line */
-    struct chapter chapters[SAGA_STEPS_MAX];
-    size_t chapter_count;
-    int64_t start_ms;
-    int64_t turned_ms; /* when it turned back; -1: it did not */
-    const Saga__V1__Failure *cause;
-    const Saga__V1__Operator *turned_by;
-    int64_t recovered_ms;
-    size_t recovered_count;
-};
 
 /* ---- Writing ---- */
 
@@ -114,89 +79,6 @@ static void say_status(struct teller *t, const Saga__V1__Status *status)
     }
 }
 
-/* ---- Gathering ---- */
-
-static struct chapter *chapter_of(struct teller *t, const char *name)
-{
-    for (size_t i = 0; i < t->chapter_count; i++) {
-        if (strcmp(t->chapters[i].name, name) == 0) {
-            return &t->chapters[i];
-        }
-    }
-    if (t->chapter_count == SAGA_STEPS_MAX) {
-        t->err = t->err == SAGA_ERR_OK ? SAGA_ERR_LIMIT : t->err;
-        return NULL;
-    }
-    struct chapter *made = &t->chapters[t->chapter_count++];
-    *made = (struct chapter){
-        .name = name, .called_ms = -1, .answered_ms = -1, .undo_ms = -1, .undone_ms = -1};
-    return made;
-}
-
-static void gather_move(struct teller *t, size_t index, const Saga__V1__Transition *move)
-{
-    const Saga__V1__AuditEvent *event = t->story->events[index];
-    int64_t at_ms = event->time_unix_ms - t->start_ms;
-    struct chapter *chapter = chapter_of(t, move->step);
-    if (chapter == NULL) {
-        return;
-    }
-    chapter->state = move->to;
-    chapter->uncertain = chapter->uncertain || move->to == SAGA__V1__STEP_STATE__STEP_STATE_UNKNOWN;
-    bool by_hand = event->kind == SAGA__V1__EVENT_KIND__EVENT_KIND_OPERATOR;
-    if (move->to == SAGA__V1__STEP_STATE__STEP_STATE_CALLED && chapter->called_ms < 0) {
-        chapter->called_ms = at_ms;
-        chapter->call_event = index;
-    } else if (move->to == SAGA__V1__STEP_STATE__STEP_STATE_UNDOING) {
-        chapter->undo_ms = chapter->undo_ms < 0 ? at_ms : chapter->undo_ms;
-        chapter->undo_event = chapter->undo_ms == at_ms ? index : chapter->undo_event;
-    } else if (move->to == SAGA__V1__STEP_STATE__STEP_STATE_UNDONE) {
-        chapter->undone_ms = at_ms;
-        chapter->empty = event->empty && strcmp(event->step, move->step) == 0;
-        chapter->resolved = by_hand;
-    } else if (move->from == SAGA__V1__STEP_STATE__STEP_STATE_CALLED || chapter->called_ms >= 0) {
-        chapter->answered_ms = chapter->answered_ms < 0 ? at_ms : chapter->answered_ms;
-        chapter->resolved = by_hand;
-    }
-}
-
-static void gather_event(struct teller *t, size_t index)
-{
-    const Saga__V1__AuditEvent *event = t->story->events[index];
-    int64_t at_ms = event->time_unix_ms - t->start_ms;
-    for (size_t i = 0; i < event->n_transitions; i++) {
-        gather_move(t, index, event->transitions[i]);
-    }
-    for (size_t i = 0; i < event->n_decisions; i++) {
-        struct chapter *chapter = chapter_of(t, event->decisions[i]->step);
-        if (chapter != NULL && event->decisions[i]->op == SAGA__V1__OP__OP_CALL) {
-            chapter->call_attempts = event->decisions[i]->attempt;
-        } else if (chapter != NULL) {
-            chapter->undo_attempts = event->decisions[i]->attempt;
-        }
-    }
-    if (event->kind == SAGA__V1__EVENT_KIND__EVENT_KIND_REPLY && event->status != NULL &&
-        event->status->code != 0) {
-        struct chapter *chapter = chapter_of(t, event->step);
-        if (chapter != NULL && event->op == SAGA__V1__OP__OP_CALL) {
-            chapter->last = event->status;
-        } else if (chapter != NULL) {
-            chapter->last_undo = event->status;
-        }
-    }
-    if (event->kind == SAGA__V1__EVENT_KIND__EVENT_KIND_RECOVERED) {
-        t->recovered_ms = at_ms;
-        t->recovered_count++;
-    }
-    t->cause = event->cause != NULL ? event->cause : t->cause;
-    bool compensating = event->state == SAGA__V1__SAGA_STATE__SAGA_STATE_COMPENSATING ||
-                        event->state == SAGA__V1__SAGA_STATE__SAGA_STATE_COMPENSATED;
-    if (compensating && t->turned_ms < 0) {
-        t->turned_ms = at_ms;
-        t->turned_by = event->operator_;
-    }
-}
-
 /* ---- Telling ---- */
 
 /* Names a step at the beginning of a sentence or inside one: "step payment" reads well in both. */
@@ -226,67 +108,88 @@ static void tell_beginning(struct teller *t)
     say(t, ") started at %s.", time_text);
 }
 
-static void tell_outcome(struct teller *t, const struct chapter *chapter)
+/* Says how often a command left and with what it ended, and how often it could not leave. `words`
+ * go before the number of attempts. */
+static void say_effort(struct teller *t, const char *words, const struct effort *effort)
 {
-    int64_t took_ms = chapter->answered_ms - chapter->called_ms;
-    bool answered = chapter->answered_ms >= 0;
-    bool succeeded = false;
-    switch (chapter->state) {
-    case SAGA__V1__STEP_STATE__STEP_STATE_REJECTED:
-        say_duration(t, " said no after", took_ms);
-        if (chapter->last != NULL) {
-            say(t, ":");
-            say_status(t, chapter->last);
-        }
-        return;
-    case SAGA__V1__STEP_STATE__STEP_STATE_UNKNOWN:
-        say(t, " gave no certain answer in %" PRIu32 " %s", chapter->call_attempts,
-            chapter->call_attempts == 1 ? "attempt" : "attempts");
-        if (chapter->last != NULL) {
+    uint32_t left = story_left_count(effort);
+    if (left > 0) {
+        say(t, "%s %" PRIu32 " %s", words, left, left == 1 ? "attempt" : "attempts");
+        if (effort->last != NULL) {
             say(t, ", the last:");
-            say_status(t, chapter->last);
+            say_status(t, effort->last);
         }
-        return;
-    case SAGA__V1__STEP_STATE__STEP_STATE_UNDOING:
-    case SAGA__V1__STEP_STATE__STEP_STATE_UNDONE:
-        /* Undone later: it had succeeded, or nobody knew. The last refusal tells which. */
-        if (chapter->uncertain && chapter->last == NULL) {
-            say(t, " had not answered yet when the saga turned back");
-            return;
-        }
-        succeeded = answered && !chapter->uncertain;
-        break;
-    case SAGA__V1__STEP_STATE__STEP_STATE_SUCCEEDED:
-        succeeded = true;
-        break;
-    case SAGA__V1__STEP_STATE__STEP_STATE_SKIPPED:
-        say(t, " was skipped");
-        return;
-    case SAGA__V1__STEP_STATE__STEP_STATE_CALLED:
-    case SAGA__V1__STEP_STATE__STEP_STATE_WAITING:
-    case SAGA__V1__STEP_STATE__STEP_STATE_UNSPECIFIED:
-    case _SAGA__V1__STEP_STATE_IS_INT_SIZE:
-    default:
-        break;
     }
-    if (!succeeded) {
-        say(t, " has not succeeded after %" PRIu32 " %s", chapter->call_attempts,
-            chapter->call_attempts == 1 ? "attempt" : "attempts");
-        if (chapter->last != NULL) {
-            say(t, ", the last:");
-            say_status(t, chapter->last);
-        }
-        return;
+    if (effort->unsent > 0) {
+        say(t, "%s could not be sent: the participant was not connected (tried",
+            left > 0 ? "; it" : "");
+        say(t, effort->unsent == 1 ? " once)" : " %" PRIu32 " times)", effort->unsent);
     }
-    say(t, chapter->resolved ? " was settled by hand after" : " succeeded after");
-    say_duration(t, "", took_ms);
-    if (chapter->call_attempts > 1) {
-        say(t, " and %" PRIu32 " attempts", chapter->call_attempts);
-        if (chapter->last != NULL) {
+    if (effort->outbox) {
+        say(t, "%s waits in the outbox until Kafka can be reached",
+            left > 0 || effort->unsent > 0 ? "; it" : "");
+    }
+}
+
+/* Says who settled a step's command by hand, when and why. */
+static void say_hand(struct teller *t, const struct chapter *chapter)
+{
+    bool skipped = chapter->call_by->act == SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_SKIP;
+    if (chapter->called_ms < 0) {
+        say(t, " was skipped by %s", chapter->call_by->who);
+    } else {
+        say(t, " was %s by %s after", skipped ? "skipped" : "resolved by hand",
+            chapter->call_by->who);
+        say_duration(t, "", chapter->answered_ms - chapter->called_ms);
+    }
+    say(t, " (“%s”)", chapter->call_by->why);
+    if (chapter->call.unsent > 0 || chapter->call.last != NULL) {
+        say(t, "; before that it");
+        say_effort(t, " had not succeeded in", &chapter->call);
+    }
+}
+
+static void tell_success(struct teller *t, const struct chapter *chapter)
+{
+    const struct effort *call = &chapter->call;
+    uint32_t left = story_left_count(call);
+    say_duration(t, " succeeded after", chapter->answered_ms - chapter->called_ms);
+    if (left > 1) {
+        say(t, " and %" PRIu32 " attempts", left);
+        if (call->last != NULL) {
             say(t, " (before that:");
-            say_status(t, chapter->last);
+            say_status(t, call->last);
             say(t, ")");
         }
+    }
+    if (call->unsent > 0) {
+        say(t, ", as soon as its participant was connected");
+    }
+}
+
+static void tell_outcome(struct teller *t, const struct chapter *chapter)
+{
+    const struct effort *call = &chapter->call;
+    bool turned = chapter->undo_ms >= 0;
+    if (chapter->call_by != NULL) {
+        say_hand(t, chapter);
+    } else if (chapter->state == SAGA__V1__STEP_STATE__STEP_STATE_REJECTED) {
+        say_duration(t, " said no after", chapter->answered_ms - chapter->called_ms);
+        if (call->last != NULL) {
+            say(t, ":");
+            say_status(t, call->last);
+        }
+    } else if (chapter->state == SAGA__V1__STEP_STATE__STEP_STATE_SUCCEEDED ||
+               (turned && chapter->answered_ms >= 0 && !chapter->uncertain)) {
+        tell_success(t, chapter);
+    } else if (call->open && call->last == NULL && !call->outbox && t->turned_ms >= 0) {
+        say(t, " had not answered yet when the saga turned back");
+    } else if (chapter->state == SAGA__V1__STEP_STATE__STEP_STATE_UNKNOWN) {
+        say_effort(t, " gave no certain answer in", call);
+    } else if (call->decided == 0) {
+        say(t, " was skipped");
+    } else {
+        say_effort(t, " has not succeeded after", call);
     }
 }
 
@@ -381,20 +284,38 @@ static const char *act_words(Saga__V1__OperatorAct act)
     }
 }
 
-static void tell_operators(struct teller *t)
+/* Acts that settle a step are told with the step. */
+static bool is_told_with_step(const struct teller *t, const Saga__V1__Operator *by)
 {
-    for (size_t i = 0; i < t->story->event_count; i++) {
+    for (size_t i = 0; i < t->chapter_count; i++) {
+        if (t->chapters[i].undo_by == by ||
+            (t->chapters[i].call_by == by && t->chapters[i].called_ms >= 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Tells the acts of the events from `begin` up to `end`. Gives how many. */
+static size_t tell_operators(struct teller *t, size_t begin, size_t end)
+{
+    size_t count = 0;
+    for (size_t i = begin; i < end; i++) {
         const Saga__V1__AuditEvent *event = t->story->events[i];
-        if (event->operator_ == NULL) {
+        if (event->operator_ == NULL || is_told_with_step(t, event->operator_)) {
             continue;
         }
+        say(t, "%s", begin > 0 && count == 0 ? "." : "");
         say_duration(t, " After", event->time_unix_ms - t->start_ms);
         say(t, " %s %s", event->operator_->who, act_words(event->operator_->act));
         if (event->step[0] != 0) {
-            say(t, " step %s", event->step);
+            bool retry = event->operator_->act == SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RETRY;
+            say(t, "%s step %s", retry ? " of" : "", event->step);
         }
         say(t, ": “%s”.", event->operator_->why);
+        count++;
     }
+    return count;
 }
 
 static void tell_turn(struct teller *t)
@@ -423,22 +344,30 @@ static void tell_turn(struct teller *t)
 
 static void tell_undo(struct teller *t, const struct chapter *chapter)
 {
+    const struct effort *undo = &chapter->undo;
     if (chapter->undone_ms < 0) {
-        say(t, " %s (not yet done after %" PRIu32 " %s", chapter->name, chapter->undo_attempts,
-            chapter->undo_attempts == 1 ? "attempt" : "attempts");
-        if (chapter->last_undo != NULL) {
-            say(t, ", the last:");
-            say_status(t, chapter->last_undo);
+        say(t, " %s (not yet done", chapter->name);
+        if (undo->unsent == 0 && story_left_count(undo) > 0) {
+            say_effort(t, " after", undo);
+        } else {
+            say(t, ": it");
+            say_effort(t, " has had", undo);
         }
         say(t, ")");
         return;
     }
     char took[SAGA_DURATION_TEXT_SIZE];
     saga_client_duration_text(chapter->undone_ms - chapter->undo_ms, took);
-    say(t, " %s (%s%s%s", chapter->name, took, chapter->empty ? ", there was nothing to undo" : "",
-        chapter->resolved ? ", by hand" : "");
-    if (chapter->undo_attempts > 1) {
-        say(t, ", %" PRIu32 " attempts", chapter->undo_attempts);
+    say(t, " %s (%s%s", chapter->name, took, chapter->empty ? ", there was nothing to undo" : "");
+    if (story_left_count(undo) > 1) {
+        say(t, ", %" PRIu32 " attempts", story_left_count(undo));
+    }
+    if (chapter->undo_by != NULL) {
+        if (undo->last != NULL) {
+            say(t, ", the last:");
+            say_status(t, undo->last);
+        }
+        say(t, ", resolved by hand by %s: “%s”", chapter->undo_by->who, chapter->undo_by->why);
     }
     say(t, ")");
 }
@@ -451,9 +380,10 @@ static void tell_undos(struct teller *t)
     if (t->turned_ms < 0) {
         return;
     }
+    bool apart = tell_operators(t, t->turned_event + 1, t->story->event_count) > 0;
     forget_told(t);
     while ((count = next_group(t, true, group)) > 0) {
-        say(t, first ? " and undid" : ", then");
+        say(t, !first ? ", then" : apart ? " It undid" : " and undid");
         for (size_t i = 0; i < count; i++) {
             say(t, "%s", i == 0 ? "" : i + 1 == count ? " and" : ",");
             tell_undo(t, group[i]);
@@ -461,7 +391,19 @@ static void tell_undos(struct teller *t)
         say(t, count > 1 ? " at the same time" : "");
         first = false;
     }
-    say(t, first ? "; there was nothing to undo." : ".");
+    if (!first) {
+        say(t, ".");
+    } else {
+        say(t, apart ? " There was nothing to undo." : "; there was nothing to undo.");
+    }
+}
+
+/* Gives the command that a step waits for; NULL: it waits for none. */
+static const struct effort *waits_for(const struct chapter *chapter)
+{
+    return chapter->state == SAGA__V1__STEP_STATE__STEP_STATE_CALLED    ? &chapter->call
+           : chapter->state == SAGA__V1__STEP_STATE__STEP_STATE_UNDOING ? &chapter->undo
+                                                                        : NULL;
 }
 
 /* Tells which commands are out or wait to be sent again. */
@@ -470,20 +412,67 @@ static void tell_waiting(struct teller *t)
     bool any = false;
     for (size_t i = 0; i < t->chapter_count; i++) {
         const struct chapter *chapter = &t->chapters[i];
-        bool calling = chapter->state == SAGA__V1__STEP_STATE__STEP_STATE_CALLED;
-        bool undoing = chapter->state == SAGA__V1__STEP_STATE__STEP_STATE_UNDOING;
-        if (calling || undoing) {
-            say(t, "%s the %s of %s", any ? " and" : " It waits for", calling ? "call" : "undo",
-                chapter->name);
-            say_duration(t, ", sent first",
-                         t->story->now_unix_ms - t->start_ms -
-                             (calling ? chapter->called_ms : chapter->undo_ms));
-            say(t, " ago");
-            any = true;
+        const struct effort *effort = waits_for(chapter);
+        if (effort == NULL) {
+            continue;
         }
+        say(t, "%s the %s of %s", any ? " and" : " It waits for",
+            effort == &chapter->call ? "call" : "undo", chapter->name);
+        if (effort->outbox) {
+            say(t, ", which waits in the outbox until Kafka can be reached");
+        } else if (effort->last_unsent) {
+            say(t, ", which cannot be sent: the participant is not connected");
+        } else {
+            say_duration(t, ", sent first", t->story->now_unix_ms - t->start_ms - effort->first_ms);
+            say(t, " ago");
+        }
+        any = true;
     }
     if (any) {
         say(t, ".");
+    }
+}
+
+/* Says who is to do a step's present command: its service, when that is known. */
+static void say_participant(struct teller *t, const struct chapter *chapter, bool undo)
+{
+    const Saga__V1__SagaView *saga = t->story->saga;
+    for (size_t i = 0; saga != NULL && i < saga->n_steps; i++) {
+        const char *method = undo ? saga->steps[i]->undo : saga->steps[i]->call;
+        if (strcmp(saga->steps[i]->name, chapter->name) == 0 && method[0] != 0) {
+            say(t, " %.*s", (int)strcspn(method, "/"), method);
+            return;
+        }
+    }
+    say(t, " the participant of step %s", chapter->name);
+}
+
+/* Tells what to do next: the orchestrator's advice, or what the waiting command asks for. */
+static void tell_next(struct teller *t)
+{
+    const char *advice = t->story->saga == NULL ? "" : t->story->saga->next_action;
+    if (advice[0] != 0) {
+        say(t, " What to do next: %s", advice);
+        say(t, advice[strlen(advice) - 1] == '.' ? "" : ".");
+        return;
+    }
+    for (size_t i = 0; i < t->chapter_count; i++) {
+        const struct chapter *chapter = &t->chapters[i];
+        const struct effort *effort = waits_for(chapter);
+        bool undo = effort == &chapter->undo;
+        if (effort == NULL || (!effort->outbox && !effort->last_unsent && effort->last == NULL)) {
+            continue;
+        }
+        if (effort->outbox) {
+            say(t, " What to do next: start Kafka if it stays away (sagactl health tells); the "
+                   "command is sent by itself then.");
+            return;
+        }
+        say(t, " What to do next: %s", effort->last_unsent ? "start" : "start or mend");
+        say_participant(t, chapter, undo);
+        say(t, "; the %s is tried again by itself, or at once by: sagactl retry ID --why TEXT.",
+            undo ? "undo" : "call");
+        return;
     }
 }
 
@@ -520,11 +509,7 @@ static void tell_end(struct teller *t)
         tell_waiting(t);
         break;
     }
-    if (t->story->saga != NULL && t->story->saga->next_action[0] != 0) {
-        say(t, " What to do next: %s", t->story->saga->next_action);
-        size_t size = strlen(t->story->saga->next_action);
-        say(t, t->story->saga->next_action[size - 1] == '.' ? "" : ".");
-    }
+    tell_next(t);
 }
 
 enum saga_err saga_story_tell(const struct saga_story *story, struct saga_buf *out)
@@ -538,12 +523,10 @@ enum saga_err saga_story_tell(const struct saga_story *story, struct saga_buf *o
         .start_ms = story->events[0]->time_unix_ms,
         .turned_ms = -1,
     };
-    for (size_t i = 0; i < story->event_count; i++) {
-        gather_event(&t, i);
-    }
+    story_gather(&t);
     tell_beginning(&t);
     tell_calls(&t);
-    tell_operators(&t);
+    (void)tell_operators(&t, 0, t.turned_ms < 0 ? story->event_count : t.turned_event + 1);
     tell_recovery(&t);
     tell_turn(&t);
     tell_undos(&t);

@@ -81,6 +81,20 @@ static void decide(struct room *room, const char *step, Saga__V1__Op op, uint32_
     room->decision_list[room->event.n_decisions++] = made;
 }
 
+static void by_kafka(struct room *room)
+{
+    room->decisions[room->event.n_decisions - 1].via = SAGA__V1__VIA__VIA_KAFKA;
+}
+
+static void operate(struct room *room, Saga__V1__OperatorAct act, const char *why)
+{
+    saga__v1__operator__init(&room->operator_);
+    room->operator_.act = act;
+    room->operator_.who = (char *)(uintptr_t) "alice";
+    room->operator_.why = (char *)(uintptr_t)why;
+    room->event.operator_ = &room->operator_;
+}
+
 static void set_status(Saga__V1__Status *status, uint32_t code, const char *reason,
                        const char *message)
 {
@@ -311,6 +325,196 @@ static void test_story_when_the_saga_turns_back_before_an_answer_then_tells_so(v
     free(story);
 }
 
+/* The call of payment cannot be sent, `count` times. */
+static void cannot_send(struct tale *tale, uint32_t count)
+{
+    for (uint32_t i = 1; i <= count; i++) {
+        struct room *no = add(tale, 10 + 50 * i, KIND(REPLY), STATE(RUNNING));
+        reply(no, "payment", CALL);
+        no->event.attempt = i;
+        no->event.not_sent = 1;
+        refuse(no, 14, "NOT_CONNECTED", "the participant is not connected");
+        if (i < count) {
+            struct room *again = add(tale, 40 + 50 * i, KIND(TIMER), STATE(RUNNING));
+            decide(again, "payment", CALL, i + 1);
+        }
+    }
+}
+
+static void test_story_when_cancelled_while_nothing_could_be_sent_then_tells_that(void **state)
+{
+    (void)state;
+    struct tale tale;
+    begin(&tale);
+    cannot_send(&tale, 3);
+    struct room *act = add(&tale, 1000, KIND(OPERATOR), STATE(COMPENSATING));
+    operate(act, SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_CANCEL, "no money");
+    move(act, "payment", STEP(CALLED), STEP(SKIPPED));
+    move(act, "stock", STEP(SUCCEEDED), STEP(UNDOING));
+    decide(act, "stock", UNDO, 1);
+    struct room *end = add(&tale, 1020, KIND(REPLY), STATE(COMPENSATED));
+    reply(end, "stock", UNDO);
+    move(end, "stock", STEP(UNDOING), STEP(UNDONE));
+    char *story = tell(&tale, "", 0);
+    assert_tells(story, "Then payment could not be sent: the participant was not connected (tried "
+                        "3 times). After 1.00 s alice cancelled it: “no money”. At the wish of "
+                        "alice, the saga turned back after 1.00 s and undid stock (20 ms).");
+    free(story);
+}
+
+static void test_story_when_it_cannot_be_sent_then_says_whom_to_start(void **state)
+{
+    (void)state;
+    struct tale tale;
+    begin(&tale);
+    cannot_send(&tale, 2);
+    char *story = tell(&tale, "", 0);
+    assert_tells(story, "It waits for the call of payment, which cannot be sent: the participant "
+                        "is not connected.");
+    assert_tells(story, "What to do next: start the participant of step payment; the call is tried "
+                        "again by itself, or at once by: sagactl retry ID --why TEXT.");
+    assert_null(strstr(story, "resolve"));
+    free(story);
+}
+
+static void test_story_when_some_attempts_left_then_counts_them_apart(void **state)
+{
+    (void)state;
+    struct tale tale;
+    begin(&tale);
+    struct room *busy = add(&tale, 10, KIND(REPLY), STATE(RUNNING));
+    reply(busy, "payment", CALL);
+    busy->event.attempt = 1;
+    refuse(busy, 8, "BUSY", "");
+    struct room *again = add(&tale, 60, KIND(TIMER), STATE(RUNNING));
+    decide(again, "payment", CALL, 2);
+    struct room *no = add(&tale, 61, KIND(REPLY), STATE(RUNNING));
+    reply(no, "payment", CALL);
+    no->event.attempt = 2;
+    no->event.not_sent = 1;
+    refuse(no, 14, "NOT_CONNECTED", "the participant is not connected");
+    char *story = tell(&tale, "", 0);
+    assert_tells(story, "Then payment has not succeeded after 1 attempt, the last: "
+                        "RESOURCE_EXHAUSTED, BUSY; it could not be sent: the participant was not "
+                        "connected (tried once).");
+    free(story);
+}
+
+static void test_story_when_attempts_time_out_then_tells_deadline(void **state)
+{
+    (void)state;
+    struct tale tale;
+    begin(&tale);
+    (void)add(&tale, 5006, KIND(TIMER), STATE(RUNNING)); /* attempt 1 is over */
+    struct room *again = add(&tale, 5100, KIND(TIMER), STATE(RUNNING));
+    decide(again, "payment", CALL, 2);
+    char *story = tell(&tale, "", 0);
+    assert_tells(story, "Then payment has not succeeded after 2 attempts, the last: "
+                        "DEADLINE_EXCEEDED (no answer in time).");
+    assert_tells(story, "What to do next: start or mend the participant of step payment;");
+    free(story);
+}
+
+static void test_story_when_a_step_turns_back_by_silence_then_tells_deadline(void **state)
+{
+    (void)state;
+    struct tale tale;
+    begin(&tale);
+    struct room *turn = add(&tale, 5006, KIND(TIMER), STATE(COMPENSATING));
+    blame(turn, "payment", 4, "");
+    move(turn, "payment", STEP(CALLED), STEP(UNKNOWN));
+    move(turn, "payment", STEP(UNKNOWN), STEP(UNDOING));
+    decide(turn, "payment", UNDO, 1);
+    char *story = tell(&tale, "", 0);
+    assert_tells(story, "Then payment has not succeeded after 1 attempt, the last: "
+                        "DEADLINE_EXCEEDED (no answer in time).");
+    assert_tells(story, "Because payment failed with DEADLINE_EXCEEDED, the saga turned back");
+    free(story);
+}
+
+static void test_story_when_kafka_is_away_then_the_undo_waits_in_the_outbox(void **state)
+{
+    (void)state;
+    struct tale tale;
+    begin(&tale);
+    struct room *no = add(&tale, 13, KIND(REPLY), STATE(COMPENSATING));
+    reply(no, "payment", CALL);
+    refuse(no, 9, "NO", "");
+    blame(no, "payment", 9, "NO");
+    move(no, "payment", STEP(CALLED), STEP(REJECTED));
+    move(no, "stock", STEP(SUCCEEDED), STEP(UNDOING));
+    decide(no, "stock", UNDO, 1);
+    by_kafka(no);
+    char *story = tell(&tale, "", 0);
+    assert_tells(story, "and undid stock (not yet done: it waits in the outbox until Kafka can be "
+                        "reached).");
+    assert_tells(story, "It waits for the undo of stock, which waits in the outbox until Kafka can "
+                        "be reached. What to do next: start Kafka");
+    assert_null(strstr(story, "sent first"));
+    free(story);
+    struct room *durable = add(&tale, 4000, KIND(DURABLE), STATE(COMPENSATING));
+    reply(durable, "stock", UNDO);
+    story = tell(&tale, "", 0);
+    assert_tells(story, "It waits for the undo of stock, sent first 5.00 s ago.");
+    assert_null(strstr(story, "outbox"));
+    free(story);
+}
+
+static void test_story_when_a_step_is_skipped_then_tells_who_before_what_follows(void **state)
+{
+    (void)state;
+    struct tale tale;
+    begin(&tale);
+    cannot_send(&tale, 2);
+    struct room *act = add(&tale, 1100, KIND(OPERATOR), STATE(RUNNING));
+    operate(act, SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_SKIP, "paid in cash");
+    reply(act, "payment", SAGA__V1__OP__OP_UNSPECIFIED);
+    move(act, "payment", STEP(CALLED), STEP(SKIPPED));
+    move(act, "accept", STEP(WAITING), STEP(CALLED));
+    decide(act, "accept", CALL, 1);
+    struct room *end = add(&tale, 1110, KIND(REPLY), STATE(COMPLETED));
+    reply(end, "accept", CALL);
+    move(end, "accept", STEP(CALLED), STEP(SUCCEEDED));
+    char *story = tell(&tale, "", 0);
+    assert_tells(story, "Then payment was skipped by alice after 1.09 s (“paid in cash”); before "
+                        "that it could not be sent: the participant was not connected (tried 2 "
+                        "times). Then accept succeeded after 10 ms. It ended COMPLETED");
+    free(story);
+}
+
+static void test_story_when_acted_on_after_the_turn_then_tells_it_before_the_undos(void **state)
+{
+    (void)state;
+    struct tale tale;
+    begin(&tale);
+    struct room *no = add(&tale, 13, KIND(REPLY), STATE(COMPENSATING));
+    reply(no, "payment", CALL);
+    refuse(no, 9, "NO", "");
+    blame(no, "payment", 9, "NO");
+    move(no, "payment", STEP(CALLED), STEP(REJECTED));
+    move(no, "stock", STEP(SUCCEEDED), STEP(UNDOING));
+    decide(no, "stock", UNDO, 1);
+    struct room *refused = add(&tale, 20, KIND(REPLY), STATE(COMPENSATING));
+    reply(refused, "stock", UNDO);
+    refuse(refused, 5, "", "");
+    struct room *again = add(&tale, 2000, KIND(OPERATOR), STATE(COMPENSATING));
+    operate(again, SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RETRY, "once more");
+    reply(again, "stock", SAGA__V1__OP__OP_UNSPECIFIED);
+    decide(again, "stock", UNDO, 2);
+    struct room *refused_again = add(&tale, 2010, KIND(REPLY), STATE(COMPENSATING));
+    reply(refused_again, "stock", UNDO);
+    refuse(refused_again, 5, "", "");
+    struct room *act = add(&tale, 3013, KIND(OPERATOR), STATE(COMPENSATED));
+    operate(act, SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESOLVE, "put back");
+    reply(act, "stock", SAGA__V1__OP__OP_UNSPECIFIED);
+    move(act, "stock", STEP(UNDOING), STEP(UNDONE));
+    char *story = tell(&tale, "", 0);
+    assert_tells(story, "the saga turned back after 13 ms. After 2.00 s alice asked for a retry of "
+                        "step stock: “once more”. It undid stock (3.00 s, 2 attempts, the last: "
+                        "NOT_FOUND, resolved by hand by alice: “put back”). It ended COMPENSATED");
+    free(story);
+}
+
 static void test_story_when_folded_then_no_line_is_wider(void **state)
 {
     (void)state;
@@ -348,6 +552,14 @@ int main(void)
         cmocka_unit_test(test_story_when_retried_then_tells_attempts_and_the_answer_before),
         cmocka_unit_test(test_story_when_parked_and_operated_then_tells_who_and_why),
         cmocka_unit_test(test_story_when_the_saga_turns_back_before_an_answer_then_tells_so),
+        cmocka_unit_test(test_story_when_cancelled_while_nothing_could_be_sent_then_tells_that),
+        cmocka_unit_test(test_story_when_it_cannot_be_sent_then_says_whom_to_start),
+        cmocka_unit_test(test_story_when_some_attempts_left_then_counts_them_apart),
+        cmocka_unit_test(test_story_when_attempts_time_out_then_tells_deadline),
+        cmocka_unit_test(test_story_when_a_step_turns_back_by_silence_then_tells_deadline),
+        cmocka_unit_test(test_story_when_kafka_is_away_then_the_undo_waits_in_the_outbox),
+        cmocka_unit_test(test_story_when_a_step_is_skipped_then_tells_who_before_what_follows),
+        cmocka_unit_test(test_story_when_acted_on_after_the_turn_then_tells_it_before_the_undos),
         cmocka_unit_test(test_story_when_folded_then_no_line_is_wider),
         cmocka_unit_test(test_story_when_there_are_no_events_then_refuses),
     };
