@@ -5,9 +5,9 @@
 #include "orchestrator/engine/engine.h"
 
 enum {
-    /* A command that could not leave (no peer) is tried again at least this often: asking costs
-       nothing. */
-    NOT_SENT_DELAY_MS_MAX = 1000,
+    /* A command that could not leave (no peer) is tried again at least this often. Not more: each
+       time costs two events in the log. */
+    NOT_SENT_DELAY_MS_MAX = 5000,
     /* A participant's wish for patience is heard up to here. */
     RETRY_AFTER_MS_MAX = 10 * 60 * 1000,
 };
