@@ -18,8 +18,12 @@
 
 enum {
     BACKLOG = 1024,
-    RESPONSE_ROOM =
-        4096,        /* of a connection's memory: response headers, beside those of the request */
+    /* A connection's memory, in which libmicrohttpd keeps the request's line and headers, a table
+     * of them, and the answer's headers. It is more than the limit on headers, so that what is just
+     * above that limit is still answered by this room, in JSON; far above it, libmicrohttpd answers
+     * by itself. */
+    HEADER_SHARES = 3,
+    RESPONSE_ROOM = 4096,
     STOP_WAIT_S = 2, /* for answers to reach their clients when the server stops */
 };
 
@@ -128,6 +132,7 @@ static struct saga_http *http_new(const struct saga_http_config *config)
     http->route_count = config->route_count;
     http->context = config->context;
     http->body_size_max = config->body_size_max;
+    http->header_size_max = config->header_size_max;
     http->timeout_us = (int64_t)config->timeout_s * 1000000;
     pthread_condattr_t attributes;
     if (pthread_mutex_init(&http->lock, NULL) != 0) {
@@ -163,17 +168,20 @@ static struct MHD_Daemon *daemon_start(struct saga_http *http,
                                        const struct saga_http_config *config, int fd)
 {
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
-    return MHD_start_daemon(
-        flags, 0, NULL, NULL, saga_http_on_access, http, /* */
-        MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,        /* first, so that it hears of the others */
-        MHD_OPTION_LISTEN_SOCKET, fd,                    /* */
-        MHD_OPTION_NOTIFY_COMPLETED, saga_http_on_over, http,                        /* */
-        MHD_OPTION_NOTIFY_CONNECTION, saga_http_on_connection, http,                 /* */
-        MHD_OPTION_CONNECTION_LIMIT, config->connections_max,                        /* */
-        MHD_OPTION_CONNECTION_TIMEOUT, config->timeout_s,                            /* */
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, config->header_size_max + RESPONSE_ROOM, /* */
-        MHD_OPTION_STRICT_FOR_CLIENT, 1,                                             /* */
-        MHD_OPTION_END);
+    return MHD_start_daemon(flags, 0, NULL, NULL, saga_http_on_access, http, /* */
+                            MHD_OPTION_EXTERNAL_LOGGER, on_log,
+                            NULL, /* first, so that it hears of the others */
+                            MHD_OPTION_LISTEN_SOCKET, fd,                                /* */
+                            MHD_OPTION_NOTIFY_COMPLETED, saga_http_on_over, http,        /* */
+                            MHD_OPTION_NOTIFY_CONNECTION, saga_http_on_connection, http, /* */
+                            MHD_OPTION_CONNECTION_LIMIT, config->connections_max,        /* */
+                            MHD_OPTION_CONNECTION_TIMEOUT, config->timeout_s,            /* */
+                            MHD_OPTION_URI_LOG_CALLBACK, saga_http_on_uri, http,         /* */
+                            MHD_OPTION_UNESCAPE_CALLBACK, saga_http_on_unescape, http,   /* */
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                            config->header_size_max * HEADER_SHARES + RESPONSE_ROOM, /* */
+                            MHD_OPTION_STRICT_FOR_CLIENT, 1,                         /* */
+                            MHD_OPTION_END);
 }
 
 enum saga_err saga_http_start(const struct saga_http_config *config, struct saga_http **out,

@@ -12,6 +12,8 @@
 #include "common/base/bytes.h"
 #include "common/base/err.h"
 
+enum { SAGA_HTTP_FIELDS_MAX = 256 }; /* headers, and parameters of the query, of a request */
+
 struct saga_http;
 struct saga_http_request;
 
@@ -30,7 +32,8 @@ struct saga_http_config {
     size_t route_count;
     void *context;            /* given to the handlers */
     size_t body_size_max;     /* more: 413 */
-    size_t header_size_max;   /* per connection memory for headers; more: 431 */
+    size_t header_size_max;   /* request line and headers, their last empty line included; more: 431
+                                 (so are more than SAGA_HTTP_FIELDS_MAX headers or parameters) */
     unsigned connections_max; /* more wait in the listening socket until one closes */
     unsigned timeout_s; /* idle connection: closed; so is one that takes longer than twice this for
                            its headers, its body, or to read its answer, however busy it looks; kept
@@ -57,6 +60,10 @@ void saga_http_stop(struct saga_http *http);
 const char *saga_http_path_value(const struct saga_http_request *request);
 const char *saga_http_query(const struct saga_http_request *request,
                             const char *name); /* NULL: not there */
+/* Finds a parameter of the query that is none of the known ones (ended by NULL; NULL itself is
+ * none), or that is given twice: then *twice. NULL: all are well. */
+const char *saga_http_query_stray(const struct saga_http_request *request, const char *const *known,
+                                  bool *twice);
 const char *saga_http_header(const struct saga_http_request *request,
                              const char *name); /* NULL: not there */
 struct saga_bytes saga_http_body(const struct saga_http_request *request);

@@ -62,7 +62,8 @@ struct MHD_Response *saga_http_error_response(const char *code, const char *fiel
     }
     ok = json_object_set_new(error, "message", text) == 0 && ok;
     if (field != NULL) {
-        ok = json_object_set_new(error, "field", json_string(field)) == 0 && ok;
+        json_t *name = json_string(field);
+        ok = json_object_set_new(error, "field", name == NULL ? json_string("?") : name) == 0 && ok;
     }
     json_t *root = ok ? json_pack("{s:O}", "error", error) : NULL;
     char *dump = root == NULL ? NULL : json_dumps(root, JSON_COMPACT);

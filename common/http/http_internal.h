@@ -18,6 +18,9 @@ struct saga_http_peer {
     int fd;
     int64_t since_us; /* when the present phase began: waiting for a request, reading, sending; -1:
                          it is kept, not watched */
+    /* Of the request whose first line was read last. HTTP thread only, not under the lock. */
+    bool zero_byte; /* one is hidden in the path or the query: "%00" */
+    bool shut;      /* answered and shut before it was a request */
 };
 
 enum saga_http_state {
@@ -64,6 +67,7 @@ struct saga_http {
     size_t route_count;
     void *context;
     size_t body_size_max;
+    size_t header_size_max;
     char *token;
     int64_t timeout_us;
     uint16_t port;
@@ -83,6 +87,10 @@ struct saga_http {
 
 void saga_http_lock(struct saga_http *http);
 void saga_http_unlock(struct saga_http *http);
+
+/* libmicrohttpd has read a request's first line; it decodes a piece of it. Thread: HTTP. */
+void *saga_http_on_uri(void *context, const char *uri, struct MHD_Connection *connection);
+size_t saga_http_on_unescape(void *context, struct MHD_Connection *connection, char *text);
 
 /* The access handler of libmicrohttpd. Thread: HTTP. */
 enum MHD_Result saga_http_on_access(void *context, struct MHD_Connection *connection,

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include "common/base/assert.h"
 #include "common/http/http_internal.h"
@@ -10,9 +11,60 @@
 
 enum {
     ALLOW_SIZE = 128,
-    SKIP_SIZE_MIN = 256 * 1024, /* of a too large body, read so that its client can get the answer;
-                                   then it is cut off */
+    SKIP_SIZE_MIN = 32 * 1024 * 1024, /* of a too large body, read so that its client can get the
+                                         answer; then it is cut off */
 };
+
+static struct saga_http_peer *peer_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info == NULL ? NULL : info->socket_context;
+}
+
+/* ---- The first line ---- */
+
+void *saga_http_on_uri(void *context, const char *uri, struct MHD_Connection *connection)
+{
+    (void)context;
+    struct saga_http_peer *peer = peer_of(connection);
+    if (peer == NULL) {
+        return NULL;
+    }
+    peer->zero_byte = false;
+    size_t count = 0;
+    for (const char *at = strchr(uri, '?'); at != NULL; at = strchr(at + 1, '&')) {
+        count++;
+    }
+    if (count > SAGA_HTTP_FIELDS_MAX) {
+        /* libmicrohttpd leaves a connection hanging when its table of parameters outgrows its
+         * memory, which happens before it asks anybody: answered here, past it. */
+        static const char body[] = "{\"error\":{\"code\":\"HEADER_TOO_LARGE\",\"message\":\"the "
+                                   "query has too many parameters\"}}";
+        char text[512];
+        int size = snprintf(text, sizeof text,
+                            "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
+                            "Content-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"
+                            "Content-Length: %zu\r\n\r\n%s",
+                            sizeof body - 1, body);
+        SAGA_ASSERT(size > 0 && (size_t)size < sizeof text);
+        (void)send(peer->fd, text, (size_t)size, MSG_NOSIGNAL | MSG_DONTWAIT);
+        (void)shutdown(peer->fd, SHUT_RDWR);
+        peer->shut = true;
+    }
+    return NULL;
+}
+
+size_t saga_http_on_unescape(void *context, struct MHD_Connection *connection, char *text)
+{
+    (void)context;
+    size_t size = MHD_http_unescape(text);
+    struct saga_http_peer *peer = peer_of(connection);
+    if (peer != NULL && strlen(text) != size) {
+        peer->zero_byte = true;
+    }
+    return size;
+}
 
 /* ---- Routes ---- */
 
@@ -133,13 +185,6 @@ static void each_field(struct MHD_Connection *connection, struct copier *copier)
 {
     (void)MHD_get_connection_values_n(connection, MHD_HEADER_KIND, on_field, copier);
     (void)MHD_get_connection_values_n(connection, MHD_GET_ARGUMENT_KIND, on_field, copier);
-}
-
-static struct saga_http_peer *peer_of(struct MHD_Connection *connection)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    return info == NULL ? NULL : info->socket_context;
 }
 
 /* Makes a request with copies of all texts, so that they can be read from any thread until it is
@@ -289,13 +334,33 @@ static enum MHD_Result refuse(struct saga_http_request *request, unsigned status
     return queue(request, status, saga_http_error_response(code, NULL, message, extra_header));
 }
 
+/* Tells whether the request's line and headers are within their limits. */
+static bool headers_fit(const struct saga_http_request *request)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    return info != NULL && info->header_size <= request->http->header_size_max &&
+           request->field_count <= SAGA_HTTP_FIELDS_MAX;
+}
+
+static enum MHD_Result refuse_headers(struct saga_http_request *request)
+{
+    char message[128];
+    (void)snprintf(message, sizeof message,
+                   "the headers have more than %zu bytes, or are more than %d with the query's "
+                   "parameters",
+                   request->http->header_size_max, SAGA_HTTP_FIELDS_MAX);
+    return refuse(request, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE, "HEADER_TOO_LARGE", message,
+                  "Connection: close");
+}
+
 static enum MHD_Result refuse_too_large(struct saga_http_request *request)
 {
     char message[96];
     (void)snprintf(message, sizeof message, "the body is larger than %zu bytes",
                    request->http->body_size_max);
-    return refuse(request, MHD_HTTP_CONTENT_TOO_LARGE, "BODY_TOO_LARGE", message,
-                  "Connection: close");
+    return queue(request, MHD_HTTP_CONTENT_TOO_LARGE,
+                 saga_http_error_response("BODY_TOO_LARGE", "body", message, "Connection: close"));
 }
 
 /* Content-Length as a number; SIZE_MAX when it is too large for one, 0 when there is none. */
@@ -330,6 +395,9 @@ static enum MHD_Result begin(struct saga_http *http, struct MHD_Connection *conn
         return MHD_NO;
     }
     *slot = request;
+    if (request->peer->shut) {
+        return MHD_NO;
+    }
     saga_http_lock(http);
     bool stopping = http->stopping;
     saga_http_unlock(http);
@@ -337,6 +405,10 @@ static enum MHD_Result begin(struct saga_http *http, struct MHD_Connection *conn
         return refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, "UNAVAILABLE",
                       "the server is stopping", "Connection: close");
     }
+    if (!headers_fit(request)) {
+        return refuse_headers(request);
+    }
+    refused = refused || request->peer->zero_byte;
     size_t size = 0;
     size_t lengths = header_count(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
     /* Two ways to tell a body's end, and a proxy before us that takes the other one: a smuggled
@@ -345,7 +417,7 @@ static enum MHD_Result begin(struct saga_http *http, struct MHD_Connection *conn
                                                                 MHD_HTTP_HEADER_TRANSFER_ENCODING));
     if (refused || ambiguous || !announced_size(request, &size)) {
         return refuse(request, MHD_HTTP_BAD_REQUEST, "BAD_REQUEST",
-                      refused ? "a zero byte in a header or in the query"
+                      refused ? "a zero byte in the path, the query or a header"
                               : "the length of the body is not clear",
                       "Connection: close");
     }
@@ -507,6 +579,30 @@ const char *saga_http_path_value(const struct saga_http_request *request)
 const char *saga_http_query(const struct saga_http_request *request, const char *name)
 {
     return field_find(request, MHD_GET_ARGUMENT_KIND, name);
+}
+
+const char *saga_http_query_stray(const struct saga_http_request *request, const char *const *known,
+                                  bool *twice)
+{
+    *twice = false;
+    for (size_t i = 0; i < request->field_count; i++) {
+        const struct saga_http_field *field = &request->fields[i];
+        if (field->kind != MHD_GET_ARGUMENT_KIND) {
+            continue;
+        }
+        const char *const *name = known;
+        while (name != NULL && *name != NULL && strcmp(*name, field->name) != 0) {
+            name++;
+        }
+        if (name == NULL || *name == NULL) {
+            return field->name;
+        }
+        if (field_find(request, MHD_GET_ARGUMENT_KIND, field->name) != field->value) {
+            *twice = true;
+            return field->name;
+        }
+    }
+    return NULL;
 }
 
 const char *saga_http_header(const struct saga_http_request *request, const char *name)

@@ -330,6 +330,7 @@ static void test_post_when_announced_body_is_too_large_then_413_before_it_is_sen
                &reply);
     assert_int_equal(reply.status, 413);
     assert_non_null(strstr(reply.body, "larger than 4096 bytes"));
+    assert_non_null(strstr(reply.body, "\"field\":\"body\""));
     client_ask(fixture->port,
                "POST /body HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
                "Content-Length: 5000\r\n\r\n",
@@ -371,6 +372,13 @@ static void test_post_when_body_is_chunked_then_same_limit(void **state)
     assert_true(client_read(fd, false, &reply));
     assert_int_equal(reply.status, 413);
     (void)close(fd);
+    /* Far above it too: the client can read why. */
+    fd = client_open(fixture->port);
+    assert_true(send_chunks(fd, 20 * 1024));
+    assert_true(client_read(fd, false, &reply));
+    assert_int_equal(reply.status, 413);
+    assert_non_null(strstr(reply.body, "\"field\":\"body\""));
+    (void)close(fd);
     close_fixture(fixture);
 }
 
@@ -379,7 +387,7 @@ static void test_post_when_chunked_body_never_ends_then_cut_off(void **state)
     (void)state;
     struct fixture *fixture = started();
     int fd = client_open(fixture->port);
-    (void)send_chunks(fd, 20000);
+    (void)send_chunks(fd, 40 * 1024);
     assert_true(client_closed(fd, DEADLINE_MS));
     (void)close(fd);
     close_fixture(fixture);
