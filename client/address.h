@@ -12,4 +12,8 @@ int saga_address_open(const struct saga_options *options, const char *text,
 int saga_address_kafka(const struct saga_options *options,
                        char bootstrap[SAGA_ADDRESS_SIZE_MAX + 1]);
 
+/* Checks that a text can be an address, or is the name of a daemon of endpoints.json. Exit status;
+ * the message is printed. */
+int saga_address_check(const struct saga_options *options, const char *text) SAGA_WARN_UNUSED;
+
 #endif

@@ -54,6 +54,12 @@ int saga_client_usage(const char *format, ...)
     return SAGA_EXIT_USAGE;
 }
 
+int saga_client_usage_at(const char *what, const char *text)
+{
+    bool named = strncmp(text, what, strlen(what)) == 0;
+    return saga_client_usage("%s%s%s", named ? "" : what, named ? "" : ": ", text);
+}
+
 void saga_client_warn(const char *format, ...)
 {
     va_list args;

@@ -63,6 +63,9 @@ int saga_client_fail(const char *format, ...) __attribute__((format(printf, 1, 2
 /* Prints "sagactl: …" and where help is, and gives SAGA_EXIT_USAGE back. */
 int saga_client_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Like saga_client_usage, with "WHAT: TEXT"; a text that begins with WHAT is enough by itself. */
+int saga_client_usage_at(const char *what, const char *text);
+
 /* Prints "sagactl: …" on stderr. */
 void saga_client_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

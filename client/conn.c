@@ -47,7 +47,7 @@ int saga_conn_open(const char *address, const struct saga_options *options, stru
     };
     if (saga_rpc_client_start(&config, &made->rpc, &detail) != SAGA_ERR_OK) {
         free(made);
-        return saga_client_usage("%s: %s", address, detail.text);
+        return saga_client_usage_at(address, detail.text);
     }
     if (saga_rpc_client_wait(made->rpc, made->timeout_ms) != SAGA_ERR_OK) {
         saga_conn_close(made);
@@ -106,7 +106,8 @@ int saga_conn_status(const char *what, const struct saga_status *status)
     if (status->code == SAGA_CODE_OK) {
         return SAGA_EXIT_OK;
     }
-    bool has_reason = status->reason != NULL && status->reason[0] != 0;
+    bool has_reason = status->reason != NULL && status->reason[0] != 0 &&
+                      strcmp(status->reason, saga_code_name(status->code)) != 0;
     saga_client_warn("%s: %s%s%s%s%s", what, saga_code_name(status->code), has_reason ? " " : "",
                      has_reason ? status->reason : "",
                      status->message != NULL && status->message[0] != 0 ? ": " : "",

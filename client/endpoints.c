@@ -131,7 +131,9 @@ enum saga_err saga_endpoints_write(const char *dir, const struct saga_endpoints 
         json_decref(root);
         return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "%s", saga_err_text(SAGA_ERR_NO_MEMORY));
     }
-    failed = json_dump_file(root, temporary, JSON_INDENT(2));
+    FILE *file = fopen(temporary, "w");
+    failed = file == NULL || json_dumpf(root, file, JSON_INDENT(2)) != 0 || fputc('\n', file) < 0;
+    failed |= file != NULL && fclose(file) != 0;
     json_decref(root);
     if (failed != 0 || rename(temporary, path) != 0) {
         return saga_err_set(detail, SAGA_ERR_IO, "%s: %s", path, strerror(errno));

@@ -148,10 +148,20 @@ static json_t *failure_json(const Saga__V1__Failure *failure)
     return object;
 }
 
-static json_t *step_json(const Saga__V1__StepView *step)
+const Saga__V1__Status *saga_view_last_status(const Saga__V1__SagaView *saga,
+                                              const Saga__V1__StepView *step)
+{
+    const Saga__V1__Failure *cause = saga->cause;
+    bool by_it = cause != NULL && cause->status != NULL && step->last_status != NULL &&
+                 step->last_status->reason[0] == 0 && strcmp(cause->step, step->name) == 0 &&
+                 cause->status->code == step->last_status->code;
+    return by_it ? cause->status : step->last_status;
+}
+
+static json_t *step_json(const Saga__V1__SagaView *saga, const Saga__V1__StepView *step)
 {
     json_t *object = json_object();
-    json_t *status = saga_view_status_json(step->last_status);
+    json_t *status = saga_view_status_json(saga_view_last_status(saga, step));
     set(object, "name", text_json(step->name));
     set(object, "state", json_string(saga_view_step_state(step->state)));
     set(object, "call_attempts", json_integer(step->call_attempts));
@@ -198,14 +208,19 @@ json_t *saga_view_json(const Saga__V1__SagaView *saga, const struct saga_schema 
     set(object, "created", time_json(saga->created_unix_ms));
     set(object, "updated", time_json(saga->updated_unix_ms));
     set(object, "ended", time_json(saga->ended_unix_ms));
-    set(object, "deadline", time_json(saga->deadline_unix_ms));
+    bool whole = saga->n_steps > 0;
+    if (whole || saga->deadline_unix_ms != 0) {
+        set(object, "deadline", time_json(saga->deadline_unix_ms));
+    }
     set(object, "seq", json_integer((json_int_t)saga->seq));
-    set(object, "cause", failure_json(saga->cause));
-    set(object, "next_action", text_json(saga->next_action));
-    if (saga->n_steps > 0) {
+    if (whole || saga->cause != NULL) {
+        set(object, "cause", failure_json(saga->cause));
+    }
+    if (whole) {
+        set(object, "next_action", text_json(saga->next_action));
         json_t *steps = json_array();
         for (size_t i = 0; i < saga->n_steps; i++) {
-            (void)json_array_append_new(steps, step_json(saga->steps[i]));
+            (void)json_array_append_new(steps, step_json(saga, saga->steps[i]));
         }
         set(object, "steps", steps);
     }

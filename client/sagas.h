@@ -23,7 +23,13 @@ void saga_view_id_text(const ProtobufCBinaryData *data, char text[SAGA_ID_TEXT_S
 /* Makes JSON of a status, NULL when it is absent or OK. */
 json_t *saga_view_status_json(const Saga__V1__Status *status);
 
-/* Makes JSON of a saga; its context by the schema (schema NULL: without). NULL: out of memory. */
+/* Gives a step's last status; for the step that turned the saga back with its reason and message.
+ * NULL: there is none. */
+const Saga__V1__Status *saga_view_last_status(const Saga__V1__SagaView *saga,
+                                              const Saga__V1__StepView *step);
+
+/* Makes JSON of a saga; one without steps (from a list) without the fields that a list does not
+ * tell; its context by the schema (schema NULL: without). NULL: out of memory. */
 json_t *saga_view_json(const Saga__V1__SagaView *saga, const struct saga_schema *schema);
 
 /* Makes JSON of an audit event. NULL: out of memory. */

@@ -102,6 +102,11 @@ static void cpu_take(struct bench *bench, bool difference)
     for (size_t i = 0; i < SAGA_DAEMON_COUNT + 2; i++) {
         int64_t pid = cpu_pid(bench, i);
         int64_t now_ms = pid > 0 ? saga_bench_cpu_ms(pid) : -1;
+        if (pid > 0 && now_ms < 0 && !difference) {
+            saga_client_warn("%s: its process %" PRId64 " of endpoints.json is gone: its CPU time "
+                             "is not in the sum",
+                             cpu_name(i), pid);
+        }
         bool known = now_ms >= 0 && (!difference || bench->cpu_ms[i] >= 0);
         bench->cpu_ms[i] = !known ? -1 : difference ? now_ms - bench->cpu_ms[i] : now_ms;
     }

@@ -207,7 +207,7 @@ static int call_add(struct call *call, const json_t *value)
                                           saga_bytes_text(text), &style, payload, &detail);
     free(text);
     if (err != SAGA_ERR_OK) {
-        return saga_client_fail("%s: %s", call->method->request->name, detail.text);
+        return saga_client_usage_at(call->method->request->name, detail.text);
     }
     call->size += payload->size + 512;
     call->count++;

@@ -178,6 +178,13 @@ static int describe_run(const struct saga_options *options)
     if (saga_client_operands(options, 1, 2, "[ADDRESS] SYMBOL") != SAGA_EXIT_OK) {
         return SAGA_EXIT_USAGE;
     }
+    int json = saga_client_output_json(options);
+    if (json < 0) {
+        return SAGA_EXIT_USAGE;
+    }
+    if (json == 1 && !saga_options_on(options, "template")) {
+        return saga_client_usage("describe prints text; with --template it prints JSON");
+    }
     size_t count = saga_options_operand_count(options);
     const char *symbol = saga_options_operand(options, count - 1);
     const char *path = saga_options_text(options, "descriptor-set");
@@ -214,20 +221,31 @@ const struct saga_verb saga_verb_describe = {
 
 /* ---- list-services ---- */
 
+static json_t *service_json(const struct saga_schema *schema, const char *name)
+{
+    const struct saga_service *service = saga_schema_service(schema, name);
+    json_t *methods = json_array();
+    for (size_t i = 0; service != NULL && i < service->method_count; i++) {
+        (void)json_array_append_new(methods, json_string(service->methods[i].full_name));
+    }
+    return json_pack("{s:s,s:o}", "name", name, "methods", methods);
+}
+
 static int list_services_print(const Saga__V1__GetDescriptorSetResponse *set, bool json)
 {
     struct saga_err_detail detail = {{0}};
     struct saga_schema *schema = NULL;
-    if (json) {
-        json_t *array = json_array();
-        for (size_t i = 0; i < set->n_services; i++) {
-            (void)json_array_append_new(array, json_string(set->services[i]));
-        }
-        return saga_client_print_json(array);
-    }
     if (saga_schema_load((struct saga_bytes){set->descriptor_set.data, set->descriptor_set.len},
                          &schema, &detail) != SAGA_ERR_OK) {
         return saga_client_fail("the daemon's descriptor set: %s", detail.text);
+    }
+    json_t *array = json ? json_array() : NULL;
+    for (size_t i = 0; json && i < set->n_services; i++) {
+        (void)json_array_append_new(array, service_json(schema, set->services[i]));
+    }
+    if (json) {
+        saga_schema_free(schema);
+        return saga_client_print_json(array);
     }
     for (size_t i = 0; i < set->n_services; i++) {
         const struct saga_service *service = saga_schema_service(schema, set->services[i]);
@@ -275,6 +293,12 @@ const struct saga_verb saga_verb_list_services = {
 };
 
 /* ---- health ---- */
+
+static const struct saga_option health_options[] = {
+    {"allow-degraded", NULL, "false",
+     "a daemon that serves while a part of it is down (Kafka, a participant) is well enough",
+     false},
+};
 
 static void health_add_row(struct saga_table *table, const char *name,
                            const Saga__V1__CheckResponse *response)
@@ -332,9 +356,10 @@ static int health_ask(const struct saga_options *options, const char *name,
         } else {
             health_add_row(table, name, response);
         }
-        if (response->state != SAGA__V1__HEALTH_STATE__HEALTH_STATE_SERVING) {
-            status = SAGA_EXIT_FAILED;
-        }
+        bool well = response->state == SAGA__V1__HEALTH_STATE__HEALTH_STATE_SERVING ||
+                    (response->state == SAGA__V1__HEALTH_STATE__HEALTH_STATE_DEGRADED &&
+                     saga_options_on(options, "allow-degraded"));
+        status = well ? SAGA_EXIT_OK : SAGA_EXIT_FAILED;
     } else if (array != NULL) {
         (void)json_array_append_new(array,
                                     json_pack("{s:s,s:s}", "daemon", name, "state", "UNREACHABLE"));
@@ -371,9 +396,11 @@ static int health_run(const struct saga_options *options)
     if (json < 0) {
         return SAGA_EXIT_USAGE;
     }
-    int status = saga_options_operand_count(options) == 0
-                     ? saga_client_endpoints(options, &endpoints)
-                     : SAGA_EXIT_OK;
+    size_t count = saga_options_operand_count(options);
+    int status = count == 0 ? saga_client_endpoints(options, &endpoints) : SAGA_EXIT_OK;
+    for (size_t i = 0; i < count && status == SAGA_EXIT_OK; i++) {
+        status = saga_address_check(options, saga_options_operand(options, i));
+    }
     if (status != SAGA_EXIT_OK) {
         return status;
     }
@@ -388,10 +415,13 @@ static int health_run(const struct saga_options *options)
 
 const struct saga_verb saga_verb_health = {
     .name = "health",
-    .usage = "[ADDRESS]…",
+    .usage = "[ADDRESS]… [--allow-degraded]",
     .summary = "ask daemons how they are; by default all of endpoints.json",
     .epilog = "Exit status: 0 when all are SERVING; 1 when one is DEGRADED or NOT_SERVING; 64 + N "
-              "when one cannot be asked.",
+              "when one cannot be asked.\n"
+              "With --allow-degraded, DEGRADED is 0 too.",
+    .options = health_options,
+    .option_count = sizeof health_options / sizeof health_options[0],
     .shorts = "o=output",
     .run = health_run,
 };

@@ -31,14 +31,14 @@ static int start_input(struct saga_conn *conn, const char *name, const char *dat
     }
     const struct saga_decl *decl = saga_schema_decl(schema, name);
     if (decl == NULL) {
-        return saga_client_fail(
+        return saga_client_usage(
             "%s: there is no such saga definition; `sagactl definitions` lists them", name);
     }
     struct saga_buf json = {0};
     int status = saga_client_data(data, &json);
     if (status == SAGA_EXIT_OK && saga_json_to_wire(schema, decl->context, saga_buf_view(&json),
                                                     &style, input, &detail) != SAGA_ERR_OK) {
-        status = saga_client_fail("%s: %s", decl->context->name, detail.text);
+        status = saga_client_usage_at(decl->context->name, detail.text);
     }
     saga_buf_fini(&json);
     return status;
@@ -121,9 +121,17 @@ const struct saga_verb saga_verb_start = {
     .name = "start",
     .usage = "NAME [-d JSON|@FILE|@-] [--key KEY] [--wait TIME]",
     .summary = "start a saga",
-    .epilog = "Example:\n"
-              "  sagactl start create-order --key 17 -d "
-              "'{\"order_id\":17,\"customer_id\":1,\"items\":[{\"product_id\":1,\"quantity\":2}]}'",
+    .epilog =
+        "In general:\n"
+        "  sagactl describe NAME --template > input.json   what the saga can be given\n"
+        "  sagactl start NAME --key KEY -d @input.json --wait 5s\n"
+        "\n"
+        "Whoever owns what a saga works on starts it, and so makes its key unique. create-order "
+        "belongs\n"
+        "to orderd: place an order with POST /orders, and find its saga with\n"
+        "  sagactl why --saga create-order --key ORDER_ID\n"
+        "Started here with an order that orderd does not know, it can neither end nor be undone "
+        "by itself.",
     .options = start_options,
     .option_count = sizeof start_options / sizeof start_options[0],
     .shorts = "d=data o=output",
@@ -175,7 +183,7 @@ static int get_print_table(const Saga__V1__SagaView *saga)
     saga_table_add(&table, "METHOD");
     for (size_t i = 0; i < saga->n_steps; i++) {
         const Saga__V1__StepView *step = saga->steps[i];
-        const Saga__V1__Status *status = step->last_status;
+        const Saga__V1__Status *status = saga_view_last_status(saga, step);
         saga_table_add(&table, "%s%s", step->name, step->pivot ? " (pivot)" : "");
         saga_table_add(&table, "%s%s", saga_view_step_state(step->state),
                        step->stalled ? " (stalled)" : "");

@@ -2,9 +2,11 @@
 #include "client/verbs.h"
 
 #include <inttypes.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/sagas.h"
 #include "client/story.h"
@@ -305,11 +307,27 @@ const struct saga_verb saga_verb_why = {
 /* ---- the operator's acts ---- */
 
 static const struct saga_option act_options[] = {
-    {"step", "STEP", NULL, "the step: for skip and resolve, and for retry if it is to be just one",
-     false},
     {"why", "TEXT", NULL, "why; it is recorded; required", false},
-    {"who", "NAME", NULL, "who; it is recorded; default: the user of this terminal", false},
+    {"who", "NAME", NULL, "who; it is recorded; default: USER, LOGNAME, or the user's name", false},
+    {"step", "STEP", NULL,
+     "the step; retry: just this one; compensate: a parked pivot that has not happened", false},
 };
+
+/* cancel is about no step: without the last option. */
+enum { ACT_OPTIONS = sizeof act_options / sizeof act_options[0], CANCEL_OPTIONS = ACT_OPTIONS - 1 };
+
+/* Tells who is at the keyboard; NULL: nobody knows. */
+static const char *act_who(const struct saga_options *options)
+{
+    const char *who = saga_options_text(options, "who");
+    who = who != NULL ? who : getenv("USER");
+    who = who != NULL && who[0] != 0 ? who : getenv("LOGNAME");
+    if (who == NULL || who[0] == 0) {
+        const struct passwd *user = getpwuid(getuid());
+        who = user == NULL ? NULL : user->pw_name;
+    }
+    return who;
+}
 
 static int act_send(struct saga_conn *conn, Saga__V1__OperateSagaRequest *message, bool json)
 {
@@ -344,11 +362,10 @@ static int act_run(const struct saga_options *options, Saga__V1__OperatorAct act
         saga_view_operand_id(options, &id) != SAGA_EXIT_OK) {
         return SAGA_EXIT_USAGE;
     }
-    const char *given_step = saga_options_text(options, "step");
+    bool cancels = act == SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_CANCEL;
+    const char *given_step = cancels ? NULL : saga_options_text(options, "step");
     const char *given_why = saga_options_text(options, "why");
-    const char *given_who = saga_options_text(options, "who");
-    given_who = given_who != NULL ? given_who : getenv("USER");
-    given_who = given_who != NULL && given_who[0] != 0 ? given_who : getenv("LOGNAME");
+    const char *given_who = act_who(options);
     if (given_why == NULL) {
         return saga_client_usage(
             "missing: --why TEXT; an operator's act is recorded with its reason");
@@ -402,23 +419,24 @@ static int compensate_run(const struct saga_options *options)
     return act_run(options, SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_COMPENSATE, false);
 }
 
-#define ACT(verb, words, what)                                                                     \
+#define ACT(verb, words, count, what)                                                              \
     const struct saga_verb saga_verb_##verb = {                                                    \
         .name = #verb,                                                                             \
         .usage = (words),                                                                          \
         .summary = (what),                                                                         \
         .options = act_options,                                                                    \
-        .option_count = sizeof act_options / sizeof act_options[0],                                \
+        .option_count = (count),                                                                   \
         .shorts = "o=output",                                                                      \
         .run = verb##_run,                                                                         \
     }
 
-ACT(cancel, "ID --why TEXT [--who NAME]",
+ACT(cancel, "ID --why TEXT [--who NAME]", CANCEL_OPTIONS,
     "give a saga up: undo what was done (not after its pivot)");
-ACT(retry, "ID [--step STEP] --why TEXT [--who NAME]",
+ACT(retry, "ID [--step STEP] --why TEXT [--who NAME]", ACT_OPTIONS,
     "try what waits, is stalled or is parked again, now");
-ACT(skip, "ID --step STEP --why TEXT [--who NAME]",
+ACT(skip, "ID --step STEP --why TEXT [--who NAME]", ACT_OPTIONS,
     "take a step that has not succeeded as skipped");
-ACT(resolve, "ID --step STEP --why TEXT [--who NAME]",
+ACT(resolve, "ID --step STEP --why TEXT [--who NAME]", ACT_OPTIONS,
     "say that a step's pending command has been done by hand");
-ACT(compensate, "ID --why TEXT [--who NAME]", "turn a parked saga back");
+ACT(compensate, "ID [--step PIVOT] --why TEXT [--who NAME]", ACT_OPTIONS,
+    "turn a parked saga back; a parked pivot must be named: it has certainly not happened");

@@ -151,7 +151,7 @@ CANARIES = [
     Canary("root", change("compose.yaml", 'user: "10001:10001"', 'user: "0:0"'), "runs as root"),
     Canary("an open port", change("compose.yaml", '"127.0.0.1:8080:8080"', '"8080:8080"'), "is not bound to 127.0.0.1"),
     Canary("a volume of nowhere", change("compose.yaml", "  order-data: {}\n", ""), "volume order-data is not declared"),
-    Canary("no health check", change("compose.yaml", 'test: [CMD, sagactl, health, "tcp://127.0.0.1:7103"]', "disable: true"),
+    Canary("no health check", change("compose.yaml", 'test: [CMD, sagactl, health, --allow-degraded, "tcp://127.0.0.1:7103"]', "disable: true"),
            "product: no health check"),
     Canary("a dependency of nowhere", change("compose.yaml", "kafka: {condition", "kafca: {condition"), "is no service"),
     Canary("an unknown program", change("compose.yaml", "[productd,", "[produced,"), "is no program of ours"),
