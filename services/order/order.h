@@ -36,7 +36,7 @@ struct saga_order_request {
 
 /* What is wrong with a request. */
 struct saga_order_fault {
-    char field[48];    /* "items[3].quantity"; "" when it is not one field */
+    char field[48];    /* "items[3].quantity"; "body" when it is not one field */
     char message[160]; /* for people */
 };
 

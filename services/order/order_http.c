@@ -208,18 +208,50 @@ static void place_done(struct saga_kit_job *job, bool committed, const struct sa
     }
 }
 
+/* Refuses a query with parameters besides the known ones, or with one of them twice: a typo would
+ * silently change what is asked. Returns false when it was answered so. */
+static bool query_check(struct saga_order_http *http, struct saga_http_request *request,
+                        enum saga_order_route route, int64_t begun_us, const char *const *known)
+{
+    bool twice = false;
+    const char *stray = saga_http_query_stray(request, known, &twice);
+    if (stray == NULL) {
+        return true;
+    }
+    char field[48]; /* it comes from outside */
+    (void)snprintf(field, sizeof field, "%s", stray);
+    for (char *at = field; *at != '\0'; at++) {
+        *at = *at < 0x20 || *at > 0x7e ? '?' : *at;
+    }
+    request_count(http, route, 400, begun_us);
+    if (twice) {
+        saga_http_answer_error(request, 400, "INVALID_ARGUMENT", field, "is given twice");
+    } else {
+        saga_http_answer_error(request, 400, "INVALID_ARGUMENT", field,
+                               "is not known here; known: %s%s%s", known[0],
+                               known[1] == NULL ? "" : ", ", known[1] == NULL ? "" : known[1]);
+    }
+    return false;
+}
+
+static const char *const wait_only[] = {"wait", NULL};
+
 /* Reads ?wait=. Returns false when it was answered with an error. */
 static bool wait_take(struct saga_order_http *http, struct saga_http_request *request,
                       enum saga_order_route route, int64_t begun_us, int64_t *wait_ms)
 {
     *wait_ms = 0;
+    if (!query_check(http, request, route, begun_us, wait_only)) {
+        return false;
+    }
     const char *text = saga_http_query(request, "wait");
     if (text == NULL || saga_order_wait_read(text, wait_ms)) {
         return true;
     }
     request_count(http, route, 400, begun_us);
     saga_http_answer_error(request, 400, "INVALID_ARGUMENT", "wait",
-                           "must be a time such as 5s or 500ms, at most %ds",
+                           "must be a time such as 5s or 500ms (a number alone is milliseconds),"
+                           " at most %ds",
                            SAGA_WAIT_MS_MAX / 1000);
     return false;
 }
@@ -251,8 +283,7 @@ static void place_refuse(struct saga_order_http *http, struct saga_http_request 
 {
     atomic_fetch_add_explicit(&http->invalid, 1, memory_order_relaxed);
     request_count(http, SAGA_ORDER_ROUTE_PLACE, 400, begun_us);
-    saga_http_answer_error(request, 400, "INVALID_ARGUMENT", field[0] == '\0' ? NULL : field, "%s",
-                           message);
+    saga_http_answer_error(request, 400, "INVALID_ARGUMENT", field, "%s", message);
 }
 
 /* Makes the exchange of a POST; NULL when there is no memory. */
@@ -414,6 +445,10 @@ static enum saga_err list_write(struct saga_order_http *http, int64_t customer_i
 static bool list_take(struct saga_order_http *http, struct saga_http_request *request,
                       int64_t begun_us, int64_t *customer_id, int64_t *limit)
 {
+    static const char *const known[] = {"customer_id", "limit", NULL};
+    if (!query_check(http, request, SAGA_ORDER_ROUTE_LIST, begun_us, known)) {
+        return false;
+    }
     const char *customer = saga_http_query(request, "customer_id");
     const char *count = saga_http_query(request, "limit");
     *limit = SAGA_ORDER_LIST_COUNT_DEFAULT;

@@ -21,30 +21,76 @@ static bool fault_set(struct saga_order_fault *fault, const char *field, const c
     return false;
 }
 
-/* Tells whether a text nests deeper than it may: before the parser, which recurses, sees it. */
-static bool depth_ok(struct saga_bytes body)
+/* Where in a JSON text one is: inside of which arrays and objects, at which index and key. */
+struct place {
+    size_t depth;
+    struct {
+        bool array;
+        bool valued;           /* the key is complete, what comes is its value */
+        size_t index;          /* array */
+        struct saga_bytes key; /* object: the last one, as it is written, without quotes */
+    } levels[SAGA_ORDER_JSON_DEPTH_MAX + 1];
+};
+
+/* Walks over the string that begins at text[at]; gives where it ends, at the quote or the end. */
+static size_t string_walk(struct saga_bytes text, size_t at)
 {
-    size_t depth = 0;
-    bool quoted = false;
-    for (size_t i = 0; i < body.size; i++) {
-        uint8_t letter = body.data[i];
-        if (quoted) {
-            if (letter == '\\') {
-                i++;
-            } else if (letter == '"') {
-                quoted = false;
-            }
-        } else if (letter == '"') {
-            quoted = true;
-        } else if (letter == '{' || letter == '[') {
-            if (++depth > SAGA_ORDER_JSON_DEPTH_MAX) {
+    for (at++; at < text.size && text.data[at] != '"'; at++) {
+        at += text.data[at] == '\\' ? 1U : 0U;
+    }
+    return at < text.size ? at : text.size;
+}
+
+/* Walks over a JSON text, which need not be one. Returns false when it nests deeper than it may:
+ * asked before the parser, which recurses, sees it. */
+static bool place_walk(struct saga_bytes text, struct place *place)
+{
+    *place = (struct place){0};
+    for (size_t at = 0; at < text.size; at++) {
+        uint8_t letter = text.data[at];
+        if (letter == '{' || letter == '[') {
+            if (place->depth == SAGA_ORDER_JSON_DEPTH_MAX) {
                 return false;
             }
-        } else if ((letter == '}' || letter == ']') && depth > 0) {
-            depth--;
+            place->depth++;
+            memset(&place->levels[place->depth], 0, sizeof place->levels[0]);
+            place->levels[place->depth].array = letter == '[';
+        } else if (letter == '}' || letter == ']') {
+            place->depth -= place->depth > 0 ? 1U : 0U;
+        } else if (letter == '"') {
+            size_t end = string_walk(text, at);
+            if (!place->levels[place->depth].valued && end > at) {
+                place->levels[place->depth].key =
+                    (struct saga_bytes){.data = text.data + at + 1, .size = end - at - 1};
+            }
+            at = end;
+        } else if (letter == ':') {
+            place->levels[place->depth].valued = true;
+        } else if (letter == ',') {
+            place->levels[place->depth].valued = false;
+            place->levels[place->depth].index++;
         }
     }
     return true;
+}
+
+/* Writes a place as a field's name: items[3].quantity; cut when it is long. */
+static void place_name(const struct place *place, char *field, size_t field_size)
+{
+    size_t size = 0;
+    field[0] = '\0';
+    for (size_t i = 1; i <= place->depth && size < field_size; i++) {
+        const struct saga_bytes *key = &place->levels[i].key;
+        int more = place->levels[i].array
+                       ? snprintf(field + size, field_size - size, "[%zu]", place->levels[i].index)
+                       : snprintf(field + size, field_size - size, "%s%.*s", i == 1 ? "" : ".",
+                                  key->size > 30 ? 30 : (int)key->size,
+                                  key->size == 0 ? "" : (const char *)key->data);
+        size += more < 0 ? 0U : (size_t)more;
+    }
+    for (char *at = field; *at != '\0'; at++) {
+        *at = *at < 0x20 || *at > 0x7e ? '?' : *at;
+    }
 }
 
 /* Takes a whole number of an object's key. prefix is "" or "items[3].". */
@@ -144,32 +190,51 @@ static bool request_take(json_t *root, struct saga_order_request *request,
            saga_order_check(request, fault);
 }
 
+/* Tells what the parser did not like. Its own text may quote what was sent, at any length: only the
+ * place is told. */
+static bool parse_fault(struct saga_bytes body, const json_error_t *error,
+                        struct saga_order_fault *fault)
+{
+    enum json_error_code code = json_error_code(error);
+    bool twice = code == json_error_duplicate_key;
+    if (!twice && code != json_error_numeric_overflow) {
+        return fault_set(fault, "body", "is not JSON: line %d, column %d", error->line,
+                         error->column);
+    }
+    struct saga_bytes read = body;
+    if (error->position >= 0 && (size_t)error->position < read.size) {
+        read.size = (size_t)error->position;
+    }
+    struct place place;
+    char field[sizeof fault->field];
+    (void)place_walk(read, &place);
+    place_name(&place, field, sizeof field);
+    return fault_set(fault, field[0] == '\0' ? "body" : field, "%s",
+                     twice ? "is given twice" : "is out of range: no number of 64 bits");
+}
+
 bool saga_order_request_read(struct saga_bytes body, struct saga_order_request *request,
                              struct saga_order_fault *fault)
 {
+    struct place place;
     if (body.size == 0) {
-        return fault_set(fault, "", "the body is empty; it must be a JSON object");
+        return fault_set(fault, "body", "is empty; it must be a JSON object");
     }
     if (body.size > SAGA_ORDER_BODY_SIZE_MAX) {
-        return fault_set(fault, "", "the body has %zu bytes, at most %d are taken", body.size,
+        return fault_set(fault, "body", "has %zu bytes, at most %d are taken", body.size,
                          SAGA_ORDER_BODY_SIZE_MAX);
     }
-    if (!depth_ok(body)) {
-        return fault_set(fault, "", "the body nests deeper than %d levels",
-                         SAGA_ORDER_JSON_DEPTH_MAX);
+    if (!place_walk(body, &place)) {
+        return fault_set(fault, "body", "nests deeper than %d levels", SAGA_ORDER_JSON_DEPTH_MAX);
     }
     json_error_t error;
-    json_t *root = json_loadb((const char *)body.data, body.size, JSON_REJECT_DUPLICATES, &error);
+    json_t *root = json_loadb((const char *)body.data, body.size,
+                              JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (root == NULL) {
-        /* The parser's own text may quote what was sent: only the place is told. */
-        return fault_set(
-            fault, "", "the body is not JSON: line %d, column %d%s", error.line, error.column,
-            json_error_code(&error) == json_error_duplicate_key      ? ": a key is given twice"
-            : json_error_code(&error) == json_error_numeric_overflow ? ": a number is too large"
-                                                                     : "");
+        return parse_fault(body, &error, fault);
     }
     bool ok = json_is_object(root) ? request_take(root, request, fault)
-                                   : fault_set(fault, "", "the body must be a JSON object");
+                                   : fault_set(fault, "body", "must be a JSON object");
     json_decref(root);
     return ok;
 }

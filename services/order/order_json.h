@@ -12,8 +12,8 @@
 #include "services/order/order.h"
 
 /* Reads and checks the body of POST /orders. Keys that are not known, given twice, missing or of
- * the wrong type are refused. Returns false with the fault. request->idempotency_key is not
- * touched. */
+ * the wrong type are refused. Returns false with the fault, whose field is "body" when it is not
+ * one field's. request->idempotency_key is not touched. */
 bool saga_order_request_read(struct saga_bytes body, struct saga_order_request *request,
                              struct saga_order_fault *fault);
 

@@ -78,8 +78,16 @@ static void test_post_when_wrong_then_400_with_field_and_nothing_saved(void **st
     expect_error(orderd, "POST /orders", "",
                  "{\"customer_id\":1,\"items\":[{\"product_id\":1,\"quantity\":0}]}", invalid,
                  "items[0].quantity");
-    expect_error(orderd, "POST /orders", "", "nonsense", invalid, NULL);
-    expect_error(orderd, "POST /orders", "", "", invalid, NULL);
+    expect_error(orderd, "POST /orders", "", "nonsense", invalid, "body");
+    expect_error(orderd, "POST /orders", "", "", invalid, "body");
+    expect_error(orderd, "POST /orders", "", "null", invalid, "body");
+    expect_error(orderd, "POST /orders", "", "{\"customer_id\":1,\"customer_id\":1}", invalid,
+                 "customer_id");
+    expect_error(orderd, "POST /orders?wiat=5s", "", body, invalid, "wiat");
+    expect_error(orderd, "POST /orders?wait=1s&wait=2s", "", body, invalid, "wait");
+    expect_error(orderd, "GET /orders/1?limit=1", "", NULL, invalid, "limit");
+    expect_error(orderd, "GET /orders?customer_id=1&wait=1s", "", NULL, invalid, "wait");
+    expect_error(orderd, "GET /orders/1%00", "", NULL, "400 BAD_REQUEST", NULL);
     expect_error(orderd, "POST /orders?wait=soon", "", body, invalid, "wait");
     expect_error(orderd, "POST /orders?wait=61s", "", body, invalid, "wait");
     expect_error(orderd, "POST /orders", "Idempotency-Key: a b\r\n", body, invalid,
@@ -92,8 +100,13 @@ static void test_post_when_wrong_then_400_with_field_and_nothing_saved(void **st
     expect_error(orderd, "GET /orders/1", "", NULL, "404 NOT_FOUND", "order_id");
     expect_error(orderd, "GET /orders/1?wait=5s", "", NULL, "404 NOT_FOUND", "order_id");
     unsigned status = 0;
-    json_decref(ask(orderd, "DELETE /orders/1", "", NULL, &status, NULL));
+    static struct reply reply;
+    json_decref(ask(orderd, "DELETE /orders/1", "", NULL, &status, &reply));
     assert_int_equal(status, 405);
+    assert_string_equal(client_header(&reply, "Allow"), "GET, HEAD");
+    json_decref(ask(orderd, "PUT /orders", "", NULL, &status, &reply));
+    assert_int_equal(status, 405);
+    assert_string_equal(client_header(&reply, "Allow"), "POST, GET, HEAD");
     json_decref(ask(orderd, "GET /order", "", NULL, &status, NULL));
     assert_int_equal(status, 404);
     assert_int_equal(place(orderd), 1);

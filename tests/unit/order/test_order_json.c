@@ -140,7 +140,15 @@ static void test_request_when_keys_are_unknown_or_double_then_refused(void **sta
     (void)snprintf(body, sizeof body, "{\"coupon\":1,%s", rest);
     expect_fault(body, "coupon", "not known");
     (void)snprintf(body, sizeof body, "{\"customer_id\":1,%s", rest);
-    expect_fault(body, "", "twice");
+    expect_fault(body, "customer_id", "twice");
+    expect_fault("{\"items\":[{\"product_id\":1,\"quantity\":1},"
+                 "{\"quantity\" : 1,\"product_id\":1,\"quantity\":2}],\"customer_id\":1}",
+                 "items[1].quantity", "twice");
+    expect_fault("{\"a\":{\"b\\\"\\n,:[\":1,\"b\\\"\\n,:[\":2}}", "a.b\\\"\\n,:[", "twice");
+    expect_fault("{\"\":1,\"\":2}", "body", "twice");
+    (void)snprintf(body, sizeof body, "{\"%0200d\":1,\"%0200d\":2}", 0, 0);
+    expect_fault(body, "000000000000000000000000000000", "twice");
+    expect_fault("{\"\xc3\xa9\":1,\"\xc3\xa9\":2}", "??", "twice");
     /* A name that is long or not plain is shown cut and harmless. */
     (void)snprintf(body, sizeof body,
                    "{\"a\\n\\u00e9bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\":1,%s", rest);
@@ -151,7 +159,20 @@ static void test_request_when_keys_are_unknown_or_double_then_refused(void **sta
     assert_int_equal(fault.field[1], '?');
 }
 
-static void test_request_when_not_json_then_refused_without_a_field(void **state)
+static void test_request_when_number_is_out_of_range_then_named(void **state)
+{
+    (void)state;
+    expect_fault("{\"customer_id\":99999999999999999999}", "customer_id", "out of range");
+    expect_fault("{\"customer_id\": -99999999999999999999 , \"items\":[]}", "customer_id",
+                 "out of range");
+    expect_fault("{\"customer_id\":1,\"items\":[{\"product_id\":\"a,b:\",\"quantity\":1e999}]}",
+                 "items[0].quantity", "out of range");
+    expect_fault("{\"items\":[1,[2,3],99999999999999999999]}", "items[2]", "out of range");
+    expect_fault("[99999999999999999999]", "[0]", "out of range");
+    expect_fault("99999999999999999999", "body", "out of range");
+}
+
+static void test_request_when_not_json_then_refused_as_a_whole(void **state)
 {
     (void)state;
     static const char *const bodies[] = {
@@ -164,16 +185,16 @@ static void test_request_when_not_json_then_refused_without_a_field(void **state
         "\"",
         "{\"a\":\"\\u0000\"}",
         "\xff\xfe",
-        "{\"customer_id\":99999999999999999999999}",
         "{'customer_id':1}",
     };
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
-        expect_fault(bodies[i], "", "not JSON");
+        expect_fault(bodies[i], "body", "not JSON");
     }
-    expect_fault("", "", "empty");
-    expect_fault("[]", "", "object");
-    expect_fault("17", "", "JSON");
-    expect_fault("null", "", "JSON");
+    expect_fault("", "body", "empty");
+    static const char *const others[] = {"[]", "17", "null", "true", "\"text\"", "1.5"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        expect_fault(others[i], "body", "must be a JSON object");
+    }
 }
 
 static void test_request_when_nested_deeply_then_refused_before_the_parser(void **state)
@@ -181,9 +202,9 @@ static void test_request_when_nested_deeply_then_refused_before_the_parser(void 
     (void)state;
     static char deep[SAGA_ORDER_BODY_SIZE_MAX + 1];
     memset(deep, '[', sizeof deep - 1);
-    expect_fault(deep, "", "nests deeper");
+    expect_fault(deep, "body", "nests deeper");
     memcpy(deep, "{\"items\":", 9);
-    expect_fault(deep, "", "nests deeper");
+    expect_fault(deep, "body", "nests deeper");
     /* Brackets in a text nest nothing, nor do escaped quotes end it. */
     expect_fault("{\"\\\"[[[[[[[[[[[[[[[[[\":1}", "\"[[[[[[[[[[[[[[[[[", "not known");
 }
@@ -193,7 +214,7 @@ static void test_request_when_too_large_then_refused(void **state)
     (void)state;
     static char large[SAGA_ORDER_BODY_SIZE_MAX + 2];
     memset(large, ' ', sizeof large - 1);
-    expect_fault(large, "", "at most");
+    expect_fault(large, "body", "at most");
 }
 
 static void test_check_when_key_is_not_plain_then_named(void **state)
@@ -330,7 +351,8 @@ int main(void)
         cmocka_unit_test(test_request_when_lines_are_many_then_bounded),
         cmocka_unit_test(test_request_when_line_is_wrong_then_field_with_index),
         cmocka_unit_test(test_request_when_keys_are_unknown_or_double_then_refused),
-        cmocka_unit_test(test_request_when_not_json_then_refused_without_a_field),
+        cmocka_unit_test(test_request_when_number_is_out_of_range_then_named),
+        cmocka_unit_test(test_request_when_not_json_then_refused_as_a_whole),
         cmocka_unit_test(test_request_when_nested_deeply_then_refused_before_the_parser),
         cmocka_unit_test(test_request_when_too_large_then_refused),
         cmocka_unit_test(test_check_when_key_is_not_plain_then_named),
