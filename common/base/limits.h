@@ -50,14 +50,16 @@ enum {
     SAGA_RETRY_ATTEMPTS_LIMIT = 1000, /* most attempts that can be asked for */
 
     /* Queues and tables of a daemon. */
-    SAGA_INBOX_COUNT_MAX = 16384,  /* entries of a loop's inbox; a full inbox refuses at the door */
-    SAGA_TURN_COUNT_MAX = 1024,    /* entries taken in one turn: one store transaction */
-    SAGA_LIVE_COUNT_MAX = 1000000, /* sagas in flight in one orchestrator */
-    SAGA_PARTICIPANTS_MAX = 64,    /* services an orchestrator talks to */
-    SAGA_ADDRESSES_MAX = 8,        /* NNG URLs of one service */
-    SAGA_ADDRESS_SIZE_MAX = 255,   /* bytes of an NNG URL */
-    SAGA_RPC_CONTEXTS = 64,        /* requests that a server works on at once */
-    SAGA_CLIENT_CONTEXTS = 16,     /* requests that a client has outstanding with one participant */
+    SAGA_INBOX_COUNT_MAX = 16384, /* entries of a loop's inbox; a full inbox refuses at the door */
+    SAGA_TURN_COUNT_MAX = 1024,   /* entries taken in one turn: one store transaction */
+    SAGA_RUNNING_COUNT_MAX = 20480, /* sagas going forward at once: more would wait longer for their
+                                       turn than an attempt lasts */
+    SAGA_LIVE_COUNT_MAX = 1000000,  /* sagas in flight in one orchestrator */
+    SAGA_PARTICIPANTS_MAX = 64,     /* services an orchestrator talks to */
+    SAGA_ADDRESSES_MAX = 8,         /* NNG URLs of one service */
+    SAGA_ADDRESS_SIZE_MAX = 255,    /* bytes of an NNG URL */
+    SAGA_RPC_CONTEXTS = 64,         /* requests that a server works on at once */
+    SAGA_CLIENT_CONTEXTS = 16,  /* requests that a client has outstanding with one participant */
     SAGA_WAITERS_MAX = 4096,    /* clients waiting (start with wait, watch) in one orchestrator */
     SAGA_RELAY_BATCH = 1000,    /* rows a relay reads and publishes at once */
     SAGA_OFFSETS_MAX = 4096,    /* consumed Kafka partitions whose offsets a store keeps */

@@ -175,6 +175,14 @@ static const char *command_topic(const struct saga_version *version, uint8_t ste
     return service->command_topic;
 }
 
+static const char *reply_topic(const struct saga_version *version, uint8_t step, enum saga_op op)
+{
+    const struct saga_step_decl *decl = step_of(version, step);
+    const struct saga_service *service =
+        op == SAGA_OP_CALL ? decl->call_service : decl->undo_service;
+    return service == NULL ? "" : service->reply_topic;
+}
+
 static enum saga_err decode_record(struct saga_bytes record, struct saga *saga,
                                    struct saga_texts *texts, struct saga_buf *space)
 {
@@ -195,6 +203,7 @@ const struct saga_codec_ops *saga_codec_port(void)
         .encode_record = saga_record_encode,
         .decode_record = decode_record,
         .command_topic = command_topic,
+        .reply_topic = reply_topic,
     };
     return &ops;
 }

@@ -116,6 +116,11 @@ static enum saga_err open_runtime(struct daemon *daemon, struct saga_err_detail 
     (void)snprintf(owner, sizeof owner, "sagad/%ld", (long)getpid());
     int64_t live_max = 0;
     err = saga_options_int(daemon->options, "live-max", 1, SAGA_LIVE_COUNT_MAX, &live_max, detail);
+    int64_t running_max = 0;
+    if (err == SAGA_ERR_OK) {
+        err = saga_options_int(daemon->options, "running-max", 1, SAGA_LIVE_COUNT_MAX, &running_max,
+                               detail);
+    }
     struct saga_runtime_config config = {
         .store = daemon->store,
         .transport = transport_port(daemon->transport),
@@ -123,6 +128,7 @@ static enum saga_err open_runtime(struct daemon *daemon, struct saga_err_detail 
         .codec = saga_codec_port(),
         .owner = owner,
         .live_count_max = (size_t)live_max,
+        .running_count_max = (size_t)running_max,
         .cursor_delay_ms = CURSOR_DELAY_MS,
     };
     saga_random_fill(&config.seed, sizeof config.seed);

@@ -157,6 +157,7 @@ void replies_take(struct input *input, struct saga_runtime *runtime)
 {
     struct reply_input *made = (struct reply_input *)input;
     if (!made->offset_only) {
+        made->reply.topic = made->topic;
         saga_runtime_reply(runtime, &made->reply);
     }
     saga_runtime_offset(runtime, made->topic, made->partition, made->offset + 1);

@@ -82,6 +82,15 @@ static enum saga_err add_own(struct versions *versions, const struct versions_co
     }
     versions->schema_count = 1;
     log_findings(versions->schemas[0]);
+    if (saga_schema_finding_count(versions->schemas[0]) > 0 ||
+        saga_schema_decl_count(versions->schemas[0]) == 0) {
+        /* To serve without it would refuse every start of that saga for good. */
+        return saga_err_set(
+            detail, SAGA_ERR_INVALID,
+            "descriptor set: %zu findings (see the log and docs/lint.md), %zu sagas",
+            saga_schema_finding_count(versions->schemas[0]),
+            saga_schema_decl_count(versions->schemas[0]));
+    }
     err = store->ops->begin(store->store, detail);
     for (size_t i = 0; i < saga_schema_decl_count(versions->schemas[0]) && err == SAGA_ERR_OK;
          i++) {

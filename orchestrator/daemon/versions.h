@@ -18,7 +18,8 @@ struct versions_config {
 };
 
 /* Loads the daemon's schema, stores its definitions as the current ones, and loads older versions
- * from the store. A definition with findings is refused: logged, not loaded. Errors: of the schema;
+ * from the store. A set with findings, or without a saga, is
+ * refused: logged, INVALID. Errors: of the schema;
  * of the store; LIMIT. Pre: the store's lease is taken; transport is not started. */
 enum saga_err versions_load(const struct versions_config *config, struct versions **versions,
                             struct saga_err_detail *detail) SAGA_WARN_UNUSED;

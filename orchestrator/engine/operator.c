@@ -66,6 +66,10 @@ static void skip_step(struct turn *turn, uint8_t step)
     struct saga_step_run *run = &turn->saga->steps[step];
     if (turn->def->steps[step].pivot) {
         refuse(turn, "the pivot cannot be skipped; resolve it if it has happened, or cancel");
+    } else if (run->state == SAGA_STEP_CALLED && run->maybe_effect) {
+        /* S5: a skipped step is not undone. */
+        refuse(turn, "the step's call may have had an effect: retry it, resolve it if it has "
+                     "happened, or cancel");
     } else if (run->state == SAGA_STEP_WAITING ||
                (run->state == SAGA_STEP_CALLED && is_held(run))) {
         move_step(turn, step, SAGA_STEP_SKIPPED);
@@ -73,8 +77,7 @@ static void skip_step(struct turn *turn, uint8_t step)
         unpark(turn);
         advance_forward(turn);
     } else {
-        refuse(turn, "only a step that waits, or whose call is parked or waits to be tried again, "
-                     "can be skipped");
+        refuse(turn, "only a step that waits, or whose call has never left, can be skipped");
     }
 }
 

@@ -221,7 +221,9 @@ void apply_event(struct saga_runtime *runtime, struct live *live, struct happeni
                                     ? saga_buf_view(&runtime->merged)
                                     : saga_buf_view(&live->context);
     happening->ev.when_mask = runtime->config.codec->when_mask(live->version, context);
+    runtime->running -= live->saga.state == SAGA_STATE_RUNNING ? 1 : 0;
     saga_step(&live->version->def, &live->saga, &happening->ev, &runtime->update);
+    runtime->running += live->saga.state == SAGA_STATE_RUNNING ? 1 : 0;
     live_table_set_due(&runtime->table, live, runtime->update.next_due_unix_ms);
     if (runtime->update.verdict != SAGA_VERDICT_TAKEN) {
         runtime->counts.ignored += 1;

@@ -65,6 +65,7 @@ struct saga_runtime {
     struct known_version versions[SAGA_DEFINITIONS_MAX];
     size_t version_count;
     struct live_table table;
+    size_t running; /* of those in it, the RUNNING ones */
 
     /* The turn. */
     bool in_turn;

@@ -90,8 +90,9 @@ struct saga_codec_ops {
     /* Texts borrow from the record. Errors: CORRUPT. */
     enum saga_err (*decode_record)(struct saga_bytes record, struct saga *saga,
                                    struct saga_texts *texts, struct saga_buf *space);
-    /* Names the topic of a step's command that goes by Kafka. */
+    /* Names the topics of a step's command that goes by Kafka, and of its reply. */
     const char *(*command_topic)(const struct saga_version *version, uint8_t step, enum saga_op op);
+    const char *(*reply_topic)(const struct saga_version *version, uint8_t step, enum saga_op op);
 };
 
 #endif

@@ -71,6 +71,7 @@ static bool visit_row(void *user, const struct saga_row *row)
         return false;
     }
     page->runtime->versions[live->version_index].live += 1;
+    page->runtime->running += live->saga.state == SAGA_STATE_RUNNING ? 1 : 0;
     page->runtime->recovered_up_to = row->id;
     page->loaded[page->count++] = live;
     return true;

@@ -33,12 +33,15 @@ struct saga_runtime_config {
     struct saga_transport_port transport;
     struct saga_client_port client;
     const struct saga_codec_ops *codec;
-    const char *owner;       /* for the lease: who this is */
-    uint64_t seed;           /* of ids and jitter */
-    size_t live_count_max;   /* 0: SAGA_LIVE_COUNT_MAX; starts beyond are refused with
-                                RESOURCE_EXHAUSTED */
-    int64_t cursor_delay_ms; /* how long a relay cursor or a consumed offset may wait for a turn
-                                that commits anyway */
+    const char *owner;        /* for the lease: who this is */
+    uint64_t seed;            /* of ids and jitter */
+    size_t live_count_max;    /* 0: SAGA_LIVE_COUNT_MAX; starts beyond are refused with
+                                 RESOURCE_EXHAUSTED */
+    size_t running_count_max; /* 0: no limit below live_count_max; of those, sagas going forward: a
+                                 backlog must not make every command wait longer than its attempt
+                                 lasts */
+    int64_t cursor_delay_ms;  /* how long a relay cursor or a consumed offset may wait for a turn
+                                 that commits anyway */
 };
 
 /* Counts since start; read by the loop's thread. */
@@ -107,7 +110,9 @@ struct saga_runtime_reply {
     struct saga_bytes payload;
     bool replayed;
     bool empty;
-    bool not_sent; /* it certainly did not leave */
+    bool not_sent;     /* it certainly did not leave */
+    const char *topic; /* of a reply record: it counts only for a command of that service and road;
+                          NULL: by NNG */
 };
 void saga_runtime_reply(struct saga_runtime *runtime, const struct saga_runtime_reply *reply);
 

@@ -170,6 +170,12 @@ void saga_runtime_start(struct saga_runtime *runtime, const struct saga_start *s
                        "the limit of sagas in flight is reached; try later");
         return;
     }
+    if (runtime->config.running_count_max != 0 &&
+        runtime->running >= runtime->config.running_count_max) {
+        answer_failure(runtime, start->ticket, SAGA_CODE_RESOURCE_EXHAUSTED, "TOO_MANY_RUNNING",
+                       "as many sagas as are allowed are going forward; try later");
+        return;
+    }
     struct live *live = new_saga(version, start);
     if (live == NULL || !ensure_transaction(runtime)) {
         live_free(live);
@@ -213,6 +219,20 @@ static uint8_t find_step(const struct saga_version *version, const char *name)
     return SAGA_STEP_ALL;
 }
 
+/* Whoever can write to one service's reply topic may answer for that service, and only for what
+ * went by Kafka. */
+static bool came_the_wrong_way(const struct saga_runtime *runtime, const struct live *live,
+                               uint8_t step, const struct saga_runtime_reply *reply)
+{
+    if (reply->topic == NULL) {
+        return false;
+    }
+    const struct saga_step_def *def = &live->version->def.steps[step];
+    enum saga_via via = reply->op == SAGA_OP_CALL ? def->call_via : def->undo_via;
+    const char *topic = runtime->config.codec->reply_topic(live->version, step, reply->op);
+    return via != SAGA_VIA_KAFKA || strcmp(topic, reply->topic) != 0;
+}
+
 void saga_runtime_reply(struct saga_runtime *runtime, const struct saga_runtime_reply *reply)
 {
     SAGA_ASSERT(runtime->in_turn);
@@ -224,7 +244,8 @@ void saga_runtime_reply(struct saga_runtime *runtime, const struct saga_runtime_
     uint8_t step = reply->step == SAGA_STEP_ALL
                        ? find_step(live->version, text_or_empty(reply->step_name))
                        : reply->step;
-    if (step >= live->saga.step_count || (reply->op != SAGA_OP_CALL && reply->op != SAGA_OP_UNDO)) {
+    if (step >= live->saga.step_count || (reply->op != SAGA_OP_CALL && reply->op != SAGA_OP_UNDO) ||
+        came_the_wrong_way(runtime, live, step, reply)) {
         runtime->counts.ignored += 1;
         return;
     }

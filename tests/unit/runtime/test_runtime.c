@@ -127,9 +127,13 @@ static void test_start_when_too_many_are_in_flight_then_is_refused(void **state)
     for (int i = 1; i <= 9; i++) {
         char key[2] = {(char)('0' + i), 0};
         start_one(world, key, i);
+        if (i <= 8) {
+            reply_to(world, 1, SAGA_CODE_NOT_FOUND, nothing); /* turned back, still in flight */
+        }
     }
     assert_int_equal(world->answers[7].code, SAGA_CODE_OK);
     assert_int_equal(world->answers[8].code, SAGA_CODE_RESOURCE_EXHAUSTED);
+    assert_string_equal(world->reasons[8], "TOO_MANY_SAGAS");
     assert_int_equal(saga_runtime_live_count(world->runtime), 8);
 }
 
@@ -199,6 +203,61 @@ test_saga_when_turned_back_then_its_undo_is_in_the_outbox_with_the_decision(void
     assert_int_equal(world->inner.ops->cursor(world->inner.store, "outbox"), 1);
     assert_int_equal(saga_runtime_look(world->runtime, id, &look, NULL), SAGA_ERR_OK);
     assert_int_equal(look.saga.steps[2].wait, SAGA_WAIT_REPLY);
+}
+
+static void reply_by_topic(struct world *world, struct saga_id id, const char *step,
+                           enum saga_op op, const char *topic)
+{
+    struct saga_runtime_reply reply = {.saga_id = id,
+                                       .step = SAGA_STEP_ALL,
+                                       .step_name = step,
+                                       .op = op,
+                                       .code = SAGA_CODE_OK,
+                                       .topic = topic};
+    saga_runtime_turn_begin(world->runtime, world->now);
+    saga_runtime_reply(world->runtime, &reply);
+    assert_int_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
+}
+
+static uint8_t state_of(struct world *world, struct saga_id id, uint8_t step)
+{
+    struct saga_look look;
+    assert_int_equal(saga_runtime_look(world->runtime, id, &look, NULL), SAGA_ERR_OK);
+    return look.saga.steps[step].state;
+}
+
+static void test_reply_when_it_comes_by_another_topic_or_road_then_is_ignored(void **state)
+{
+    struct world *world = *state;
+    start_one(world, "1", 1);
+    struct saga_id id = world->answers[0].id;
+    reply_by_topic(world, id, "stock", SAGA_OP_CALL,
+                   "product-to-order-product-stock"); /* it went by NNG */
+    assert_int_equal(state_of(world, id, 2), SAGA_STEP_CALLED);
+    reply_to(world, 2, SAGA_CODE_OK, nothing);
+    reply_to(world, 1, SAGA_CODE_NOT_FOUND, nothing);
+    reply_by_topic(world, id, "stock", SAGA_OP_UNDO, "payment-to-order-payment-status");
+    assert_int_equal(state_of(world, id, 2), SAGA_STEP_UNDOING);
+    reply_by_topic(world, id, "stock", SAGA_OP_UNDO, "product-to-order-product-stock");
+    assert_int_equal(state_of(world, id, 2), SAGA_STEP_UNDONE);
+}
+
+static void test_start_when_too_many_go_forward_then_is_refused_until_one_has_passed(void **state)
+{
+    struct world *world = *state;
+    for (int i = 1; i <= 6; i++) {
+        char key[2] = {(char)('0' + i), 0};
+        start_one(world, key, i);
+    }
+    assert_int_equal(world->answers[4].code, SAGA_CODE_OK);
+    assert_int_equal(world->answers[5].code, SAGA_CODE_RESOURCE_EXHAUSTED);
+    assert_string_equal(world->reasons[5], "TOO_MANY_RUNNING");
+    reply_to(world, 1, SAGA_CODE_NOT_FOUND, nothing); /* one turns back */
+    start_one(world, "again", 7);
+    assert_int_equal(world->answers[6].code, SAGA_CODE_OK);
+    world_crash(world);
+    start_one(world, "more", 8);
+    assert_int_equal(world->answers[0].code, SAGA_CODE_RESOURCE_EXHAUSTED);
 }
 
 static void test_recovery_when_commands_were_out_then_sends_them_again(void **state)
@@ -354,6 +413,11 @@ int main(void)
             test_reply_when_its_payload_is_garbage_then_counts_as_unknown, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_saga_when_turned_back_then_its_undo_is_in_the_outbox_with_the_decision, setup,
+            teardown),
+        cmocka_unit_test_setup_teardown(
+            test_reply_when_it_comes_by_another_topic_or_road_then_is_ignored, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_start_when_too_many_go_forward_then_is_refused_until_one_has_passed, setup,
             teardown),
         cmocka_unit_test_setup_teardown(test_recovery_when_commands_were_out_then_sends_them_again,
                                         setup, teardown),

@@ -186,6 +186,7 @@ enum saga_err world_open_runtime(struct world *world)
         .owner = "test",
         .seed = 1,
         .live_count_max = 8,
+        .running_count_max = 5,
         .cursor_delay_ms = 100,
     };
     assert_int_equal(saga_runtime_new(&config, &world->runtime, &detail), SAGA_ERR_OK);
