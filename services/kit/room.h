@@ -97,6 +97,14 @@ struct saga_kit_turn {
     size_t position_count;
 };
 
+/* How old rows may be believed to be: no single reading of the wall clock decides. */
+struct saga_kit_ages {
+    int64_t start_unix_ms, start_mono_us;
+    int64_t seen_mono_us; /* of the last sighting */
+    int64_t seen_unix_ms; /* its time */
+    int64_t last_unix_ms; /* the time of the sighting before it */
+};
+
 struct saga_kit_counters {
     _Atomic int64_t turns, commits, commands, replays, dead_letters, refused;
 };
@@ -118,6 +126,7 @@ struct saga_kit {
     struct saga_kafka_consumer *consumer;
     struct saga_relay *relay;
     int64_t retention_ms;
+    struct saga_kit_ages ages; /* worker only */
 
     pthread_t main_thread;
     pthread_t worker;
@@ -251,6 +260,24 @@ bool saga_kit_headers_decode(struct saga_bytes bytes, struct saga_kafka_record *
 
 /* The worker thread: runs until the inbox is closed and empty. */
 void *saga_kit_work(void *kit);
+
+/* A reading of both clocks. */
+struct saga_kit_now {
+    int64_t unix_ms;
+    int64_t mono_us;
+};
+
+/* Prunings are so far apart when there is nothing to prune; sightings at least. */
+enum { SAGA_KIT_PRUNE_INTERVAL_US = 60 * 1000 * 1000 };
+
+/* Starts the ages at a reading. */
+void saga_kit_ages_begin(struct saga_kit_ages *ages, struct saga_kit_now now);
+
+/* B7: deletes rows that are published and were found older than the retention by two sightings at
+ * least an interval apart, each by the smaller of the wall clock and of the time since start: rows
+ * are kept longer, never shorter, when the wall clock jumps ahead. *count: rows deleted. */
+enum saga_err saga_kit_prune(struct saga_kit *kit, struct saga_kit_now now, int64_t *count,
+                             struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
 /* Writes the relay's cursor if it has moved, in a transaction of its own. */
 enum saga_err saga_kit_cursor_save(struct saga_kit *kit,

@@ -19,10 +19,9 @@
 enum {
     CURSOR_DELAY_US =
         200 * 1000, /* the relay's cursor waits so long for a turn that writes anyway */
-    PRUNE_INTERVAL_US = 60 * 1000 * 1000, /* between prunings when there is nothing to prune */
-    PRUNE_AGAIN_US = 200 * 1000,          /* when there was */
-    PRUNE_OVERDUE_US = 10 * 1000 * 1000,  /* under load, prune nevertheless */
-    PAUSE_NS = 10 * 1000 * 1000,          /* after a transient failure of the store */
+    PRUNE_AGAIN_US = 200 * 1000,         /* between prunings when there was something to prune */
+    PRUNE_OVERDUE_US = 10 * 1000 * 1000, /* under load, prune nevertheless */
+    PAUSE_NS = 10 * 1000 * 1000,         /* after a transient failure of the store */
 };
 
 /* Times of the next housekeeping, by the monotonic clock. */
@@ -310,16 +309,48 @@ static void run_turn(struct saga_kit *kit)
 
 /* ---- Housekeeping ---- */
 
-/* B7: only rows that are published, and old. */
-static enum saga_err prune(struct saga_kit *kit, int64_t *count, struct saga_err_detail *detail)
+static struct saga_kit_now read_clocks(void)
+{
+    return (struct saga_kit_now){.unix_ms = saga_clock_unix_ms(), .mono_us = saga_clock_mono_us()};
+}
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+void saga_kit_ages_begin(struct saga_kit_ages *ages, struct saga_kit_now now)
+{
+    /* Nothing was seen yet: by a time of 0 no row is old. */
+    *ages = (struct saga_kit_ages){
+        .start_unix_ms = now.unix_ms, .start_mono_us = now.mono_us, .seen_mono_us = now.mono_us};
+}
+
+/* Gives the time that ages are reckoned from. A clock that is ahead for a while would make rows of
+ * live sagas look old, and their undos would then find nothing to undo. */
+static int64_t believed(struct saga_kit_ages *ages, struct saga_kit_now now)
+{
+    int64_t elapsed_ms = (now.mono_us - ages->start_mono_us) / 1000;
+    int64_t time = smaller(now.unix_ms, ages->start_unix_ms + elapsed_ms);
+    if (now.mono_us - ages->seen_mono_us >= SAGA_KIT_PRUNE_INTERVAL_US) {
+        ages->last_unix_ms = ages->seen_unix_ms;
+        ages->seen_unix_ms = time;
+        ages->seen_mono_us = now.mono_us;
+    }
+    return smaller(time, ages->last_unix_ms);
+}
+
+enum saga_err saga_kit_prune(struct saga_kit *kit, struct saga_kit_now now, int64_t *count,
+                             struct saga_err_detail *detail)
 {
     *count = 0;
+    int64_t before_unix_ms = believed(&kit->ages, now) - kit->retention_ms;
     enum saga_err err = saga_sql_begin(kit->sql, detail);
     if (err != SAGA_ERR_OK) {
         return err;
     }
-    err = saga_barrier_prune(kit->barrier, kit->cursor, saga_clock_unix_ms() - kit->retention_ms,
-                             SAGA_KIT_PRUNE_COUNT_MAX, count, detail);
+    err = saga_barrier_prune(kit->barrier, kit->cursor, before_unix_ms, SAGA_KIT_PRUNE_COUNT_MAX,
+                             count, detail);
     if (err != SAGA_ERR_OK || *count == 0) {
         saga_sql_rollback(kit->sql);
         return err;
@@ -341,8 +372,8 @@ static void housekeep(struct saga_kit *kit, struct chores *chores, bool idle)
     }
     if (err == SAGA_ERR_OK && now_us >= chores->prune_us + (idle ? 0 : PRUNE_OVERDUE_US)) {
         int64_t count = 0;
-        err = prune(kit, &count, &detail);
-        chores->prune_us = now_us + (count > 0 ? PRUNE_AGAIN_US : PRUNE_INTERVAL_US);
+        err = saga_kit_prune(kit, read_clocks(), &count, &detail);
+        chores->prune_us = now_us + (count > 0 ? PRUNE_AGAIN_US : SAGA_KIT_PRUNE_INTERVAL_US);
     }
     if (err == SAGA_ERR_OK) {
         return;
@@ -367,7 +398,8 @@ static int64_t wait_us(const struct chores *chores)
 void *saga_kit_work(void *data)
 {
     struct saga_kit *kit = data;
-    struct chores chores = {.prune_us = saga_clock_mono_us() + PRUNE_INTERVAL_US};
+    saga_kit_ages_begin(&kit->ages, read_clocks());
+    struct chores chores = {.prune_us = saga_clock_mono_us() + SAGA_KIT_PRUNE_INTERVAL_US};
     for (;;) {
         if (kit->pending == NULL) {
             kit->pending = saga_inbox_take(kit->inbox, SAGA_TURN_COUNT_MAX, wait_us(&chores));

@@ -364,6 +364,33 @@ static void test_kafka_when_killed_at_any_moment_then_offset_and_effect_are_one(
         0);
 }
 
+/* A record that comes again is answered again, before what follows it on its partition. */
+static void test_kafka_when_restarted_then_a_taken_record_is_not_delivered_again(void **state)
+{
+    struct world *world = *state;
+    struct saga_command call = reserve(world, 8);
+    struct saga_command undo = release(world, 8);
+    produce_command(world, 8, &call);
+    wait_seen(world, REPLIES, 8, 1);
+    assert_int_equal(daemon_end(&world->daemon, SIGTERM), 0);
+    assert_in_range(
+        daemon_number(&world->daemon, "SELECT count(*) FROM kafka_position WHERE next_offset > 0"),
+        1, SAGA_KIT_PARTITIONS_MAX);
+    start_daemon(world);
+    produce_command(world, 8, &undo);
+    wait_seen(world, REPLIES, 8, 2);
+    produce_command(world, 8, &undo);
+    wait_seen(world, REPLIES, 8, 3);
+    struct saga_arena arena = {0};
+    struct seen seen = find_seen(world, REPLIES, 8);
+    struct saga_reply reply = decode_reply(&seen, &arena);
+    assert_int_equal(reply.op, SAGA_OP_UNDO);
+    assert_true(reply.replayed);
+    saga_arena_fini(&arena);
+    assert_int_equal(count_seen(world, REPLIES, 8), 3); /* none for the call but the first */
+    assert_int_equal(count_seen(world, EFFECTS, 8), 2);
+}
+
 static void test_kafka_when_down_then_effects_wait_and_are_told_when_it_is_back(void **state)
 {
     struct world *world = *state;
@@ -387,6 +414,7 @@ int main(void)
         CASE(test_kafka_when_many_calls_and_undos_come_then_each_is_done_told_and_answered_once),
         CASE(test_kafka_when_record_is_garbage_then_dead_letter_and_the_next_is_taken),
         CASE(test_kafka_when_killed_at_any_moment_then_offset_and_effect_are_one),
+        CASE(test_kafka_when_restarted_then_a_taken_record_is_not_delivered_again),
         CASE(test_kafka_when_down_then_effects_wait_and_are_told_when_it_is_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
