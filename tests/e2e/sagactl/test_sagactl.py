@@ -224,6 +224,8 @@ class SagactlTest(unittest.TestCase):
         there = orders.Orders(lambda: dev.endpoints()["orderd"]["http"])
         self.assertEqual(there.place({"customer_id": 1, "items": [{"product_id": 1, "quantity": 1}]}, wait="10s")["state"],
                          "APPROVED")
+        # What a dead daemon has not published yet stays in its database: here it must be on Kafka before.
+        self.ctl("audit", "verify", dev=dev)
         dev.kill_daemon("paymentd")
         text, _ = self.ctl("health", "customerd", "paymentd", "--timeout=1s", dev=dev, expect=UNAVAILABLE)
         self.assertRegex(text, r"(?m)^customerd +SERVING")
