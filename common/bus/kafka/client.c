@@ -53,6 +53,9 @@ static void on_log(const rd_kafka_t *rk, int syslog_level, const char *facility,
     } else if (syslog_level <= 6) {
         level = SAGA_LOG_INFO;
     }
+    if (strcmp(facility, "CONFWARN") == 0 && strstr(text, "enable.gapless.guarantee") != NULL) {
+        level = SAGA_LOG_DEBUG; /* "experimental": our own choice, not the user's to mend */
+    }
     saga_log(level, "kafka", "client=\"%s\" facility=%s msg=\"%s\"",
              rk == NULL ? "" : rd_kafka_name(rk), facility, text);
 }
@@ -162,6 +165,8 @@ enum saga_err saga_kafka_config_dup(const struct saga_kafka_config *config,
     made->config.properties = made->properties;
     made->config.property_count = config->property_count;
     made->config.linger_ms = config->linger_ms;
+    made->config.batch_max = config->batch_max;
+    made->config.in_order = config->in_order;
     *copy = &made->config;
     return SAGA_ERR_OK;
 }

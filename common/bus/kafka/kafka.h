@@ -25,6 +25,10 @@ struct saga_kafka_config {
     size_t property_count;
     int linger_ms; /* producers: how long records gather before they leave together; 0: not at all
                     */
+    int batch_max; /* producers: records in one batch at most; 0: librdkafka's default. 1: each
+                      leaves alone and at once (no linger). Not 0: whatever the properties say */
+    bool in_order; /* producers: when a batch is refused, those behind it must not overtake it: the
+                      producer ends (UNAVAILABLE, also for what is queued) */
 };
 
 enum { SAGA_KAFKA_HEADERS_MAX = 16 };
@@ -180,7 +184,12 @@ enum saga_err saga_kafka_topic_probe(const struct saga_kafka_config *config, con
                                      int64_t timeout_ms, int64_t *round_trip_us,
                                      struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
-/* ---- Relay: from a durable outbox to Kafka, in order, at least once. ---- */
+/* ---- Relay: from a durable outbox to Kafka, in order, at least once. ----
+ *
+ * A topic's max.message.bytes limits a batch, and a refused batch takes its small records with it.
+ * The relay then publishes record by record for a while, afterwards in smaller batches. A record
+ * that is refused alone holds up everything behind it: the relay is not up, names the record in the
+ * log, and tries again every second until the limit is raised. Nothing is ever skipped. */
 
 /* A row of an outbox and the records that it is published as. */
 enum { SAGA_RELAY_RECORDS_PER_ROW = 2 };
@@ -226,8 +235,8 @@ void saga_relay_wake(struct saga_relay *relay);
 enum saga_err saga_relay_produce(struct saga_relay *relay,
                                  const struct saga_kafka_record *record) SAGA_WARN_UNUSED;
 
-/* Tells whether Kafka is reachable, and the position up to which rows are acknowledged. Thread:
- * any. */
+/* Tells whether the relay goes on: Kafka is reachable and no record is refused for its size; and
+ * the position up to which rows are acknowledged. Thread: any. */
 bool saga_relay_up(const struct saga_relay *relay);
 int64_t saga_relay_position(const struct saga_relay *relay);
 

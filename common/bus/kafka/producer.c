@@ -83,6 +83,8 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
         atomic_store(&producer->fatal, true);
         saga_log(SAGA_LOG_ERROR, "kafka_fatal", "client=\"%s\" msg=\"%s\"", rd_kafka_name(rk),
                  text);
+        /* What is queued would wait for ever without a word. */
+        (void)rd_kafka_purge(rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING);
     } else if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
         set_up(producer, false);
         producer->next_probe_ms = 0;
@@ -120,6 +122,40 @@ static void *poll_run(void *argument)
     return NULL;
 }
 
+static enum saga_err set(rd_kafka_conf_t *conf, const char *name, const char *value,
+                         struct saga_err_detail *detail)
+{
+    char text[SAGA_ERR_DETAIL_SIZE] = "";
+    if (rd_kafka_conf_set(conf, name, value, text, sizeof(text)) != RD_KAFKA_CONF_OK) {
+        return saga_err_set(detail, SAGA_ERR_INVALID, "kafka.%s: %s", name, text);
+    }
+    return SAGA_ERR_OK;
+}
+
+/* Settings that are not the user's to change. */
+static enum saga_err set_batches(const struct saga_kafka_config *config, rd_kafka_conf_t *conf,
+                                 struct saga_err_detail *detail)
+{
+    enum saga_err err = SAGA_ERR_OK;
+    if (config->batch_max > 0) {
+        char count[16];
+        (void)snprintf(count, sizeof(count), "%d", config->batch_max);
+        err = set(conf, "batch.num.messages", count, detail);
+    }
+    if (err == SAGA_ERR_OK && config->batch_max == 1) {
+        err = set(conf, "linger.ms", "0", detail);
+    }
+    char idempotence[8] = "";
+    size_t size = sizeof(idempotence);
+    if (err == SAGA_ERR_OK && config->in_order &&
+        rd_kafka_conf_get(conf, "enable.idempotence", idempotence, &size) == RD_KAFKA_CONF_OK &&
+        strcmp(idempotence, "true") == 0) {
+        /* Without it the batches behind a refused one are sent, and overtake it. */
+        err = set(conf, "enable.gapless.guarantee", "true", detail);
+    }
+    return err;
+}
+
 static enum saga_err open_client(const struct saga_kafka_config *config,
                                  struct saga_kafka_producer *producer,
                                  struct saga_err_detail *detail)
@@ -140,11 +176,17 @@ static enum saga_err open_client(const struct saga_kafka_config *config,
         {"queue.buffering.max.kbytes", "65536"},
         {"retry.backoff.ms", "50"},
         {"message.max.bytes", "1048588"}, /* a broker's own default: a value of 1 MiB */
+        {"batch.size", "262144"},         /* well below it: a topic's limit is one of batches */
     };
     rd_kafka_conf_t *conf = NULL;
     enum saga_err err =
         saga_kafka_conf_new(config, own, sizeof(own) / sizeof(own[0]), &conf, detail);
     if (err != SAGA_ERR_OK) {
+        return err;
+    }
+    err = set_batches(config, conf, detail);
+    if (err != SAGA_ERR_OK) {
+        rd_kafka_conf_destroy(conf);
         return err;
     }
     rd_kafka_conf_set_opaque(conf, producer);

@@ -3,7 +3,11 @@
  * It fetches when it was woken and has room, produces in order, and tells the contiguous prefix of
  * what is acknowledged. A delivery that fails means that the producer's order can no longer be
  * trusted: the producer is made anew and everything behind the prefix that was not acknowledged is
- * produced again. At least once, in order of each key. */
+ * produced again. At least once, in order of each key.
+ *
+ * A broker that finds a batch too large refuses all its records, small as each may be. From then on
+ * the relay is careful: one record a batch, the next one when it is acknowledged, until some
+ * thousands are through. A record that is refused alone is tried again until it is taken. */
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -15,6 +19,7 @@
 #include "common/bus/kafka/client.h"
 #include "common/bus/kafka/kafka.h"
 #include "common/bus/kafka/relay_window.h"
+#include "common/sys/clock.h"
 #include "common/sys/log.h"
 
 enum {
@@ -23,10 +28,29 @@ enum {
     RESTART_MS_MIN = 100, /* before a producer is made anew; doubled while that does not help */
     RESTART_MS_MAX = 5000,
     RESTART_FLUSH_MS = 1000, /* for what is still under way when a record failed */
+    REFUSED_MS = 1000,       /* between the attempts at a record that is refused alone */
+    REFUSED_LOG_MS = 60000,
+    /* Every attempt takes one of a producer's 32,767 epochs. */
+    REFUSED_RESTART = 1000,
+    CAREFUL_RECORDS = 2000, /* one by one, before batches are tried again */
+    BATCH_MAX = 10000,      /* librdkafka's default */
+    BATCH_SHRINK = 4,       /* batches after a refusal are smaller by this */
+    KEY_TEXT_SIZE = 97,
 };
 
 /* The token of records that are in no outbox. */
 static const uint64_t token_outside = UINT64_MAX;
+
+/* One record at a time. */
+struct careful {
+    bool on;
+    int left;         /* records before batches are tried again */
+    int batch_max;    /* of those batches; 0: the default */
+    int64_t position; /* of the last row that was begun */
+    size_t delivered; /* its records that are on Kafka */
+    int64_t logged_ms;
+    unsigned refusals;
+};
 
 struct saga_relay {
     struct saga_kafka_config *kafka;
@@ -37,6 +61,8 @@ struct saga_relay {
     pthread_t thread;
     struct saga_relay_row *rows; /* of one fetch; relay thread */
     int64_t restart_ms;          /* relay thread */
+    struct careful careful;      /* relay thread */
+    atomic_bool blocked;         /* a record is refused alone */
 
     /* The producer is changed by the relay thread alone, under this mutex; other threads use it
      * under the mutex. A pointer, so that a relay that is only looked at can be asked. */
@@ -51,6 +77,8 @@ struct saga_relay {
     bool woken;       /* rows may have come since the last fetch */
     bool publishing;  /* a fetch and its producing are under way */
     bool failed;      /* a record will not be delivered: restart */
+    bool refused;     /* for its size, or its batch's */
+    bool awaiting;    /* the relay thread waits for what becomes of its record */
     int64_t reported; /* the last position told */
     _Atomic int64_t acknowledged;
 };
@@ -87,19 +115,22 @@ static void on_delivered(void *user, uint64_t token, enum saga_err err)
         }
         return;
     }
-    if (err == SAGA_ERR_LIMIT) {
-        /* It would fail for ever and hold everything up behind it. */
-        saga_log(SAGA_LOG_ERROR, "relay_record_too_large", "relay=%s", relay->name);
-    }
     lock(relay);
-    if (err == SAGA_ERR_OK || err == SAGA_ERR_LIMIT) {
+    if (err == SAGA_ERR_OK) {
         (void)saga_relay_window_acknowledge(&relay->window, token);
         note_prefix(relay);
-    } else if (!relay->failed) {
-        relay->failed = true;
+    } else {
+        relay->refused = relay->refused || err == SAGA_ERR_LIMIT;
+        if (!relay->failed) {
+            relay->failed = true;
+            (void)pthread_cond_broadcast(&relay->changed);
+            saga_log(atomic_load(&relay->blocked) ? SAGA_LOG_DEBUG : SAGA_LOG_WARN,
+                     "relay_delivery_failed", "relay=%s err=%s", relay->name, saga_err_name(err));
+        }
+    }
+    if (relay->awaiting) {
+        relay->awaiting = false;
         (void)pthread_cond_broadcast(&relay->changed);
-        saga_log(SAGA_LOG_WARN, "relay_delivery_failed", "relay=%s err=%s", relay->name,
-                 saga_err_name(err));
     }
     unlock(relay);
 }
@@ -161,8 +192,8 @@ static bool produce(struct saga_relay *relay, const struct saga_kafka_record *re
         return go_on;
     }
     if (err == SAGA_ERR_LIMIT) {
-        on_delivered(relay, sequence, err);
-        return true;
+        on_delivered(relay, sequence, err); /* larger than the producer takes */
+        return false;
     }
     saga_log(SAGA_LOG_WARN, "relay_produce_failed", "relay=%s topic=%s err=%s", relay->name,
              record->topic, saga_err_name(err));
@@ -170,6 +201,98 @@ static bool produce(struct saga_relay *relay, const struct saga_kafka_record *re
     relay->failed = true;
     unlock(relay);
     return false;
+}
+
+/* Tells of a record that is refused alone. */
+static void note_refused(struct saga_relay *relay, const struct saga_kafka_record *record)
+{
+    struct careful *careful = &relay->careful;
+    int64_t now_ms = saga_clock_mono_us() / 1000;
+    careful->refusals++;
+    if (atomic_exchange(&relay->blocked, true) && now_ms - careful->logged_ms < REFUSED_LOG_MS) {
+        return;
+    }
+    careful->logged_ms = now_ms;
+    char key[KEY_TEXT_SIZE];
+    size_t size = record->key.size < sizeof(key) - 1 ? record->key.size : sizeof(key) - 1;
+    for (size_t i = 0; i < size; i++) {
+        uint8_t byte = record->key.data[i];
+        key[i] = '?';
+        if (byte >= 0x20 && byte < 0x7f) {
+            key[i] = (char)byte;
+        }
+    }
+    key[size] = '\0';
+    saga_log(SAGA_LOG_ERROR, "relay_record_too_large",
+             "relay=%s topic=%s key=\"%s\" position=%" PRId64
+             " size=%zu msg=\"waits until the limit of the topic is raised\"",
+             relay->name, record->topic, key, careful->position, record->value.size);
+}
+
+/* Produces one record and waits for what becomes of it. Gives false when producing has to end. */
+static bool produce_alone(struct saga_relay *relay, const struct saga_kafka_record *record,
+                          uint64_t sequence)
+{
+    lock(relay);
+    relay->awaiting = true;
+    unlock(relay);
+    bool go_on = produce(relay, record, sequence);
+    lock(relay);
+    while (go_on && relay->awaiting && !relay->stopping) {
+        (void)pthread_cond_wait(&relay->changed, &relay->mutex);
+    }
+    go_on = go_on && !relay->awaiting && !relay->failed;
+    relay->awaiting = false;
+    bool refused = relay->refused;
+    unlock(relay);
+    report(relay);
+    if (go_on) {
+        relay->careful.delivered++;
+        relay->careful.left--;
+        if (atomic_exchange(&relay->blocked, false)) {
+            saga_log(SAGA_LOG_INFO, "relay_goes_on", "relay=%s position=%" PRId64, relay->name,
+                     relay->careful.position);
+        }
+    } else if (refused) {
+        note_refused(relay, record);
+    }
+    return go_on;
+}
+
+/* Produces a row's records one by one. Those that came through before one of them was refused are
+ * not produced at every attempt. */
+static bool produce_carefully(struct saga_relay *relay, const struct saga_relay_row *row,
+                              uint64_t sequence)
+{
+    struct careful *careful = &relay->careful;
+    if (careful->position != row->position) {
+        careful->position = row->position;
+        careful->delivered = 0;
+    }
+    lock(relay);
+    for (size_t i = 0; i < careful->delivered; i++) {
+        (void)saga_relay_window_acknowledge(&relay->window, sequence);
+    }
+    note_prefix(relay);
+    unlock(relay);
+    bool go_on = true;
+    while (go_on && careful->delivered < row->record_count) {
+        go_on = produce_alone(relay, &row->records[careful->delivered], sequence);
+    }
+    return go_on;
+}
+
+static bool produce_row(struct saga_relay *relay, const struct saga_relay_row *row,
+                        uint64_t sequence)
+{
+    if (relay->careful.on) {
+        return produce_carefully(relay, row, sequence);
+    }
+    bool go_on = true;
+    for (size_t i = 0; go_on && i < row->record_count; i++) {
+        go_on = produce(relay, &row->records[i], sequence);
+    }
+    return go_on;
 }
 
 /* Produces the rows that were fetched. Gives false when it ended early; the rows not taken are
@@ -186,8 +309,8 @@ static bool produce_rows(struct saga_relay *relay, size_t count)
                                                       (uint32_t)row->record_count, &sequence);
         note_prefix(relay);
         unlock(relay);
-        for (size_t j = 0; go_on && wanted && j < row->record_count; j++) {
-            go_on = produce(relay, &row->records[j], sequence);
+        if (go_on && wanted) {
+            go_on = produce_row(relay, row, sequence);
         }
         if (!go_on) {
             return false;
@@ -240,8 +363,8 @@ static void swap_producer(struct saga_relay *relay, struct saga_kafka_producer *
     (void)pthread_mutex_unlock(relay->producer_mutex);
 }
 
-/* Makes the producer anew and goes back to the prefix. */
-static void restart(struct saga_relay *relay)
+/* Ends the producer; no delivery is told afterwards. */
+static void end_producer(struct saga_relay *relay)
 {
     struct saga_kafka_producer *old = relay->producer;
     if (old != NULL) {
@@ -253,26 +376,106 @@ static void restart(struct saga_relay *relay)
         saga_kafka_producer_free(old);
     }
     report(relay);
-    pause_for(relay, relay->restart_ms);
-    relay->restart_ms =
-        relay->restart_ms * 2 > RESTART_MS_MAX ? RESTART_MS_MAX : relay->restart_ms * 2;
+}
+
+/* Pre: there is no producer. */
+static bool make_producer(struct saga_relay *relay)
+{
     struct saga_kafka_producer *producer = NULL;
     struct saga_err_detail detail = {0};
+    /* One at a time cannot overtake each other; and a producer that goes on saves a restart a
+     * second. */
+    relay->kafka->in_order = !relay->careful.on;
+    relay->kafka->batch_max = relay->careful.on ? 1 : relay->careful.batch_max;
     enum saga_err err =
         saga_kafka_producer_start(relay->kafka, on_delivered, relay, &producer, &detail);
     if (err != SAGA_ERR_OK) {
         saga_log(SAGA_LOG_ERROR, "relay_producer_failed", "relay=%s err=%s msg=\"%s\"", relay->name,
                  saga_err_name(err), detail.text);
-        return; /* failed stays set: tried again */
+        return false;
     }
     swap_producer(relay, producer);
+    return true;
+}
+
+/* Goes back to the prefix. Pre: no delivery of an earlier attempt will be told. */
+static void resume(struct saga_relay *relay)
+{
     lock(relay);
-    saga_log(SAGA_LOG_INFO, "relay_restarted", "relay=%s position=%" PRId64, relay->name,
-             relay->window.prefix);
     saga_relay_window_rewind(&relay->window);
     relay->failed = false;
+    relay->refused = false;
     relay->woken = true;
     unlock(relay);
+}
+
+static void begin_care(struct saga_relay *relay)
+{
+    struct careful *careful = &relay->careful;
+    int batch = careful->batch_max == 0 ? BATCH_MAX : careful->batch_max;
+    careful->on = true;
+    careful->left = CAREFUL_RECORDS;
+    careful->delivered = 0;
+    careful->position = INT64_MIN;
+    careful->batch_max = batch / BATCH_SHRINK < 2 ? 2 : batch / BATCH_SHRINK;
+    saga_log(SAGA_LOG_WARN, "relay_batch_too_large",
+             "relay=%s position=%" PRId64 " msg=\"a topic's max.message.bytes is small: "
+             "records are published one by one, then at most %d in a batch\"",
+             relay->name, atomic_load(&relay->acknowledged), careful->batch_max);
+}
+
+/* Back to batches. Nothing of the outbox is under way: records went one by one. */
+static void end_care(struct saga_relay *relay)
+{
+    end_producer(relay);
+    relay->careful.on = false;
+    saga_log(SAGA_LOG_INFO, "relay_batches", "relay=%s batch_max=%d", relay->name,
+             relay->careful.batch_max);
+    if (!make_producer(relay)) {
+        lock(relay);
+        relay->failed = true; /* tried again */
+        unlock(relay);
+    }
+}
+
+/* Makes the producer anew and goes back to the prefix. */
+static void restart(struct saga_relay *relay)
+{
+    end_producer(relay);
+    lock(relay);
+    bool refused = relay->refused;
+    unlock(relay);
+    if (refused && !relay->careful.on) {
+        begin_care(relay);
+    }
+    pause_for(relay, relay->restart_ms);
+    relay->restart_ms =
+        relay->restart_ms * 2 > RESTART_MS_MAX ? RESTART_MS_MAX : relay->restart_ms * 2;
+    if (!make_producer(relay)) {
+        return; /* failed stays set: tried again */
+    }
+    saga_log(SAGA_LOG_INFO, "relay_restarted", "relay=%s position=%" PRId64, relay->name,
+             atomic_load(&relay->acknowledged));
+    resume(relay);
+}
+
+/* A delivery has failed. */
+static void recover(struct saga_relay *relay)
+{
+    lock(relay);
+    bool refused = relay->refused;
+    unlock(relay);
+    if (!relay->careful.on || !refused) {
+        restart(relay);
+        return;
+    }
+    /* Nothing else of the outbox is under way, and the producer can go on. */
+    pause_for(relay, REFUSED_MS);
+    if (relay->careful.refusals % REFUSED_RESTART == 0) {
+        restart(relay);
+    } else {
+        resume(relay);
+    }
 }
 
 /* ---- Thread ---- */
@@ -304,7 +507,9 @@ static void *relay_run(void *argument)
         unlock(relay);
         report(relay);
         if (!stopping && failed) {
-            restart(relay);
+            recover(relay);
+        } else if (!stopping && relay->careful.on && relay->careful.left <= 0) {
+            end_care(relay);
         } else if (!stopping && publishable) {
             publish(relay);
         }
@@ -335,7 +540,8 @@ enum saga_err saga_relay_produce(struct saga_relay *relay, const struct saga_kaf
 bool saga_relay_up(const struct saga_relay *relay)
 {
     (void)pthread_mutex_lock(relay->producer_mutex);
-    bool up = relay->producer != NULL && saga_kafka_producer_up(relay->producer);
+    bool up = relay->producer != NULL && !atomic_load(&relay->blocked) &&
+              saga_kafka_producer_up(relay->producer);
     (void)pthread_mutex_unlock(relay->producer_mutex);
     return up;
 }
@@ -389,6 +595,8 @@ static struct saga_relay *relay_new(const struct saga_relay_config *config)
     relay->restart_ms = RESTART_MS_MIN;
     relay->woken = true; /* there may be rows from before */
     relay->producer_mutex = &relay->producer_mutex_space;
+    relay->careful = (struct careful){.position = INT64_MIN, .batch_max = config->kafka.batch_max};
+    atomic_init(&relay->blocked, false);
     atomic_init(&relay->acknowledged, config->position);
     relay->name = strdup(config->name == NULL ? "relay" : config->name);
     relay->rows = calloc(SAGA_RELAY_BATCH, sizeof(struct saga_relay_row));
@@ -422,6 +630,7 @@ enum saga_err saga_relay_start(const struct saga_relay_config *config, struct sa
     if (saga_kafka_cond_init(&made->changed) != SAGA_ERR_OK) {
         goto fail_cond;
     }
+    made->kafka->in_order = true;
     err = saga_kafka_producer_start(made->kafka, on_delivered, made, &made->producer, detail);
     if (err != SAGA_ERR_OK) {
         goto fail_producer;

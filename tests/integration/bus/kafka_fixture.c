@@ -22,17 +22,32 @@ struct kafka_topic_name kafka_topic_unique(const char *what)
     return name;
 }
 
-void kafka_topic_make(const struct saga_kafka_config *config, const char *name, int32_t partitions)
+static void make_topic(const struct saga_kafka_config *config, const struct saga_kafka_topic *topic)
 {
-    struct saga_kafka_topic topic = {.name = name, .partitions = partitions, .replication = -1};
     struct saga_err_detail detail = {0};
-    enum saga_err err = saga_kafka_topics_create(config, &topic, 1, NULL, KAFKA_WAIT_MS, &detail);
+    enum saga_err err = saga_kafka_topics_create(config, topic, 1, NULL, KAFKA_WAIT_MS, &detail);
     if (err != SAGA_ERR_OK) {
-        fail_msg("topic %s: %s: %s", name, saga_err_name(err), detail.text);
+        fail_msg("topic %s: %s: %s", topic->name, saga_err_name(err), detail.text);
     }
 }
 
-void kafka_topic_grow(const struct saga_kafka_config *config, const char *name, int32_t partitions)
+void kafka_topic_make(const struct saga_kafka_config *config, const char *name, int32_t partitions)
+{
+    struct saga_kafka_topic topic = {.name = name, .partitions = partitions, .replication = -1};
+    make_topic(config, &topic);
+}
+
+void kafka_topic_make_limited(const struct saga_kafka_config *config, const char *name,
+                              int32_t partitions, const char *bytes_max)
+{
+    const char *const configs[] = {"max.message.bytes", bytes_max, NULL};
+    struct saga_kafka_topic topic = {
+        .name = name, .partitions = partitions, .replication = -1, .configs = configs};
+    make_topic(config, &topic);
+}
+
+/* A client for the administration. */
+static rd_kafka_t *open_admin(const struct saga_kafka_config *config)
 {
     char text[512] = "";
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -41,6 +56,33 @@ void kafka_topic_grow(const struct saga_kafka_config *config, const char *name, 
         RD_KAFKA_CONF_OK);
     rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
     assert_non_null(rk);
+    return rk;
+}
+
+void kafka_topic_limit(const struct saga_kafka_config *config, const char *name,
+                       const char *bytes_max)
+{
+    rd_kafka_t *rk = open_admin(config);
+    rd_kafka_ConfigResource_t *resource =
+        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, name);
+    assert_non_null(resource);
+    assert_int_equal(rd_kafka_ConfigResource_set_config(resource, "max.message.bytes", bytes_max),
+                     RD_KAFKA_RESP_ERR_NO_ERROR);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    rd_kafka_AlterConfigs(rk, &resource, 1, NULL, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, KAFKA_WAIT_MS);
+    assert_non_null(event);
+    assert_int_equal(rd_kafka_event_error(event), RD_KAFKA_RESP_ERR_NO_ERROR);
+    rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_ConfigResource_destroy(resource);
+    rd_kafka_destroy(rk);
+}
+
+void kafka_topic_grow(const struct saga_kafka_config *config, const char *name, int32_t partitions)
+{
+    char text[512] = "";
+    rd_kafka_t *rk = open_admin(config);
     rd_kafka_NewPartitions_t *request =
         rd_kafka_NewPartitions_new(name, (size_t)partitions, text, sizeof(text));
     assert_non_null(request);
@@ -174,6 +216,7 @@ void outbox_fini(struct outbox *outbox)
 {
     free(outbox->keys_text);
     free(outbox->values_text);
+    free(outbox->large_text);
     (void)pthread_mutex_destroy(&outbox->mutex);
 }
 
@@ -217,6 +260,19 @@ bool outbox_wait_advanced(struct outbox *outbox, int64_t position)
     return saga_test_until(has_advanced, &awaited, KAFKA_WAIT_MS);
 }
 
+static struct saga_bytes pad(struct outbox *outbox, const char *value)
+{
+    if (outbox->large_text == NULL) {
+        outbox->large_text = malloc(outbox->large_size);
+        if (outbox->large_text == NULL) {
+            abort();
+        }
+        memset(outbox->large_text, ' ', outbox->large_size);
+        memcpy(outbox->large_text, value, strlen(value));
+    }
+    return (struct saga_bytes){(const uint8_t *)outbox->large_text, outbox->large_size};
+}
+
 static enum saga_err fetch(void *user, int64_t after, size_t count_max, struct saga_relay_row *rows,
                            size_t *count, struct saga_err_detail *detail)
 {
@@ -237,6 +293,9 @@ static enum saga_err fetch(void *user, int64_t after, size_t count_max, struct s
         row->records[0].topic = outbox->topic;
         row->records[0].key = saga_bytes_text(outbox->keys_text[found]);
         row->records[0].value = saga_bytes_text(outbox->values_text[found]);
+        if (i == outbox->large && outbox->large_size > 0) {
+            row->records[0].value = pad(outbox, outbox->values_text[found]);
+        }
         found++;
     }
     *count = found;

@@ -27,6 +27,12 @@ struct kafka_topic_name kafka_topic_unique(const char *what);
 /* Creates a topic; fails the test otherwise. */
 void kafka_topic_make(const struct saga_kafka_config *config, const char *name, int32_t partitions);
 
+/* Creates a topic with a limit on its batches; and changes that limit. */
+void kafka_topic_make_limited(const struct saga_kafka_config *config, const char *name,
+                              int32_t partitions, const char *bytes_max);
+void kafka_topic_limit(const struct saga_kafka_config *config, const char *name,
+                       const char *bytes_max);
+
 /* Gives a topic more partitions. */
 void kafka_topic_grow(const struct saga_kafka_config *config, const char *name, int32_t partitions);
 
@@ -72,6 +78,9 @@ struct outbox {
     int64_t advanced;  /* what the relay has told */
     bool went_back;    /* it told a lower position than before */
     size_t fetches;
+    int64_t large;     /* the row whose value is padded with spaces; 0: none */
+    size_t large_size; /* to this size */
+    char *large_text;
     char (*keys_text)[COLLECT_KEY_SIZE];
     char (*values_text)[COLLECT_VALUE_SIZE];
 };

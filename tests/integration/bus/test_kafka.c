@@ -540,6 +540,121 @@ static void test_relay_when_restarted_then_it_goes_on_behind_its_cursor(void **s
     outbox_fini(&outbox);
 }
 
+/* ---- Topics with a small max.message.bytes ---- */
+
+static bool is_up(void *arg)
+{
+    return saga_relay_up(arg);
+}
+
+static void test_relay_when_batches_are_too_large_then_small_records_all_arrive(void **state)
+{
+    (void)state;
+    struct kafka_topic_name topic = kafka_topic_unique("limited");
+    kafka_topic_make_limited(&shared, topic.text, 1, "16384");
+    struct saga_kafka_config config = shared;
+    config.linger_ms = 50; /* batches as large as they get */
+    struct outbox outbox;
+    struct collector collector;
+    outbox_init(&outbox, topic.text, 7);
+    collector_init(&collector);
+    outbox_commit(&outbox, 2000);
+    struct saga_relay *relay = outbox_relay(&outbox, &config, 0);
+    struct saga_kafka_consumer *consumer = collector_start(&collector, &config, topic.text);
+    assert_int_equal(saga_relay_drain(relay, KAFKA_WAIT_MS), SAGA_ERR_OK);
+    assert_int_equal(outbox_advanced(&outbox), 2000);
+    assert_true(saga_test_until(is_up, relay, KAFKA_WAIT_MS)); /* its producer is a new one */
+    /* Back to batches, refused again, smaller ones. */
+    outbox_commit(&outbox, 8000);
+    saga_relay_wake(relay);
+    assert_int_equal(saga_relay_drain(relay, KAFKA_WAIT_MS), SAGA_ERR_OK);
+    assert_int_equal(outbox_advanced(&outbox), 10000);
+    assert_true(collector_wait(&collector, 10000));
+    assert_int_equal(outbox_check(&outbox, &collector), 0);
+    assert_false(outbox.went_back);
+    saga_kafka_consumer_free(consumer);
+    saga_relay_free(relay);
+    collector_fini(&collector);
+    outbox_fini(&outbox);
+}
+
+struct outbox_and_relay {
+    struct outbox *outbox;
+    struct saga_relay *relay;
+    size_t fetches;
+};
+
+static bool is_blocked(void *arg)
+{
+    struct outbox_and_relay *both = arg;
+    return outbox_advanced(both->outbox) == both->outbox->large - 1 && !saga_relay_up(both->relay);
+}
+
+static bool has_tried_often(void *arg)
+{
+    struct outbox_and_relay *both = arg;
+    return outbox_fetches(both->outbox) >= both->fetches;
+}
+
+static void test_relay_when_a_record_is_too_large_then_it_waits_and_nothing_overtakes(void **state)
+{
+    (void)state;
+    struct kafka_topic_name topic = kafka_topic_unique("large");
+    kafka_topic_make_limited(&shared, topic.text, 1, "16384");
+    struct outbox outbox;
+    struct collector collector;
+    outbox_init(&outbox, topic.text, 7);
+    collector_init(&collector);
+    outbox.large = 300;
+    outbox.large_size = 20000;
+    outbox_commit(&outbox, 1000);
+    struct saga_relay *relay = outbox_relay(&outbox, &shared, 0);
+    struct outbox_and_relay both = {.outbox = &outbox, .relay = relay};
+    struct saga_kafka_consumer *consumer = collector_start(&collector, &shared, topic.text);
+    assert_true(saga_test_until(is_blocked, &both, KAFKA_WAIT_MS));
+    both.fetches = outbox_fetches(&outbox) + 3;
+    assert_true(saga_test_until(has_tried_often, &both, KAFKA_WAIT_MS));
+    assert_true(is_blocked(&both));
+    assert_int_equal(saga_relay_drain(relay, 100), SAGA_ERR_TIMEOUT);
+    /* Read to the end: a record that is in no outbox comes last. */
+    struct saga_kafka_record record = {
+        .topic = topic.text, .key = saga_bytes_text("x"), .value = saga_bytes_text("0/0")};
+    assert_int_equal(saga_relay_produce(relay, &record), SAGA_ERR_OK);
+    assert_true(collector_wait(&collector, 300));
+    assert_int_equal(collector_count(&collector), 300);
+    kafka_topic_limit(&shared, topic.text, "32768");
+    assert_int_equal(saga_relay_drain(relay, KAFKA_WAIT_MS), SAGA_ERR_OK);
+    assert_true(saga_relay_up(relay));
+    assert_int_equal(outbox_advanced(&outbox), 1000);
+    assert_true(collector_wait(&collector, 1001));
+    assert_int_equal(outbox_check(&outbox, &collector), 1); /* the one in no outbox */
+    assert_false(outbox.went_back);
+    saga_kafka_consumer_free(consumer);
+    saga_relay_free(relay);
+    collector_fini(&collector);
+    outbox_fini(&outbox);
+}
+
+static void test_relay_when_a_record_is_larger_than_the_producer_takes_then_it_waits(void **state)
+{
+    (void)state;
+    struct kafka_topic_name topic = kafka_topic_unique("huge");
+    kafka_topic_make(&shared, topic.text, 1);
+    struct outbox outbox;
+    outbox_init(&outbox, topic.text, 7);
+    outbox.large = 30;
+    outbox.large_size = 2000000;
+    outbox_commit(&outbox, 100);
+    struct saga_relay *relay = outbox_relay(&outbox, &shared, 0);
+    struct outbox_and_relay both = {.outbox = &outbox, .relay = relay};
+    assert_true(saga_test_until(is_blocked, &both, KAFKA_WAIT_MS));
+    both.fetches = outbox_fetches(&outbox) + 3;
+    assert_true(saga_test_until(has_tried_often, &both, KAFKA_WAIT_MS));
+    assert_true(is_blocked(&both));
+    saga_relay_free(relay);
+    outbox_fini(&outbox);
+}
+
 int main(void)
 {
     const struct CMUnitTest embedded[] = {
@@ -569,6 +684,9 @@ int main(void)
         cmocka_unit_test(test_relay_when_its_topic_is_missing_then_it_publishes_once_it_is_there),
         cmocka_unit_test(test_relay_when_the_queue_is_small_then_rows_wait_and_none_is_lost),
         cmocka_unit_test(test_relay_when_restarted_then_it_goes_on_behind_its_cursor),
+        cmocka_unit_test(test_relay_when_batches_are_too_large_then_small_records_all_arrive),
+        cmocka_unit_test(test_relay_when_a_record_is_too_large_then_it_waits_and_nothing_overtakes),
+        cmocka_unit_test(test_relay_when_a_record_is_larger_than_the_producer_takes_then_it_waits),
     };
     int failed =
         cmocka_run_group_tests_name("embedded", embedded, group_setup_mock, group_teardown_mock);
