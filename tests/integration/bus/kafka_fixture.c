@@ -294,7 +294,9 @@ static enum saga_err fetch(void *user, int64_t after, size_t count_max, struct s
         row->records[0].key = saga_bytes_text(outbox->keys_text[found]);
         row->records[0].value = saga_bytes_text(outbox->values_text[found]);
         if (i == outbox->large && outbox->large_size > 0) {
-            row->records[0].value = pad(outbox, outbox->values_text[found]);
+            row->records[row->record_count] = row->records[0];
+            row->records[row->record_count++].value = pad(outbox, outbox->values_text[found]);
+            row->records[0].value = saga_bytes_text("0/0");
         }
         found++;
     }

@@ -78,7 +78,7 @@ struct outbox {
     int64_t advanced;  /* what the relay has told */
     bool went_back;    /* it told a lower position than before */
     size_t fetches;
-    int64_t large;     /* the row whose value is padded with spaces; 0: none */
+    int64_t large;     /* a row of two records: "0/0", and its value padded with spaces; 0: none */
     size_t large_size; /* to this size */
     char *large_text;
     char (*keys_text)[COLLECT_KEY_SIZE];
