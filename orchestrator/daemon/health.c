@@ -51,7 +51,7 @@ static void add_kafka(const struct health *health, struct health_report *report)
     if (!out || !in) {
         (void)snprintf(
             part->detail, sizeof part->detail, "%s: undos and audit events wait in the outbox",
-            !out ? "no broker can be reached"
+            !out ? "no broker can be reached, or a record is refused (see the log)"
                  : "the reply topics cannot be read (sagactl topics apply creates them)");
     }
 }

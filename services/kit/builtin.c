@@ -65,7 +65,7 @@ static void add_kafka(struct saga_kit *kit, struct report *report)
     } else if (atomic_load(&kit->stopping)) {
         text = "stopping";
     } else if (!saga_relay_up(kit->relay)) {
-        text = "no broker is reachable: effects wait";
+        text = "no broker can be reached, or a record is refused (see the log): effects wait";
     } else if (kit->consumer != NULL && !saga_kafka_consumer_up(kit->consumer)) {
         text = "the command topic is not being read (yet): compensations wait";
     } else {
