@@ -435,7 +435,7 @@ ACT(cancel, "ID --why TEXT [--who NAME]", CANCEL_OPTIONS,
 ACT(retry, "ID [--step STEP] --why TEXT [--who NAME]", ACT_OPTIONS,
     "try what waits, is stalled or is parked again, now");
 ACT(skip, "ID --step STEP --why TEXT [--who NAME]", ACT_OPTIONS,
-    "take a step that has not succeeded as skipped");
+    "take a step whose call has never left as skipped");
 ACT(resolve, "ID --step STEP --why TEXT [--who NAME]", ACT_OPTIONS,
     "say that a step's pending command has been done by hand");
 ACT(compensate, "ID [--step PIVOT] --why TEXT [--who NAME]", ACT_OPTIONS,

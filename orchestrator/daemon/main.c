@@ -7,6 +7,10 @@
 #include "common/sys/log.h"
 #include "orchestrator/daemon/daemon.h"
 
+/* Defaults are texts; these are limits as well. */
+_Static_assert(SAGA_LIVE_COUNT_MAX == 1000000, "the default of --live-max");
+_Static_assert(SAGA_RUNNING_COUNT_MAX == 20480, "the default of --running-max");
+
 static const struct saga_option options[] = {
     {"listen", "URL", "ipc:///tmp/sagad.sock",
      "NNG address of the admin API: ipc://, tcp:// or tls+tcp://", true},
@@ -21,7 +25,7 @@ static const struct saga_option options[] = {
      false},
     {"descriptor-set", "FILE", NULL,
      "FileDescriptorSet with the saga definitions (protoc --descriptor_set_out --include_imports); "
-     "default: the built-in one",
+     "default: the built-in one. A set with a finding (docs/lint.md) is refused",
      false},
     {"http-address", "ADDRESS", "127.0.0.1", "address of /livez /readyz /healthz /metrics", false},
     {"http-port", "PORT", "9464", "its port; 0: a free one", false},

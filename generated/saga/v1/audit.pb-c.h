@@ -149,7 +149,7 @@ typedef enum _Saga__V1__OperatorAct {
    */
   SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_CANCEL = 2,
   /*
-   * Take a step that has not succeeded as skipped.
+   * Take a step whose call has never left as skipped; what may have had an effect is not skipped (S5).
    */
   SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_SKIP = 3,
   /*
