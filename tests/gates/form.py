@@ -5,7 +5,7 @@ import subprocess
 
 from gate import Canary, append
 
-NEEDS = [".clang-format", "common", "orchestrator", "services", "client", "tests", "bench"]
+NEEDS = [".clang-format", "common", "orchestrator", "services", "verify", "client", "tests", "bench"]
 
 
 def check(tree):

@@ -5,7 +5,7 @@ import re
 import rooms
 from gate import Canary, append
 
-NEEDS = ["common", "orchestrator", "services", "client", "generated"]
+NEEDS = ["common", "orchestrator", "services", "verify", "client", "generated"]
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 
 
@@ -55,7 +55,7 @@ def check_system(tree, path, room, header):
 
 def check(tree):
     violations = []
-    for path in tree.files(("common", "orchestrator", "services", "client"), {".c", ".h"}):
+    for path in tree.files(("common", "orchestrator", "services", "verify", "client"), {".c", ".h"}):
         tree.saw()
         room = rooms.room_of(path)
         if room is None:

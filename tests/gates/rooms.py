@@ -34,6 +34,7 @@ COMMON = {BASE, SYS, SQL, WIRE, JSON, HTTP, NNG, KAFKA, GENERATED}
 ENGINE, RUNTIME, CODEC = "orchestrator/engine", "orchestrator/runtime", "orchestrator/codec"
 STORE, OHTTP, DAEMON = "orchestrator/store", "orchestrator/http", "orchestrator/daemon"
 KIT = "services/kit"
+VFS, SIM, CHECK, REPLAY = "verify/vfs", "verify/sim", "verify/check", "verify/replay"
 ANY_THIRD = set(THIRD_HEADERS.values()) | {"threads"}
 
 # A folder is in the room of its longest prefix here.
@@ -58,7 +59,12 @@ ROOMS = {
     "services/product": Room(COMMON | {KIT}, {"sqlite"}),
     "services/kitchen": Room(COMMON | {KIT}, {"sqlite"}),
     "services/payment": Room(COMMON | {KIT}, {"sqlite"}),
-    "client": Room(COMMON, {"nng", "rdkafka", "curl", "jansson", "protobuf-c", "crypto", "threads"}),
+    VFS: Room({BASE, SQL}, {"sqlite"}),
+    CHECK: Room({ENGINE, BASE}, {"threads"}),
+    REPLAY: Room({ENGINE, RUNTIME, CODEC, STORE, WIRE, SQL, BASE, GENERATED}, {"protobuf-c", "sqlite", "crypto"}),
+    SIM: Room((COMMON - {NNG, KAFKA}) | {ENGINE, RUNTIME, CODEC, STORE, KIT, VFS, REPLAY},
+              {"protobuf-c", "sqlite", "jansson", "crypto", "threads"}),
+    "client": Room(COMMON | {ENGINE, RUNTIME, CODEC, STORE, VFS, SIM, CHECK, REPLAY}, {"nng", "rdkafka", "curl", "jansson", "protobuf-c", "crypto", "threads"}),
     GENERATED: Room(set(), {"protobuf-c"}),
 }
 # Outside the product: these may see everything.
