@@ -180,6 +180,7 @@ static void gather_event(struct teller *t, size_t index)
         break;
     case SAGA__V1__EVENT_KIND__EVENT_KIND_START:
     case SAGA__V1__EVENT_KIND__EVENT_KIND_OPERATOR:
+    case SAGA__V1__EVENT_KIND__EVENT_KIND_REVERSE:
     case SAGA__V1__EVENT_KIND__EVENT_KIND_UNSPECIFIED:
     case _SAGA__V1__EVENT_KIND_IS_INT_SIZE:
     default:

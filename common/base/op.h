@@ -10,6 +10,10 @@ enum saga_op {
 };
 
 /* saga.v1.Via */
-enum saga_via { SAGA_VIA_NNG = 1, SAGA_VIA_KAFKA = 2 };
+enum saga_via {
+    SAGA_VIA_NNG = 1,
+    SAGA_VIA_KAFKA = 2,
+    SAGA_VIA_CHILD = 3, /* no message: the step is a saga of its own, in the same store */
+};
 
 #endif

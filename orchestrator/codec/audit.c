@@ -32,6 +32,7 @@ enum {
     EVENT_CAUSE = 20,
     EVENT_WHEN_MASK = 21,
     EVENT_NOT_SENT = 22,
+    EVENT_PAUSED = 23,
     EVENT_PREV_HASH = 30,
     EVENT_HASH = 31,
 
@@ -229,6 +230,7 @@ static uint8_t event_step(const struct saga_event *ev)
     case SAGA_EVENT_START:
     case SAGA_EVENT_TIMER:
     case SAGA_EVENT_RECOVERED:
+    case SAGA_EVENT_REVERSE:
         break;
     }
     return SAGA_STEP_ALL;
@@ -295,6 +297,7 @@ static uint8_t *put_outcome(uint8_t *at, const struct saga_audit_input *in)
     if (ev->kind == SAGA_EVENT_REPLY) {
         at = put_number(at, EVENT_NOT_SENT, ev->not_sent ? 1 : 0);
     }
+    at = put_number(at, EVENT_PAUSED, ev->paused ? 1 : 0);
     if (in->saga->seq > 1) {
         at = put_bytes(at, EVENT_PREV_HASH,
                        (struct saga_bytes){.data = in->prev_hash, .size = SAGA_DIGEST_SIZE});

@@ -12,7 +12,7 @@
  *     state, resume, cause, cause step + 1 (0: none), cause code, seq, created (as it is),
  * deadline, ended, seed (8 bytes), three texts (size, bytes, a zero): cause reason, cause message,
  *     traceparent; step count, then of each step one byte:
- *         bits 0-3 state, bits 4-5 wait, bit 6: a tail follows, bit 7: 0
+ *         bits 0-3 state, bits 4-5 wait modulo 4, bit 6: a tail follows, bit 7: wait / 4
  *     and its tail: flags (1 maybe effect, 2 stalled, 4 parked), last code, call attempts, undo
  *     attempts, failures, due. A step without a tail has zeros for these. */
 #include <string.h>
@@ -34,7 +34,8 @@ enum {
     STEP_WAIT_SHIFT = 4,
     STEP_WAIT_MASK = 0x03,
     STEP_TAIL = 0x40,
-    STEP_RESERVED = 0x80,
+    STEP_WAIT_HIGH = 0x80,
+    STEP_WAIT_HIGH_SHIFT = 5, /* from there to where it stands in the wait */
     /* Upper bounds of parts. */
     SCALARS_SIZE_MAX = 11 * SAGA_VARINT_SIZE_MAX + SEED_SIZE,
     STEP_SIZE_MAX = 1 + 6 * SAGA_VARINT_SIZE_MAX,
@@ -86,7 +87,7 @@ static uint8_t *put_step(uint8_t *at, const struct saga_step_run *run, int64_t c
                 run->undo_attempts != 0 || run->failures != 0 || run->due_unix_ms != 0;
     *at++ = (uint8_t)((run->state & STEP_STATE_MASK) |
                       ((unsigned)(run->wait & STEP_WAIT_MASK) << STEP_WAIT_SHIFT) |
-                      (tail ? STEP_TAIL : 0U));
+                      (run->wait > STEP_WAIT_MASK ? STEP_WAIT_HIGH : 0U) | (tail ? STEP_TAIL : 0U));
     if (tail) {
         at = saga_wire_put_varint(at, flags);
         at = saga_wire_put_varint(at, run->last_code);
@@ -208,8 +209,9 @@ static void get_step(struct reading *in, struct saga_step_run *run, int64_t crea
 {
     unsigned first = (unsigned)get_fixed(in, 1);
     run->state = (uint8_t)(first & STEP_STATE_MASK);
-    run->wait = (uint8_t)((first >> STEP_WAIT_SHIFT) & STEP_WAIT_MASK);
-    if (run->state > SAGA_STEP_SKIPPED || (first & STEP_RESERVED) != 0) {
+    run->wait = (uint8_t)(((first >> STEP_WAIT_SHIFT) & STEP_WAIT_MASK) |
+                          ((first & STEP_WAIT_HIGH) >> STEP_WAIT_HIGH_SHIFT));
+    if (run->state > SAGA_STEP_SKIPPED || run->wait > SAGA_WAIT_CHILD) {
         in->failed = true;
     }
     if ((first & STEP_TAIL) == 0) {
@@ -230,7 +232,7 @@ static void get_body(struct reading *in, struct saga *saga, struct saga_texts *t
 {
     saga->state = (uint8_t)get_number(in, SAGA_STATE_PARKED);
     saga->resume = (uint8_t)get_number(in, SAGA_STATE_PARKED);
-    saga->cause = (uint8_t)get_number(in, SAGA_CAUSE_OPERATOR);
+    saga->cause = (uint8_t)get_number(in, SAGA_CAUSE_PARENT);
     uint64_t cause_step = get_number(in, SAGA_STEPS_MAX);
     saga->cause_step = cause_step == 0 ? SAGA_STEP_ALL : (uint8_t)(cause_step - 1);
     saga->cause_code = (uint8_t)get_number(in, UINT8_MAX);

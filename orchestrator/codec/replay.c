@@ -46,7 +46,7 @@ static enum saga_err take_operator(const Saga__V1__AuditEvent *audit, struct sag
                                    struct saga_err_detail *detail)
 {
     int act = audit->operator_ == NULL ? 0 : (int)audit->operator_->act;
-    if (act < (int)SAGA_ACT_RETRY || act > (int)SAGA_ACT_RESOLVE) {
+    if (act < (int)SAGA_ACT_RETRY || act > (int)SAGA_ACT_RESUME) {
         return saga_err_set(detail, SAGA_ERR_INVALID, "operator: there is no such act");
     }
     ev->act = (enum saga_act)act;
@@ -71,6 +71,7 @@ enum saga_err saga_event_from_audit(const Saga__V1__AuditEvent *audit,
         .kind = (enum saga_event_kind)audit->kind,
         .now_unix_ms = audit->time_unix_ms,
         .when_mask = audit->when_mask,
+        .paused = audit->paused,
     };
     memcpy(ev->id.b, audit->saga_id.data, SAGA_ID_SIZE);
     enum saga_err err = find_step(version, audit->step, &ev->step, detail);
@@ -86,6 +87,7 @@ enum saga_err saga_event_from_audit(const Saga__V1__AuditEvent *audit,
         return take_reply(audit, ev, detail);
     case SAGA_EVENT_TIMER:
     case SAGA_EVENT_RECOVERED:
+    case SAGA_EVENT_REVERSE:
         return SAGA_ERR_OK;
     case SAGA_EVENT_OPERATOR:
         return take_operator(audit, ev, detail);

@@ -19,8 +19,7 @@ static void abandon_step(struct turn *turn, uint8_t step)
     } else if (run->state == SAGA_STEP_CALLED) {
         /* S4, S5: what is on its way may have an effect; its undo may overtake it, and then forbids
          * it. */
-        bool left =
-            run->maybe_effect || run->wait == SAGA_WAIT_REPLY || run->wait == SAGA_WAIT_DURABLE;
+        bool left = run->maybe_effect || is_out(run);
         move_step(turn, step, left ? SAGA_STEP_UNKNOWN : SAGA_STEP_SKIPPED);
         wait_nothing(turn, step);
     }
@@ -29,8 +28,10 @@ static void abandon_step(struct turn *turn, uint8_t step)
 void turn_back(struct turn *turn, enum saga_cause cause, uint8_t cause_step, uint32_t cause_code)
 {
     struct saga *saga = turn->saga;
-    SAGA_ASSERT(saga->state == SAGA_STATE_RUNNING || saga->state == SAGA_STATE_PARKED);
+    SAGA_ASSERT(saga->state == SAGA_STATE_RUNNING || saga->state == SAGA_STATE_PARKED ||
+                saga->state == SAGA_STATE_COMPLETED);
     SAGA_ASSERT(!pivot_reached(turn->def, saga)); /* S2 */
+    saga->ended_unix_ms = 0;
     saga->state = SAGA_STATE_COMPENSATING;
     saga->resume = SAGA_STATE_NONE;
     saga->cause = (uint8_t)cause;

@@ -53,8 +53,7 @@ static void take_start(struct turn *turn)
 static bool is_present_failure(const struct saga_step_run *run, const struct saga_event *ev,
                                uint32_t attempts)
 {
-    return ev->attempt == attempts &&
-           (run->wait == SAGA_WAIT_REPLY || run->wait == SAGA_WAIT_DURABLE);
+    return ev->attempt == attempts && is_out(run);
 }
 
 static void take_reply(struct turn *turn)
@@ -139,22 +138,40 @@ static void take_durable(struct turn *turn)
 }
 
 /* A new process cannot know whether what was decided has left: it sends again, with the same key.
- * Kafka's records are in the outbox or in Kafka. */
+ * Kafka's records are in the outbox or in Kafka; to child sagas it is the runtime that has to be
+ * asked again. What was held when the old process ended begins, if its definition goes on. */
 static void take_recovered(struct turn *turn)
 {
     for (uint8_t i = 0; i < turn->saga->step_count; i++) {
         struct saga_step_run *run = &turn->saga->steps[i];
         const struct saga_step_def *def = &turn->def->steps[i];
-        if (run->wait != SAGA_WAIT_REPLY) {
+        if (run->wait != SAGA_WAIT_REPLY && run->wait != SAGA_WAIT_CHILD) {
             continue;
         }
-        if (run->state == SAGA_STEP_CALLED && def->call_via == SAGA_VIA_NNG) {
+        if (run->state == SAGA_STEP_CALLED && def->call_via != SAGA_VIA_KAFKA) {
             run->maybe_effect = true;
             send_command(turn, i, SAGA_OP_CALL);
-        } else if (run->state == SAGA_STEP_UNDOING && def->undo_via == SAGA_VIA_NNG) {
+        } else if (run->state == SAGA_STEP_UNDOING && def->undo_via != SAGA_VIA_KAFKA) {
             send_command(turn, i, SAGA_OP_UNDO);
         }
     }
+    advance_forward(turn);
+}
+
+/* A child saga is compensated as a whole, though it has COMPLETED: its end is final only when its
+ * parent's is. */
+static void take_reverse(struct turn *turn)
+{
+    struct saga *saga = turn->saga;
+    if (saga->state == SAGA_STATE_COMPENSATING || saga->state == SAGA_STATE_COMPENSATED) {
+        return;
+    }
+    if (pivot_reached(turn->def, saga)) {
+        turn->up->verdict = SAGA_VERDICT_REFUSED; /* S2; no checked definition comes here */
+        turn->up->refusal = "the pivot has happened or may have happened";
+        return;
+    }
+    turn_back(turn, SAGA_CAUSE_PARENT, SAGA_STEP_ALL, SAGA_CODE_CANCELLED);
 }
 
 /* Empties an update without touching the arrays: only their first `count` entries mean anything. */
@@ -180,7 +197,7 @@ void saga_step(const struct saga_definition *def, struct saga *saga, const struc
     if (ev->kind != SAGA_EVENT_START) {
         SAGA_ASSERT(saga->step_count == def->step_count && saga->state != SAGA_STATE_NONE);
     }
-    if (!saga_ended(saga) || ev->kind == SAGA_EVENT_OPERATOR) {
+    if (!saga_ended(saga) || ev->kind == SAGA_EVENT_OPERATOR || ev->kind == SAGA_EVENT_REVERSE) {
         switch (ev->kind) {
         case SAGA_EVENT_START:
             take_start(&turn);
@@ -199,6 +216,9 @@ void saga_step(const struct saga_definition *def, struct saga *saga, const struc
             break;
         case SAGA_EVENT_OPERATOR:
             take_operator(&turn);
+            break;
+        case SAGA_EVENT_REVERSE:
+            take_reverse(&turn);
             break;
         }
     }

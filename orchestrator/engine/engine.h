@@ -52,6 +52,7 @@ enum saga_event_kind {
     SAGA_EVENT_DURABLE = 4,   /* step, op, attempt: Kafka has the command */
     SAGA_EVENT_RECOVERED = 5, /* a new process took the saga up */
     SAGA_EVENT_OPERATOR = 6,  /* act, step (or SAGA_STEP_ALL) */
+    SAGA_EVENT_REVERSE = 7,   /* the saga that this one is a step of undoes it as a whole */
 };
 
 /* saga.v1.OperatorAct */
@@ -61,6 +62,8 @@ enum saga_act {
     SAGA_ACT_SKIP = 3,
     SAGA_ACT_COMPENSATE = 4,
     SAGA_ACT_RESOLVE = 5,
+    SAGA_ACT_PAUSE = 6,  /* of a definition, never of a saga */
+    SAGA_ACT_RESUME = 7, /* its definition goes on: begins the steps that were held */
 };
 
 enum { SAGA_STEP_ALL = 255 }; /* "no step in particular" where a step index stands */
@@ -107,6 +110,7 @@ enum saga_wait {
     SAGA_WAIT_DURABLE = 1, /* its command is in the outbox; Kafka does not have it yet */
     SAGA_WAIT_REPLY = 2,   /* its command is out; due is the attempt's deadline */
     SAGA_WAIT_RETRY = 3,   /* due is when it is sent again */
+    SAGA_WAIT_CHILD = 4,   /* a child saga is on it, for as long as that takes; no due */
 };
 
 /* One step of a running saga. */
@@ -132,6 +136,7 @@ enum saga_cause {
     SAGA_CAUSE_DEADLINE = 2, /* the saga's deadline passed */
     SAGA_CAUSE_CANCEL = 3,   /* an operator or client cancelled it */
     SAGA_CAUSE_OPERATOR = 4, /* an operator turned it back */
+    SAGA_CAUSE_PARENT = 5,   /* the saga that it is a step of undoes it */
 };
 
 /* One run of a definition. All zero before START. */
@@ -167,6 +172,8 @@ struct saga_event {
                         UNAVAILABLE) */
     int64_t retry_after_ms; /* REPLY: the participant's wish */
     enum saga_act act;      /* OPERATOR */
+    bool paused; /* the saga's definition is paused: no step begins with this event; what has begun
+                    goes on */
     uint64_t when_mask; /* bit i: the condition of step i holds in the context as it is after this
                            event */
 };
@@ -193,8 +200,8 @@ enum { SAGA_MOVES_MAX = 3 * SAGA_STEPS_MAX };
 enum saga_verdict {
     SAGA_VERDICT_IGNORED, /* nothing changed: late, duplicate, nothing due. Nothing to persist */
     SAGA_VERDICT_TAKEN,   /* changed: persist, send, acknowledge */
-    SAGA_VERDICT_REFUSED, /* OPERATOR: the act is not possible now (refusal says why). Nothing to
-                             persist */
+    SAGA_VERDICT_REFUSED, /* OPERATOR, REVERSE: the act is not possible now (refusal says why).
+                             Nothing to persist */
 };
 
 /* What follows from an event. */

@@ -3,6 +3,12 @@
 
 #include "common/base/assert.h"
 
+bool is_out(const struct saga_step_run *run)
+{
+    return run->wait == SAGA_WAIT_REPLY || run->wait == SAGA_WAIT_DURABLE ||
+           run->wait == SAGA_WAIT_CHILD;
+}
+
 bool pivot_reached(const struct saga_definition *def, const struct saga *saga)
 {
     for (uint32_t i = 0; i < def->step_count; i++) {
@@ -14,9 +20,7 @@ bool pivot_reached(const struct saga_definition *def, const struct saga *saga)
             return true;
         }
         /* S2: a pivot that has left may have happened; only a definitive answer tells. */
-        return run->state == SAGA_STEP_CALLED &&
-               (run->maybe_effect || run->wait == SAGA_WAIT_REPLY ||
-                run->wait == SAGA_WAIT_DURABLE);
+        return run->state == SAGA_STEP_CALLED && (run->maybe_effect || is_out(run));
     }
     return false;
 }
@@ -58,12 +62,10 @@ static void begin_step(struct turn *turn, uint8_t step)
     }
 }
 
-void advance_forward(struct turn *turn)
+/* Begins every step whose turn has come. */
+static void begin_steps(struct turn *turn)
 {
     struct saga *saga = turn->saga;
-    if (saga->state != SAGA_STATE_RUNNING) {
-        return; /* PARKED begins nothing new */
-    }
     /* A step that is skipped or done at once may make others ready: at most step_count rounds. */
     bool again = true;
     for (uint32_t round = 0; again && round <= saga->step_count; round++) {
@@ -74,6 +76,17 @@ void advance_forward(struct turn *turn)
                 again = again || is_done(&saga->steps[i]);
             }
         }
+    }
+}
+
+void advance_forward(struct turn *turn)
+{
+    struct saga *saga = turn->saga;
+    if (saga->state != SAGA_STATE_RUNNING) {
+        return; /* PARKED begins nothing new */
+    }
+    if (!turn->ev->paused) {
+        begin_steps(turn);
     }
     for (uint8_t i = 0; i < saga->step_count; i++) {
         if (!is_done(&saga->steps[i])) {

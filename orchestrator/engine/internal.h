@@ -47,6 +47,9 @@ void advance_forward(struct turn *turn);
 /* Takes the outcome of an attempt of a call; class as of its code. */
 void take_call_outcome(struct turn *turn, uint8_t step, uint32_t code, enum saga_code_class class);
 
+/* Tells whether a step's command is out: it has left, or may have, and no answer has come. */
+bool is_out(const struct saga_step_run *run);
+
 /* Leaves PARKED when no step is parked any more. */
 void unpark(struct turn *turn);
 
@@ -57,7 +60,7 @@ bool pivot_reached(const struct saga_definition *def, const struct saga *saga);
 /* ---- backward.c: a saga that is COMPENSATING ---- */
 
 /* Turns a saga back: nothing further is called, what has or may have an effect is undone. Pre: the
- * pivot was not reached. */
+ * pivot was not reached; it does not go back already. */
 void turn_back(struct turn *turn, enum saga_cause cause, uint8_t cause_step, uint32_t cause_code);
 
 /* Undoes what can be undone now (S5), ends the saga when nothing is left. */

@@ -8,7 +8,7 @@ static const char *check_step_alone(const struct saga_step_run *run)
     if (run->state < SAGA_STEP_WAITING || run->state > SAGA_STEP_SKIPPED) {
         return "a step has no valid state";
     }
-    if (run->wait > SAGA_WAIT_RETRY) {
+    if (run->wait > SAGA_WAIT_CHILD) {
         return "a step has no valid wait";
     }
     bool commanded = run->state == SAGA_STEP_CALLED || run->state == SAGA_STEP_UNDOING;

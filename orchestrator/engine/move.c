@@ -70,7 +70,7 @@ static int64_t command_deadline(const struct turn *turn, uint8_t step, enum saga
     const struct saga_step_def *def = &turn->def->steps[step];
     bool must_happen =
         op == SAGA_OP_UNDO || def->pivot || (turn->def->retriable_mask >> step & 1) != 0;
-    if (via == SAGA_VIA_KAFKA) {
+    if (via != SAGA_VIA_NNG) {
         /* A record may lie in the outbox for hours; only a step that may still be given up is
          * bounded. */
         return must_happen ? 0 : turn->saga->deadline_unix_ms;
@@ -97,6 +97,9 @@ void send_command(struct turn *turn, uint8_t step, enum saga_op op)
         /* The attempt's time begins when Kafka has the record (DURABLE): while Kafka is away
          * nothing is sent twice. */
         run->wait = SAGA_WAIT_DURABLE;
+        run->due_unix_ms = 0;
+    } else if (via == SAGA_VIA_CHILD) {
+        run->wait = SAGA_WAIT_CHILD; /* it has a deadline of its own */
         run->due_unix_ms = 0;
     } else {
         run->wait = SAGA_WAIT_REPLY;

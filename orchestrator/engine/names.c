@@ -59,6 +59,8 @@ const char *saga_event_kind_name(enum saga_event_kind kind)
         return "RECOVERED";
     case SAGA_EVENT_OPERATOR:
         return "OPERATOR";
+    case SAGA_EVENT_REVERSE:
+        return "REVERSE";
     }
     return "UNLISTED";
 }

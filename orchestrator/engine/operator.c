@@ -100,6 +100,15 @@ static void resolve_step(struct turn *turn, uint8_t step)
     }
 }
 
+/* The saga's definition goes on. */
+static void resume(struct turn *turn)
+{
+    advance_forward(turn);
+    if (turn->up->verdict != SAGA_VERDICT_TAKEN) {
+        refuse(turn, "no step was held");
+    }
+}
+
 void take_operator(struct turn *turn)
 {
     const struct saga_event *ev = turn->ev;
@@ -117,6 +126,12 @@ void take_operator(struct turn *turn)
         break;
     case SAGA_ACT_COMPENSATE:
         compensate(turn);
+        break;
+    case SAGA_ACT_PAUSE:
+        refuse(turn, "a definition is paused, not a saga");
+        break;
+    case SAGA_ACT_RESUME:
+        resume(turn);
         break;
     case SAGA_ACT_SKIP:
     case SAGA_ACT_RESOLVE:

@@ -25,6 +25,8 @@ static const char *cause_reason(const struct live *live, const struct happening 
         return "CANCELLED";
     case SAGA_CAUSE_OPERATOR:
         return "OPERATOR";
+    case SAGA_CAUSE_PARENT:
+        return "PARENT";
     case SAGA_CAUSE_STEP:
     case SAGA_CAUSE_NONE:
         break;
@@ -41,6 +43,8 @@ static const char *cause_message(const struct live *live, const struct happening
     case SAGA_CAUSE_CANCEL:
     case SAGA_CAUSE_OPERATOR:
         return text_or_empty(happening->why);
+    case SAGA_CAUSE_PARENT:
+        return "the saga that this one is a step of undoes it";
     case SAGA_CAUSE_STEP:
     case SAGA_CAUSE_NONE:
         break;

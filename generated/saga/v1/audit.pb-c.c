@@ -437,7 +437,7 @@ const ProtobufCMessageDescriptor saga__v1__operator__descriptor =
   (ProtobufCMessageInit) saga__v1__operator__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor saga__v1__audit_event__field_descriptors[24] =
+static const ProtobufCFieldDescriptor saga__v1__audit_event__field_descriptors[27] =
 {
   {
     "saga_id",
@@ -704,6 +704,42 @@ static const ProtobufCFieldDescriptor saga__v1__audit_event__field_descriptors[2
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "paused",
+    23,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__AuditEvent, paused),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "parent_saga_id",
+    24,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__AuditEvent, parent_saga_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "parent_step",
+    25,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__AuditEvent, parent_step),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "prev_hash",
     30,
     PROTOBUF_C_LABEL_NONE,
@@ -735,13 +771,16 @@ static const unsigned saga__v1__audit_event__field_indices_by_name[] = {
   3,   /* field[3] = definition */
   4,   /* field[4] = definition_hash */
   12,   /* field[12] = empty */
-  23,   /* field[23] = hash */
+  26,   /* field[26] = hash */
   5,   /* field[5] = kind */
   21,   /* field[21] = not_sent */
   7,   /* field[7] = op */
   13,   /* field[13] = operator */
+  23,   /* field[23] = parent_saga_id */
+  24,   /* field[24] = parent_step */
+  22,   /* field[22] = paused */
   9,   /* field[9] = payload */
-  22,   /* field[22] = prev_hash */
+  25,   /* field[25] = prev_hash */
   11,   /* field[11] = replayed */
   0,   /* field[0] = saga_id */
   18,   /* field[18] = seed */
@@ -757,8 +796,8 @@ static const unsigned saga__v1__audit_event__field_indices_by_name[] = {
 static const ProtobufCIntRange saga__v1__audit_event__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 30, 22 },
-  { 0, 24 }
+  { 30, 25 },
+  { 0, 27 }
 };
 const ProtobufCMessageDescriptor saga__v1__audit_event__descriptor =
 {
@@ -768,7 +807,7 @@ const ProtobufCMessageDescriptor saga__v1__audit_event__descriptor =
   "Saga__V1__AuditEvent",
   "saga.v1",
   sizeof(Saga__V1__AuditEvent),
-  24,
+  27,
   saga__v1__audit_event__field_descriptors,
   saga__v1__audit_event__field_indices_by_name,
   2,  saga__v1__audit_event__number_ranges,
@@ -1021,7 +1060,7 @@ const ProtobufCEnumDescriptor saga__v1__step_state__descriptor =
   saga__v1__step_state__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCEnumValue saga__v1__event_kind__enum_values_by_number[7] =
+static const ProtobufCEnumValue saga__v1__event_kind__enum_values_by_number[8] =
 {
   { "EVENT_KIND_UNSPECIFIED", "SAGA__V1__EVENT_KIND__EVENT_KIND_UNSPECIFIED", 0 },
   { "EVENT_KIND_START", "SAGA__V1__EVENT_KIND__EVENT_KIND_START", 1 },
@@ -1030,16 +1069,18 @@ static const ProtobufCEnumValue saga__v1__event_kind__enum_values_by_number[7] =
   { "EVENT_KIND_DURABLE", "SAGA__V1__EVENT_KIND__EVENT_KIND_DURABLE", 4 },
   { "EVENT_KIND_RECOVERED", "SAGA__V1__EVENT_KIND__EVENT_KIND_RECOVERED", 5 },
   { "EVENT_KIND_OPERATOR", "SAGA__V1__EVENT_KIND__EVENT_KIND_OPERATOR", 6 },
+  { "EVENT_KIND_REVERSE", "SAGA__V1__EVENT_KIND__EVENT_KIND_REVERSE", 7 },
 };
 static const ProtobufCIntRange saga__v1__event_kind__value_ranges[] = {
-{0, 0},{0, 7}
+{0, 0},{0, 8}
 };
-static const ProtobufCEnumValueIndex saga__v1__event_kind__enum_values_by_name[7] =
+static const ProtobufCEnumValueIndex saga__v1__event_kind__enum_values_by_name[8] =
 {
   { "EVENT_KIND_DURABLE", 4 },
   { "EVENT_KIND_OPERATOR", 6 },
   { "EVENT_KIND_RECOVERED", 5 },
   { "EVENT_KIND_REPLY", 2 },
+  { "EVENT_KIND_REVERSE", 7 },
   { "EVENT_KIND_START", 1 },
   { "EVENT_KIND_TIMER", 3 },
   { "EVENT_KIND_UNSPECIFIED", 0 },
@@ -1051,15 +1092,15 @@ const ProtobufCEnumDescriptor saga__v1__event_kind__descriptor =
   "EventKind",
   "Saga__V1__EventKind",
   "saga.v1",
-  7,
+  8,
   saga__v1__event_kind__enum_values_by_number,
-  7,
+  8,
   saga__v1__event_kind__enum_values_by_name,
   1,
   saga__v1__event_kind__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCEnumValue saga__v1__operator_act__enum_values_by_number[6] =
+static const ProtobufCEnumValue saga__v1__operator_act__enum_values_by_number[8] =
 {
   { "OPERATOR_ACT_UNSPECIFIED", "SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_UNSPECIFIED", 0 },
   { "OPERATOR_ACT_RETRY", "SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RETRY", 1 },
@@ -1067,15 +1108,19 @@ static const ProtobufCEnumValue saga__v1__operator_act__enum_values_by_number[6]
   { "OPERATOR_ACT_SKIP", "SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_SKIP", 3 },
   { "OPERATOR_ACT_COMPENSATE", "SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_COMPENSATE", 4 },
   { "OPERATOR_ACT_RESOLVE", "SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESOLVE", 5 },
+  { "OPERATOR_ACT_PAUSE", "SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_PAUSE", 6 },
+  { "OPERATOR_ACT_RESUME", "SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESUME", 7 },
 };
 static const ProtobufCIntRange saga__v1__operator_act__value_ranges[] = {
-{0, 0},{0, 6}
+{0, 0},{0, 8}
 };
-static const ProtobufCEnumValueIndex saga__v1__operator_act__enum_values_by_name[6] =
+static const ProtobufCEnumValueIndex saga__v1__operator_act__enum_values_by_name[8] =
 {
   { "OPERATOR_ACT_CANCEL", 2 },
   { "OPERATOR_ACT_COMPENSATE", 4 },
+  { "OPERATOR_ACT_PAUSE", 6 },
   { "OPERATOR_ACT_RESOLVE", 5 },
+  { "OPERATOR_ACT_RESUME", 7 },
   { "OPERATOR_ACT_RETRY", 1 },
   { "OPERATOR_ACT_SKIP", 3 },
   { "OPERATOR_ACT_UNSPECIFIED", 0 },
@@ -1087,9 +1132,9 @@ const ProtobufCEnumDescriptor saga__v1__operator_act__descriptor =
   "OperatorAct",
   "Saga__V1__OperatorAct",
   "saga.v1",
-  6,
+  8,
   saga__v1__operator_act__enum_values_by_number,
-  6,
+  8,
   saga__v1__operator_act__enum_values_by_name,
   1,
   saga__v1__operator_act__value_ranges,

@@ -129,7 +129,11 @@ typedef enum _Saga__V1__EventKind {
   /*
    * An operator acted.
    */
-  SAGA__V1__EVENT_KIND__EVENT_KIND_OPERATOR = 6
+  SAGA__V1__EVENT_KIND__EVENT_KIND_OPERATOR = 6,
+  /*
+   * The saga that this one is a step of undoes it as a whole.
+   */
+  SAGA__V1__EVENT_KIND__EVENT_KIND_REVERSE = 7
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SAGA__V1__EVENT_KIND)
 } Saga__V1__EventKind;
 /*
@@ -159,7 +163,15 @@ typedef enum _Saga__V1__OperatorAct {
   /*
    * Say that a step's pending command has been done by hand.
    */
-  SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESOLVE = 5
+  SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESOLVE = 5,
+  /*
+   * Hold a definition: no saga of it starts, no step of its sagas begins; what has begun goes on.
+   */
+  SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_PAUSE = 6,
+  /*
+   * Let a definition go on; of a saga: begin the steps that were held.
+   */
+  SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESUME = 7
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SAGA__V1__OPERATOR_ACT)
 } Saga__V1__OperatorAct;
 
@@ -339,6 +351,18 @@ struct  Saga__V1__AuditEvent
    */
   protobuf_c_boolean not_sent;
   /*
+   * The saga's definition was paused: the event began no step.
+   */
+  protobuf_c_boolean paused;
+  /*
+   * With START: the saga that this one is a step of, 16 bytes; empty: none.
+   */
+  ProtobufCBinaryData parent_saga_id;
+  /*
+   * With START: the step of that saga.
+   */
+  char *parent_step;
+  /*
    * `hash` of the event before; empty in the first.
    */
   ProtobufCBinaryData prev_hash;
@@ -349,7 +373,7 @@ struct  Saga__V1__AuditEvent
 };
 #define SAGA__V1__AUDIT_EVENT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&saga__v1__audit_event__descriptor) \
-    , {0,NULL}, 0, 0, (char *)protobuf_c_empty_string, {0,NULL}, SAGA__V1__EVENT_KIND__EVENT_KIND_UNSPECIFIED, (char *)protobuf_c_empty_string, SAGA__V1__OP__OP_UNSPECIFIED, NULL, {0,NULL}, 0, 0, 0, NULL, SAGA__V1__SAGA_STATE__SAGA_STATE_UNSPECIFIED, 0,NULL, 0,NULL, (char *)protobuf_c_empty_string, 0, NULL, 0, 0, {0,NULL}, {0,NULL} }
+    , {0,NULL}, 0, 0, (char *)protobuf_c_empty_string, {0,NULL}, SAGA__V1__EVENT_KIND__EVENT_KIND_UNSPECIFIED, (char *)protobuf_c_empty_string, SAGA__V1__OP__OP_UNSPECIFIED, NULL, {0,NULL}, 0, 0, 0, NULL, SAGA__V1__SAGA_STATE__SAGA_STATE_UNSPECIFIED, 0,NULL, 0,NULL, (char *)protobuf_c_empty_string, 0, NULL, 0, 0, 0, {0,NULL}, (char *)protobuf_c_empty_string, {0,NULL}, {0,NULL} }
 
 
 /*

@@ -791,17 +791,19 @@ const ProtobufCMessageDescriptor saga__v1__topics__descriptor =
   (ProtobufCMessageInit) saga__v1__topics__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCEnumValue saga__v1__via__enum_values_by_number[3] =
+static const ProtobufCEnumValue saga__v1__via__enum_values_by_number[4] =
 {
   { "VIA_UNSPECIFIED", "SAGA__V1__VIA__VIA_UNSPECIFIED", 0 },
   { "VIA_NNG", "SAGA__V1__VIA__VIA_NNG", 1 },
   { "VIA_KAFKA", "SAGA__V1__VIA__VIA_KAFKA", 2 },
+  { "VIA_CHILD", "SAGA__V1__VIA__VIA_CHILD", 3 },
 };
 static const ProtobufCIntRange saga__v1__via__value_ranges[] = {
-{0, 0},{0, 3}
+{0, 0},{0, 4}
 };
-static const ProtobufCEnumValueIndex saga__v1__via__enum_values_by_name[3] =
+static const ProtobufCEnumValueIndex saga__v1__via__enum_values_by_name[4] =
 {
+  { "VIA_CHILD", 3 },
   { "VIA_KAFKA", 2 },
   { "VIA_NNG", 1 },
   { "VIA_UNSPECIFIED", 0 },
@@ -813,9 +815,9 @@ const ProtobufCEnumDescriptor saga__v1__via__descriptor =
   "Via",
   "Saga__V1__Via",
   "saga.v1",
-  3,
+  4,
   saga__v1__via__enum_values_by_number,
-  3,
+  4,
   saga__v1__via__enum_values_by_name,
   1,
   saga__v1__via__value_ranges,

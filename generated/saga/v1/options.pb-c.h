@@ -41,7 +41,11 @@ typedef enum _Saga__V1__Via {
   /*
    * Command record on the service's command topic, reply record on its reply topic.
    */
-  SAGA__V1__VIA__VIA_KAFKA = 2
+  SAGA__V1__VIA__VIA_KAFKA = 2,
+  /*
+   * No message: the step is a saga of its own. Told in the audit trail, never declared.
+   */
+  SAGA__V1__VIA__VIA_CHILD = 3
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SAGA__V1__VIA)
 } Saga__V1__Via;
 

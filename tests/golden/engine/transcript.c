@@ -80,6 +80,9 @@ static void take_step_line(struct transcript *t, char **words, size_t count)
         } else if (strcmp(words[i], "undo-nng") == 0) {
             step.has_undo = true;
             step.undo_via = SAGA_VIA_NNG;
+        } else if (strcmp(words[i], "child") == 0) {
+            step.call_via = SAGA_VIA_CHILD;
+            step.undo_via = SAGA_VIA_CHILD;
         } else if (strcmp(words[i], "kafka") == 0) {
             step.call_via = SAGA_VIA_KAFKA;
         } else if (strcmp(words[i], "attempts") == 0 && i + 1 < count) {
@@ -92,6 +95,11 @@ static void take_step_line(struct transcript *t, char **words, size_t count)
     }
     (void)snprintf(t->names[t->def.step_count], sizeof t->names[0], "%s", words[1]);
     t->def.steps[t->def.step_count++] = step;
+}
+
+static const char *via_name(enum saga_via via)
+{
+    return via == SAGA_VIA_NNG ? "nng" : via == SAGA_VIA_KAFKA ? "kafka" : "child";
 }
 
 static void emit_update(struct transcript *t, uint8_t state_before)
@@ -120,8 +128,7 @@ static void emit_update(struct transcript *t, uint8_t state_before)
             (void)snprintf(until, sizeof until, "until %" PRId64, send->deadline_unix_ms);
         }
         emit(t, "  send %s %s attempt %" PRIu32 " by %s %s\n", step_name(t, send->step),
-             send->op == SAGA_OP_CALL ? "call" : "undo", send->attempt,
-             send->via == SAGA_VIA_NNG ? "nng" : "kafka", until);
+             send->op == SAGA_OP_CALL ? "call" : "undo", send->attempt, via_name(send->via), until);
     }
     if (t->saga.state != state_before) {
         emit(t, "  saga: %s -> %s\n", saga_state_name((enum saga_state)state_before),
@@ -162,6 +169,8 @@ static void take_options(struct transcript *t, struct saga_event *ev, char **wor
             ev->attempt = (uint32_t)atoi(words[++i]);
         } else if (strcmp(words[i], "unsent") == 0) {
             ev->not_sent = true;
+        } else if (strcmp(words[i], "paused") == 0) {
+            ev->paused = true;
         } else if (strcmp(words[i], "reused") == 0) {
             ev->key_reused = true;
         } else if (strcmp(words[i], "after") == 0 && i + 1 < count) {
@@ -208,7 +217,8 @@ static void take_command_line(struct transcript *t, enum saga_event_kind kind, c
 
 static void take_operator_line(struct transcript *t, char **words, size_t count)
 {
-    static const char *const acts[] = {"", "retry", "cancel", "skip", "compensate", "resolve"};
+    static const char *const acts[] = {"",           "retry",   "cancel", "skip",
+                                       "compensate", "resolve", "pause",  "resume"};
     struct saga_event ev = {.kind = SAGA_EVENT_OPERATOR, .step = SAGA_STEP_ALL};
     for (unsigned i = 1; i < sizeof acts / sizeof acts[0]; i++) {
         if (count > 1 && strcmp(words[1], acts[i]) == 0) {
@@ -219,9 +229,12 @@ static void take_operator_line(struct transcript *t, char **words, size_t count)
         t->wrong = "no such act";
         return;
     }
-    if (count > 2) {
+    size_t from = 2;
+    if (count > 2 && strcmp(words[2], "paused") != 0) {
         ev.step = find_step(t, words[2]);
+        from = 3;
     }
+    take_options(t, &ev, words, from, count);
     run_event(t, &ev);
 }
 
@@ -238,9 +251,11 @@ static void take_words(struct transcript *t, char **words, size_t count)
     } else if (words[0][0] == '+') {
         t->now += atoi(words[0] + 1);
     } else if (strcmp(words[0], "timer") == 0) {
+        take_options(t, &plain, words, 1, count);
         run_event(t, &plain);
-    } else if (strcmp(words[0], "recovered") == 0) {
-        plain.kind = SAGA_EVENT_RECOVERED;
+    } else if (strcmp(words[0], "recovered") == 0 || strcmp(words[0], "reverse") == 0) {
+        plain.kind = words[0][2] == 'c' ? SAGA_EVENT_RECOVERED : SAGA_EVENT_REVERSE;
+        take_options(t, &plain, words, 1, count);
         run_event(t, &plain);
     } else if (strcmp(words[0], "reply") == 0) {
         take_command_line(t, SAGA_EVENT_REPLY, words, count);

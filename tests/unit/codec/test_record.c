@@ -214,7 +214,7 @@ static enum saga_err decode_exact(const uint8_t *bytes, size_t size, struct saga
         assert_true(saga->cause_step == SAGA_STEP_ALL || saga->cause_step < saga->step_count);
         for (size_t i = 0; i < saga->step_count; i++) {
             assert_true(saga->steps[i].state <= SAGA_STEP_SKIPPED);
-            assert_true(saga->steps[i].wait <= SAGA_WAIT_RETRY);
+            assert_true(saga->steps[i].wait <= SAGA_WAIT_CHILD);
         }
     } else {
         assert_string_equal(saga_err_name(err), "CORRUPT");

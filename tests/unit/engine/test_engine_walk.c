@@ -48,6 +48,7 @@ struct walk {
     size_t bag_count;
     int64_t now;
     bool faults;
+    bool paused;
     unsigned reject_permille;
     unsigned long number;
 };
@@ -100,6 +101,10 @@ static void make_definition(struct walk *walk)
         step->read_only = step->has_call && before && chance(walk, 150);
         step->has_undo =
             (before || pivot == 0 || pivot == def->step_count) && !step->read_only && !step->pivot;
+        if (step->has_call && !step->read_only && chance(walk, 100)) {
+            step->call_via = SAGA_VIA_CHILD; /* a saga of its own */
+            step->undo_via = SAGA_VIA_CHILD;
+        }
         step->conditional = step->has_call && !step->pivot && chance(walk, 100);
         /* Everything comes after the pivot or before it; otherwise after any earlier steps. */
         for (uint32_t j = 0; j < i; j++) {
@@ -126,7 +131,9 @@ static void carry_out(struct walk *walk)
                                   .op = send.op,
                                   .attempt = send.attempt,
                                   .deadline_unix_ms = send.deadline_unix_ms};
-        if (send.via == SAGA_VIA_KAFKA) {
+        if (send.via == SAGA_VIA_CHILD) {
+            put(walk, message); /* it starts with the same commit */
+        } else if (send.via == SAGA_VIA_KAFKA) {
             put(walk, message); /* the outbox row is durable, so it arrives some time */
             message.durable = true;
             put(walk, message);
@@ -144,6 +151,7 @@ static void carry_out(struct walk *walk)
 static void step_engine(struct walk *walk, struct saga_event ev)
 {
     ev.now_unix_ms = walk->now;
+    ev.paused = walk->paused;
     ev.when_mask = walk->number; /* some hold, some do not; the same all the time */
     bool crash = walk->faults && ev.kind != SAGA_EVENT_START && chance(walk, 30);
     uint64_t seq = walk->saga.seq;
@@ -156,13 +164,15 @@ static void step_engine(struct walk *walk, struct saga_event ev)
     }
     /* Persisted, not sent: only the outbox survives. */
     for (uint32_t i = 0; i < walk->up.send_count; i++) {
-        if (walk->up.sends[i].via == SAGA_VIA_KAFKA) {
+        if (walk->up.sends[i].via != SAGA_VIA_NNG) {
             struct message message = {.step = walk->up.sends[i].step,
                                       .op = walk->up.sends[i].op,
                                       .attempt = walk->up.sends[i].attempt};
             put(walk, message);
-            message.durable = true;
-            put(walk, message);
+            message.durable = walk->up.sends[i].via == SAGA_VIA_KAFKA;
+            if (message.durable) {
+                put(walk, message);
+            }
         }
     }
     step_engine(walk, (struct saga_event){.kind = SAGA_EVENT_RECOVERED});
@@ -210,6 +220,11 @@ static uint32_t participate(struct walk *walk, const struct message *message)
     return reject ? SAGA_CODE_FAILED_PRECONDITION : SAGA_CODE_OK;
 }
 
+static bool is_child(const struct walk *walk, const struct message *message)
+{
+    return walk->def.steps[message->step].call_via == SAGA_VIA_CHILD;
+}
+
 static void deliver(struct walk *walk, struct message message)
 {
     if (message.durable) {
@@ -228,12 +243,22 @@ static void deliver(struct walk *walk, struct message message)
         struct message reply = message;
         reply.is_reply = true;
         reply.code = participate(walk, &message);
-        if (walk->faults && chance(walk, 50)) {
+        if (walk->faults && !is_child(walk, &message) && chance(walk, 50)) {
             reply.code = SAGA_CODE_INTERNAL; /* it did it, and fell over telling */
         }
-        if (!walk->faults || chance(walk, 850)) {
-            put(walk, reply);
+        if (!walk->faults || is_child(walk, &message) || chance(walk, 850)) {
+            put(walk, reply); /* that a child has ended is told in one transaction */
         }
+    }
+}
+
+/* What an operator's resuming of the definition means to the saga. */
+static void resume(struct walk *walk)
+{
+    if (!walk->paused) {
+        step_engine(walk, (struct saga_event){.kind = SAGA_EVENT_OPERATOR,
+                                              .act = SAGA_ACT_RESUME,
+                                              .step = SAGA_STEP_ALL});
     }
 }
 
@@ -258,6 +283,10 @@ static void turn(struct walk *walk)
         step_engine(walk, (struct saga_event){.kind = SAGA_EVENT_OPERATOR,
                                               .act = SAGA_ACT_CANCEL,
                                               .step = SAGA_STEP_ALL});
+    }
+    if (walk->faults && chance(walk, 50)) {
+        walk->paused = !walk->paused;
+        resume(walk);
     }
 }
 
@@ -308,6 +337,8 @@ static void run_walk(unsigned long number, unsigned *completed, unsigned *compen
         turn(walk);
     }
     walk->faults = false;
+    walk->paused = false;
+    resume(walk);
     for (int i = 0; i < HEALED_TURNS && !saga_ended(&walk->saga); i++) {
         if (walk->saga.state == SAGA_STATE_PARKED) { /* a person mends the set-up */
             step_engine(walk, (struct saga_event){.kind = SAGA_EVENT_OPERATOR,
