@@ -5,13 +5,11 @@
 
 #include "common/base/limits.h"
 #include "common/sys/log.h"
-#include "orchestrator/codec/codec.h"
+#include "orchestrator/codec/catalog.h"
 
 struct versions {
-    struct saga_schema *schemas[SAGA_DEFINITIONS_MAX + 1]; /* the first is the daemon's own */
-    size_t schema_count;
-    struct saga_version *versions[SAGA_DEFINITIONS_MAX];
-    size_t count;
+    struct saga_catalog *catalog;
+    const struct saga_schema *own; /* the daemon's own; the catalog's */
     struct transport *transport;
     struct saga_runtime *runtime;
 };
@@ -39,26 +37,26 @@ static enum saga_err number_steps(struct versions *versions, const struct saga_d
     return SAGA_ERR_OK;
 }
 
-static enum saga_err add_decl(struct versions *versions, const struct saga_decl *decl, bool current,
-                              struct saga_err_detail *detail)
+/* Makes a version of the catalog known to the runtime. */
+static enum saga_err add_version(struct versions *versions, struct saga_version *version,
+                                 bool current, struct saga_err_detail *detail)
 {
-    if (versions->count == SAGA_DEFINITIONS_MAX) {
-        return saga_err_set(detail, SAGA_ERR_LIMIT, "more than %d definition versions",
-                            SAGA_DEFINITIONS_MAX);
-    }
-    struct saga_version *version = calloc(1, sizeof *version);
-    if (version == NULL) {
-        return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "a definition");
-    }
-    versions->versions[versions->count++] = version;
-    enum saga_err err = saga_version_compile(decl, version, detail);
-    if (err == SAGA_ERR_OK) {
-        err = number_steps(versions, decl, version, detail);
-    }
+    enum saga_err err = number_steps(versions, version->decl, version, detail);
     if (err == SAGA_ERR_OK) {
         err = saga_runtime_add_version(versions->runtime, version, current);
     }
-    return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, decl->name);
+    return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, version->name);
+}
+
+static enum saga_err add_decl(struct versions *versions, const struct saga_decl *decl, bool current,
+                              struct saga_err_detail *detail)
+{
+    struct saga_version *version = NULL;
+    enum saga_err err = saga_catalog_add(versions->catalog, decl, &version, detail);
+    if (err != SAGA_ERR_OK) {
+        return saga_err_wrap(detail, err, decl->name);
+    }
+    return add_version(versions, version, current, detail);
 }
 
 static void log_findings(const struct saga_schema *schema)
@@ -76,25 +74,23 @@ static enum saga_err add_own(struct versions *versions, const struct versions_co
                              struct saga_err_detail *detail)
 {
     const struct saga_store_port *store = &config->store;
-    enum saga_err err = saga_schema_load(config->descriptor_set, &versions->schemas[0], detail);
+    enum saga_err err =
+        saga_catalog_load(versions->catalog, config->descriptor_set, &versions->own, detail);
     if (err != SAGA_ERR_OK) {
         return saga_err_wrap(detail, err, "descriptor set");
     }
-    versions->schema_count = 1;
-    log_findings(versions->schemas[0]);
-    if (saga_schema_finding_count(versions->schemas[0]) > 0 ||
-        saga_schema_decl_count(versions->schemas[0]) == 0) {
+    const struct saga_schema *own = versions->own;
+    log_findings(own);
+    if (saga_schema_finding_count(own) > 0 || saga_schema_decl_count(own) == 0) {
         /* To serve without it would refuse every start of that saga for good. */
         return saga_err_set(
             detail, SAGA_ERR_INVALID,
             "descriptor set: %zu findings (see the log and docs/lint.md), %zu sagas",
-            saga_schema_finding_count(versions->schemas[0]),
-            saga_schema_decl_count(versions->schemas[0]));
+            saga_schema_finding_count(own), saga_schema_decl_count(own));
     }
     err = store->ops->begin(store->store, detail);
-    for (size_t i = 0; i < saga_schema_decl_count(versions->schemas[0]) && err == SAGA_ERR_OK;
-         i++) {
-        const struct saga_decl *decl = saga_schema_decl_at(versions->schemas[0], i);
+    for (size_t i = 0; i < saga_schema_decl_count(own) && err == SAGA_ERR_OK; i++) {
+        const struct saga_decl *decl = saga_schema_decl_at(own, i);
         err = add_decl(versions, decl, true, detail);
         if (err == SAGA_ERR_OK) {
             err = store->ops->put_definition(store->store, decl->hash, decl->name,
@@ -124,26 +120,19 @@ static bool visit_stored(void *user, const uint8_t hash[SAGA_DIGEST_SIZE], const
     if (saga_runtime_version(versions->runtime, hash) != NULL) {
         return true;
     }
-    if (versions->schema_count == SAGA_DEFINITIONS_MAX + 1) {
-        visiting->err = saga_err_set(visiting->detail, SAGA_ERR_LIMIT, "more than %d schemas",
-                                     SAGA_DEFINITIONS_MAX);
-        return false;
-    }
-    struct saga_schema *schema = NULL;
-    visiting->err = saga_schema_load(descriptor_set, &schema, visiting->detail);
-    if (visiting->err != SAGA_ERR_OK) {
-        return false;
-    }
-    versions->schemas[versions->schema_count++] = schema;
-    const struct saga_decl *decl = saga_schema_decl(schema, name);
-    if (decl == NULL || memcmp(decl->hash, hash, SAGA_DIGEST_SIZE) != 0) {
+    struct saga_stored_definition stored = {hash, name, descriptor_set};
+    struct saga_version *version = NULL;
+    visiting->err = saga_catalog_add_stored(versions->catalog, &stored, &version, visiting->detail);
+    if (visiting->err == SAGA_ERR_CONFLICT) {
         /* Only sagas in flight on it need it; recovery will name them. */
         saga_log(SAGA_LOG_WARN, "definition_unreadable", "definition=%s", name);
+        visiting->err = SAGA_ERR_OK;
         return true;
     }
-    visiting->err =
-        add_decl(versions, decl, current && saga_runtime_current(versions->runtime, name) == NULL,
-                 visiting->detail);
+    if (visiting->err == SAGA_ERR_OK) {
+        bool newest = current && saga_runtime_current(versions->runtime, name) == NULL;
+        visiting->err = add_version(versions, version, newest, visiting->detail);
+    }
     return visiting->err == SAGA_ERR_OK;
 }
 
@@ -156,7 +145,10 @@ enum saga_err versions_load(const struct versions_config *config, struct version
     }
     made->transport = config->transport;
     made->runtime = config->runtime;
-    enum saga_err err = add_own(made, config, detail);
+    enum saga_err err = saga_catalog_new(&made->catalog);
+    if (err == SAGA_ERR_OK) {
+        err = add_own(made, config, detail);
+    }
     if (err == SAGA_ERR_OK) {
         struct visiting visiting = {.versions = made, .detail = detail};
         err = config->store.ops->list_definitions(config->store.store, visit_stored, &visiting,
@@ -173,7 +165,7 @@ enum saga_err versions_load(const struct versions_config *config, struct version
 
 const struct saga_schema *versions_schema(const struct versions *versions)
 {
-    return versions->schemas[0];
+    return versions->own;
 }
 
 static size_t add_topic(const char **topics, size_t count, size_t count_max,
@@ -194,8 +186,8 @@ static size_t add_topic(const char **topics, size_t count, size_t count_max,
 size_t versions_reply_topics(const struct versions *versions, const char **topics, size_t count_max)
 {
     size_t count = 0;
-    for (size_t i = 0; i < versions->count; i++) {
-        const struct saga_decl *decl = versions->versions[i]->decl;
+    for (size_t i = 0; i < saga_catalog_count(versions->catalog); i++) {
+        const struct saga_decl *decl = saga_catalog_at(versions->catalog, i)->decl;
         for (size_t j = 0; j < decl->step_count; j++) {
             count = add_topic(topics, count, count_max, decl->steps[j].call_service);
             count = add_topic(topics, count, count_max, decl->steps[j].undo_service);
@@ -209,11 +201,6 @@ void versions_free(struct versions *versions)
     if (versions == NULL) {
         return;
     }
-    for (size_t i = 0; i < versions->count; i++) {
-        free(versions->versions[i]);
-    }
-    for (size_t i = 0; i < versions->schema_count; i++) {
-        saga_schema_free(versions->schemas[i]);
-    }
+    saga_catalog_free(versions->catalog);
     free(versions);
 }
