@@ -19,6 +19,7 @@ set(SAGA_SANITIZE "" CACHE STRING "Sanitizers: address,undefined or thread; empt
 option(SAGA_WERROR "Warnings are errors" OFF)
 option(SAGA_ANALYZE "Run gcc's -fanalyzer and cppcheck over our sources" OFF)
 option(SAGA_FUZZ "Instrument for libFuzzer (clang)" OFF)
+option(SAGA_CANARY "Rules can be broken by SAGA_BREAK=NAME (scripts/canaries); never in what is shipped" OFF)
 
 # Flags of everything that is ours.
 add_library(saga_flags INTERFACE)
@@ -51,6 +52,9 @@ if(SAGA_ANALYZE)
     find_program(SAGA_CPPCHECK cppcheck REQUIRED)
     set(SAGA_CPPCHECK_COMMAND "${SAGA_CPPCHECK};--quiet;--enable=warning,performance,portability;--inline-suppr;--std=c11"
         "--suppressions-list=${PROJECT_SOURCE_DIR}/tests/support/cppcheck.txt;--error-exitcode=2")
+endif()
+if(SAGA_CANARY)
+    target_compile_definitions(saga_flags INTERFACE SAGA_CANARY=1)
 endif()
 if(SAGA_FUZZ)
     target_compile_options(saga_flags INTERFACE -fsanitize=fuzzer-no-link)

@@ -26,6 +26,6 @@ def check(tree):
 
 
 CANARIES = [
-    Canary("two spaces", append("common/base/canary.c", "int canary(void)\n{\n  return 0;\n}\n"), "common/base/canary.c:2"),
+    Canary("two spaces", append("common/base/planted.c", "int canary(void)\n{\n  return 0;\n}\n"), "common/base/planted.c:2"),
     Canary("a line of 101 columns", append("client/canary.c", "int canary = 1 + " + "1 + " * 25 + "1;\n"), "client/canary.c:1"),
 ]
