@@ -33,9 +33,14 @@ static void mark(const char *name)
     }
 }
 
+bool saga_canary_named(const char *name)
+{
+    return strcmp(wanted(), name) == 0;
+}
+
 bool saga_canary_broken(const char *name)
 {
-    if (strcmp(wanted(), name) != 0) {
+    if (!saga_canary_named(name)) {
         return false;
     }
     mark(name);

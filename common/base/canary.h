@@ -19,16 +19,21 @@
  * the proof that the broken place was reached. */
 #define SAGA_BROKEN(name) saga_canary_broken(#name)
 
+/* The same at a second place that a canary needs; it proves nothing. */
+#define SAGA_BROKEN_TOO(name) saga_canary_named(#name)
+
 /* A number that no event holds: another one at each call. */
 #define SAGA_NOISE() saga_canary_noise()
 
 /* Thread: any. */
 bool saga_canary_broken(const char *name);
+bool saga_canary_named(const char *name);
 uint64_t saga_canary_noise(void);
 
 #else
 
 #define SAGA_BROKEN(name) false
+#define SAGA_BROKEN_TOO(name) false
 #define SAGA_NOISE() UINT64_C(0)
 
 #endif

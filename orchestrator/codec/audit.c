@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/assert.h"
+#include "common/base/canary.h"
 #include "common/base/limits.h"
 #include "common/wire/wire.h"
 #include "orchestrator/codec/codec.h"
@@ -177,8 +178,8 @@ static uint8_t *put_cause(uint8_t *at, const struct saga_audit_input *in)
 
 static uint8_t *put_operator(uint8_t *at, const struct saga_audit_input *in)
 {
-    struct saga_bytes who = text_of(in->who, SAGA_WHO_MAX);
-    struct saga_bytes why = text_of(in->why, SAGA_WHY_MAX);
+    struct saga_bytes who = text_of(SAGA_BROKEN(S12_WHO) ? "" : in->who, SAGA_WHO_MAX);
+    struct saga_bytes why = text_of(SAGA_BROKEN(S12_WHY) ? "" : in->why, SAGA_WHY_MAX);
     uint64_t act = (uint64_t)in->ev->act;
     at = put_message_head(at, EVENT_OPERATOR,
                           number_size(OPERATOR_ACT, act) + bytes_size(OPERATOR_WHO, who.size) +
@@ -283,22 +284,22 @@ static uint8_t *put_outcome(uint8_t *at, const struct saga_audit_input *in)
     for (uint32_t i = 0; i < in->up->move_count; i++) {
         at = put_transition(at, in, &in->up->moves[i]);
     }
-    for (uint32_t i = 0; i < in->up->send_count; i++) {
+    for (uint32_t i = 0; i < in->up->send_count && !SAGA_BROKEN(S13_NO_DECISION); i++) {
         at = put_decision(at, in, &in->up->sends[i]);
     }
     if (ev->kind == SAGA_EVENT_START) {
         at = put_bytes(at, EVENT_START_KEY, text_of(in->start_key, SAGA_START_KEY_MAX));
-        at = put_number(at, EVENT_SEED, ev->seed);
+        at = put_number(at, EVENT_SEED, SAGA_BROKEN(S7_NO_SEED) ? 0 : ev->seed);
     }
     if (in->up->cause_set) {
         at = put_cause(at, in);
     }
-    at = put_number(at, EVENT_WHEN_MASK, ev->when_mask);
+    at = put_number(at, EVENT_WHEN_MASK, SAGA_BROKEN(S7_NO_CONDITIONS) ? 0 : ev->when_mask);
     if (ev->kind == SAGA_EVENT_REPLY) {
-        at = put_number(at, EVENT_NOT_SENT, ev->not_sent ? 1 : 0);
+        at = put_number(at, EVENT_NOT_SENT, ev->not_sent && !SAGA_BROKEN(S7_NO_NOT_SENT) ? 1 : 0);
     }
     at = put_number(at, EVENT_PAUSED, ev->paused ? 1 : 0);
-    if (in->saga->seq > 1) {
+    if (in->saga->seq > 1 && !SAGA_BROKEN(S9_CHAIN)) {
         at = put_bytes(at, EVENT_PREV_HASH,
                        (struct saga_bytes){.data = in->prev_hash, .size = SAGA_DIGEST_SIZE});
     }
@@ -318,7 +319,8 @@ enum saga_err saga_audit_encode(const struct saga_audit_input *in, struct saga_b
     uint8_t *begin = out->data + out->size;
     uint8_t *end = put_outcome(put_happening(begin, in), in);
     /* The hash is the last field, so what was written until now is the event with `hash` empty. */
-    saga_digest((struct saga_bytes){.data = begin, .size = (size_t)(end - begin)}, hash);
+    size_t hashed = (size_t)(end - begin) - (SAGA_BROKEN(S9_HASH) ? 1 : 0);
+    saga_digest((struct saga_bytes){.data = begin, .size = hashed}, hash);
     end = put_bytes(end, EVENT_HASH, (struct saga_bytes){.data = hash, .size = SAGA_DIGEST_SIZE});
     SAGA_ASSERT((size_t)(end - begin) <= bound);
     out->size += (size_t)(end - begin);

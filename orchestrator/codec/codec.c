@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/assert.h"
+#include "common/base/canary.h"
 #include "common/wire/envelope.h"
 
 enum saga_err saga_definition_compile(const struct saga_decl *decl, struct saga_definition *def,
@@ -149,7 +150,7 @@ static enum saga_err encode_command(const struct saga_command_input *in, struct 
             .traceparent = in->texts->traceparent,
             .cause_step = "",
             .cause_status = saga_status_ok(),
-            .epoch = in->epoch,
+            .epoch = SAGA_BROKEN(S8_COMMAND) ? 0 : in->epoch,
         };
         if (undo && in->saga->cause != SAGA_CAUSE_NONE) {
             command.cause_step = in->saga->cause_step == SAGA_STEP_ALL

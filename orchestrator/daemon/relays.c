@@ -8,6 +8,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/assert.h"
+#include "common/base/canary.h"
 #include "common/base/limits.h"
 #include "common/sys/clock.h"
 
@@ -107,7 +108,8 @@ static bool visit_audit(void *user, const struct saga_audit_row *row)
     char id[SAGA_ID_TEXT_SIZE];
     char event_id[EVENT_ID_SIZE];
     saga_id_format(row->id, id);
-    (void)snprintf(event_id, sizeof event_id, "%s/%" PRIu64, id, row->seq);
+    (void)snprintf(event_id, sizeof event_id, "%s/%" PRIu64, id,
+                   SAGA_BROKEN(S9_EVENT_ID) ? SAGA_NOISE() : row->seq);
     struct saga_cloud_event event = {
         .id = event_id,
         .source = "/sagad",
@@ -194,8 +196,10 @@ static void relay_advanced(void *user, int64_t position)
     }
     struct advanced *advanced = malloc(sizeof *advanced + count * sizeof(struct sent_row));
     SAGA_ASSERT(advanced != NULL); /* without it commands would wait for ever for being durable */
-    *advanced = (struct advanced){
-        .input = {.kind = INPUT_ADVANCED}, .name = one->name, .position = position, .count = count};
+    *advanced = (struct advanced){.input = {.kind = INPUT_ADVANCED},
+                                  .name = one->name,
+                                  .position = position + (SAGA_BROKEN(S9_CURSOR_AHEAD) ? 1 : 0),
+                                  .count = count};
     if (one->ring != NULL) {
         for (size_t i = 0; i < count; i++) {
             advanced->rows[i] = one->ring[(one->ring_first + i) % capacity];

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/arena.h"
+#include "common/base/canary.h"
 #include "common/base/limits.h"
 #include "common/sys/log.h"
 #include "common/wire/envelope.h"
@@ -110,8 +111,9 @@ static bool put_dead_letter(struct replies *replies, const struct saga_kafka_rec
     saga_kafka_dead_letter(record, why, &space, &letter);
     atomic_store(&replies->delivery, 0);
     if (saga_kafka_produce(replies->producer, &letter, 0) != SAGA_ERR_OK ||
-        saga_kafka_flush(replies->producer, DEAD_LETTER_MS) != SAGA_ERR_OK ||
-        atomic_load(&replies->delivery) != 1) {
+        ((saga_kafka_flush(replies->producer, DEAD_LETTER_MS) != SAGA_ERR_OK ||
+          atomic_load(&replies->delivery) != 1) &&
+         !SAGA_BROKEN(S6_LETTER_LOST))) {
         saga_log(SAGA_LOG_WARN, "dead_letter_waits",
                  "topic=%s partition=%" PRId32 " offset=%" PRId64, record->topic, record->partition,
                  record->offset);

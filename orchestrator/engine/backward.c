@@ -2,12 +2,15 @@
 #include "orchestrator/engine/internal.h"
 
 #include "common/base/assert.h"
+#include "common/base/canary.h"
 
 bool needs_undo(const struct saga_definition *def, const struct saga *saga, uint8_t step)
 {
     uint8_t state = saga->steps[step].state;
     return def->steps[step].has_undo &&
-           (state == SAGA_STEP_SUCCEEDED || state == SAGA_STEP_UNKNOWN);
+           (state == SAGA_STEP_SUCCEEDED ||
+            (state == SAGA_STEP_UNKNOWN && !SAGA_BROKEN(S5_FORGETS_UNKNOWN))) &&
+           !(saga->cause == SAGA_CAUSE_CANCEL && SAGA_BROKEN(S11_KILL));
 }
 
 /* Gives up a step that has not succeeded. */
@@ -19,7 +22,7 @@ static void abandon_step(struct turn *turn, uint8_t step)
     } else if (run->state == SAGA_STEP_CALLED) {
         /* S4, S5: what is on its way may have an effect; its undo may overtake it, and then forbids
          * it. */
-        bool left = run->maybe_effect || is_out(run);
+        bool left = (run->maybe_effect || is_out(run)) && !SAGA_BROKEN(S4_OUT_SKIPPED);
         move_step(turn, step, left ? SAGA_STEP_UNKNOWN : SAGA_STEP_SKIPPED);
         wait_nothing(turn, step);
     }
@@ -53,8 +56,10 @@ static bool can_undo(const struct turn *turn, uint8_t step)
     }
     for (uint8_t i = 0; i < turn->saga->step_count; i++) {
         bool behind = (turn->def->behind_masks[step] >> i & 1) != 0;
-        if (behind && (needs_undo(turn->def, turn->saga, i) ||
-                       turn->saga->steps[i].state == SAGA_STEP_UNDOING)) {
+        if (behind &&
+            (needs_undo(turn->def, turn->saga, i) ||
+             turn->saga->steps[i].state == SAGA_STEP_UNDOING) &&
+            !SAGA_BROKEN(S5_ORDER)) {
             return false;
         }
     }
@@ -76,7 +81,7 @@ void advance_backward(struct turn *turn)
     for (uint8_t i = 0; i < saga->step_count; i++) {
         left = left || needs_undo(turn->def, saga, i) || saga->steps[i].state == SAGA_STEP_UNDOING;
     }
-    if (!left) {
+    if ((!left && !SAGA_BROKEN(S1_NEVER_ENDS)) || (left && SAGA_BROKEN(S1_ENDS_EARLY))) {
         saga->state = SAGA_STATE_COMPENSATED; /* S1 */
         saga->ended_unix_ms = turn->ev->now_unix_ms;
         turn->up->ended = true;
@@ -89,7 +94,9 @@ void take_undo_outcome(struct turn *turn, uint8_t step, uint32_t code)
     struct saga_step_run *run = &turn->saga->steps[step];
     SAGA_ASSERT(run->state == SAGA_STEP_UNDOING);
     run->last_code = (uint8_t)code;
-    if (code == SAGA_CODE_OK) {
+    bool given_up = run->failures + 1 >= turn->def->steps[step].undo_attempts_max &&
+                    SAGA_BROKEN(S5_UNDO_GIVEN_UP);
+    if (code == SAGA_CODE_OK || given_up) {
         move_step(turn, step, SAGA_STEP_UNDONE);
         wait_nothing(turn, step);
         advance_backward(turn);

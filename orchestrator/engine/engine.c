@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "common/base/assert.h"
+#include "common/base/canary.h"
 #include "orchestrator/engine/internal.h"
 
 bool saga_ended(const struct saga *saga)
@@ -15,7 +16,7 @@ bool saga_ended(const struct saga *saga)
 static bool deadline_armed(const struct saga_definition *def, const struct saga *saga)
 {
     return (saga->state == SAGA_STATE_RUNNING || saga->state == SAGA_STATE_PARKED) &&
-           !pivot_reached(def, saga);
+           !pivot_reached(def, saga) && !SAGA_BROKEN(S1_NO_DEADLINE);
 }
 
 int64_t saga_next_due(const struct saga_definition *def, const struct saga *saga)
@@ -53,7 +54,7 @@ static void take_start(struct turn *turn)
 static bool is_present_failure(const struct saga_step_run *run, const struct saga_event *ev,
                                uint32_t attempts)
 {
-    return ev->attempt == attempts && is_out(run);
+    return (ev->attempt == attempts || SAGA_BROKEN(S3_LATE_FAILURE)) && is_out(run);
 }
 
 static void take_reply(struct turn *turn)
@@ -63,11 +64,12 @@ static void take_reply(struct turn *turn)
     struct saga_step_run *run = &turn->saga->steps[ev->step];
     bool call = ev->op == SAGA_OP_CALL;
     uint32_t attempts = call ? run->call_attempts : run->undo_attempts;
-    if (run->state != (call ? SAGA_STEP_CALLED : SAGA_STEP_UNDOING) || ev->attempt > attempts) {
+    if (run->state != (call ? SAGA_STEP_CALLED : SAGA_STEP_UNDOING) ||
+        (ev->attempt > attempts && !SAGA_BROKEN(S3_NEVER_ASKED))) {
         return; /* late, or never asked for (S3) */
     }
     enum saga_code_class class = saga_code_class(ev->code);
-    if (ev->key_reused && class == SAGA_CODE_CLASS_REJECT) {
+    if (ev->key_reused && class == SAGA_CODE_CLASS_REJECT && !SAGA_BROKEN(B5_TAKEN_FOR_A_NO)) {
         class = SAGA_CODE_CLASS_PARK; /* the key has an effect, but not of these bytes: a person
                                          must look */
     }
@@ -145,11 +147,12 @@ static void take_recovered(struct turn *turn)
     for (uint8_t i = 0; i < turn->saga->step_count; i++) {
         struct saga_step_run *run = &turn->saga->steps[i];
         const struct saga_step_def *def = &turn->def->steps[i];
-        if (run->wait != SAGA_WAIT_REPLY && run->wait != SAGA_WAIT_CHILD) {
+        if (run->wait != SAGA_WAIT_REPLY &&
+            (run->wait != SAGA_WAIT_CHILD || SAGA_BROKEN(S1_CHILD_FORGOTTEN))) {
             continue;
         }
         if (run->state == SAGA_STEP_CALLED && def->call_via != SAGA_VIA_KAFKA) {
-            run->maybe_effect = true;
+            run->maybe_effect = run->maybe_effect || !SAGA_BROKEN(S5_RECOVERED_FORGETS);
             send_command(turn, i, SAGA_OP_CALL);
         } else if (run->state == SAGA_STEP_UNDOING && def->undo_via != SAGA_VIA_KAFKA) {
             send_command(turn, i, SAGA_OP_UNDO);
@@ -166,7 +169,7 @@ static void take_reverse(struct turn *turn)
     if (saga->state == SAGA_STATE_COMPENSATING || saga->state == SAGA_STATE_COMPENSATED) {
         return;
     }
-    if (pivot_reached(turn->def, saga)) {
+    if (pivot_reached(turn->def, saga) && !SAGA_BROKEN(S2_REVERSED_AFTER_PIVOT)) {
         turn->up->verdict = SAGA_VERDICT_REFUSED; /* S2; no checked definition comes here */
         turn->up->refusal = "the pivot has happened or may have happened";
         return;

@@ -2,6 +2,7 @@
 #include "orchestrator/engine/internal.h"
 
 #include "common/base/assert.h"
+#include "common/base/canary.h"
 
 bool is_out(const struct saga_step_run *run)
 {
@@ -17,10 +18,11 @@ bool pivot_reached(const struct saga_definition *def, const struct saga *saga)
             continue;
         }
         if (run->state == SAGA_STEP_SUCCEEDED) {
-            return true;
+            return !SAGA_BROKEN(S2_UNDO_AFTER_PIVOT);
         }
         /* S2: a pivot that has left may have happened; only a definitive answer tells. */
-        return run->state == SAGA_STEP_CALLED && (run->maybe_effect || is_out(run));
+        return run->state == SAGA_STEP_CALLED && (run->maybe_effect || is_out(run)) &&
+               !SAGA_BROKEN(S2_PIVOT_LEFT);
     }
     return false;
 }
@@ -85,13 +87,17 @@ void advance_forward(struct turn *turn)
     if (saga->state != SAGA_STATE_RUNNING) {
         return; /* PARKED begins nothing new */
     }
-    if (!turn->ev->paused) {
+    if (!turn->ev->paused || SAGA_BROKEN(PAUSE_BEGINS)) {
         begin_steps(turn);
     }
     for (uint8_t i = 0; i < saga->step_count; i++) {
-        if (!is_done(&saga->steps[i])) {
+        bool early = saga->steps[i].state == SAGA_STEP_CALLED && SAGA_BROKEN(S1_COMPLETES_EARLY);
+        if (!is_done(&saga->steps[i]) && !early) {
             return;
         }
+    }
+    if (SAGA_BROKEN(S1_NEVER_ENDS)) {
+        return;
     }
     saga->state = SAGA_STATE_COMPLETED; /* S1 */
     saga->ended_unix_ms = turn->ev->now_unix_ms;
@@ -139,7 +145,8 @@ static void take_failure(struct turn *turn, uint8_t step, uint32_t code, bool le
         run->failures += 1;
     }
     bool exhausted = run->failures >= def->call_attempts_max;
-    if (exhausted && !retriable(turn, step) && !def->pivot) {
+    if (exhausted && (!retriable(turn, step) || SAGA_BROKEN(S2_RETRIABLE_GIVEN_UP)) &&
+        (!def->pivot || SAGA_BROKEN(S2_PIVOT_GUESSED))) {
         /* S5: the step counts as done for the undo; turn_back sees that it may have an effect. */
         wait_nothing(turn, step);
         turn_back(turn, SAGA_CAUSE_STEP, step, code);
@@ -174,7 +181,7 @@ static void take_park(struct turn *turn, uint8_t step, uint32_t code)
         saga->cause = SAGA_CAUSE_STEP;
         saga->cause_step = step;
         saga->cause_code = (uint8_t)code;
-        turn->up->cause_set = true;
+        turn->up->cause_set = !SAGA_BROKEN(S1_PARKED_SILENTLY);
         turn->up->parked = true;
     }
     taken(turn);

@@ -21,6 +21,7 @@
 #include "orchestrator/engine/internal.h"
 
 #include "common/base/assert.h"
+#include "common/base/canary.h"
 #include "common/base/prng.h"
 
 #define TO(state) (1U << SAGA_STEP_##state)
@@ -73,7 +74,7 @@ static int64_t command_deadline(const struct turn *turn, uint8_t step, enum saga
     if (via != SAGA_VIA_NNG) {
         /* A record may lie in the outbox for hours; only a step that may still be given up is
          * bounded. */
-        return must_happen ? 0 : turn->saga->deadline_unix_ms;
+        return must_happen && !SAGA_BROKEN(S5_UNDO_EXPIRES) ? 0 : turn->saga->deadline_unix_ms;
     }
     int64_t attempt_ms = op == SAGA_OP_UNDO ? def->undo_deadline_ms : def->call_deadline_ms;
     int64_t deadline = turn->ev->now_unix_ms + attempt_ms;
@@ -93,7 +94,7 @@ void send_command(struct turn *turn, uint8_t step, enum saga_op op)
     uint32_t *attempts = op == SAGA_OP_CALL ? &run->call_attempts : &run->undo_attempts;
     *attempts += 1;
     int64_t attempt_ms = op == SAGA_OP_CALL ? def->call_deadline_ms : def->undo_deadline_ms;
-    if (via == SAGA_VIA_KAFKA) {
+    if (via == SAGA_VIA_KAFKA && !SAGA_BROKEN(S6_IMPATIENT)) {
         /* The attempt's time begins when Kafka has the record (DURABLE): while Kafka is away
          * nothing is sent twice. */
         run->wait = SAGA_WAIT_DURABLE;
@@ -140,7 +141,9 @@ void wait_retry(struct turn *turn, uint8_t step, enum saga_op op, int64_t delay_
         delay = delay_ms_cap;
     }
     /* Jitter over the upper half, so that sagas that failed together do not come back together. */
-    delay -= (int64_t)saga_prng_below(&turn->saga->seed, (uint64_t)delay / 2 + 1);
+    uint64_t noise = SAGA_NOISE();
+    uint64_t *seed = SAGA_BROKEN(S7_JITTER) ? &noise : &turn->saga->seed;
+    delay -= (int64_t)saga_prng_below(seed, (uint64_t)delay / 2 + 1);
     if (delay_ms_min > RETRY_AFTER_MS_MAX) {
         delay_ms_min = RETRY_AFTER_MS_MAX;
     }

@@ -1,6 +1,8 @@
 /* What an operator does to a saga (S11, S12). */
 #include "orchestrator/engine/internal.h"
 
+#include "common/base/canary.h"
+
 static void refuse(struct turn *turn, const char *why)
 {
     turn->up->verdict = SAGA_VERDICT_REFUSED;
@@ -36,7 +38,7 @@ static void cancel(struct turn *turn, enum saga_cause cause)
 {
     if (turn->saga->state == SAGA_STATE_COMPENSATING) {
         refuse(turn, "the saga is being compensated already");
-    } else if (pivot_reached(turn->def, turn->saga)) {
+    } else if (pivot_reached(turn->def, turn->saga) && !SAGA_BROKEN(S11_AFTER_PIVOT)) {
         refuse(turn, "the pivot has happened or may have happened: the saga can only go forward "
                      "(if a parked pivot "
                      "has certainly not happened, compensate naming it as the step)");
@@ -66,7 +68,8 @@ static void skip_step(struct turn *turn, uint8_t step)
     struct saga_step_run *run = &turn->saga->steps[step];
     if (turn->def->steps[step].pivot) {
         refuse(turn, "the pivot cannot be skipped; resolve it if it has happened, or cancel");
-    } else if (run->state == SAGA_STEP_CALLED && run->maybe_effect) {
+    } else if (run->state == SAGA_STEP_CALLED && run->maybe_effect &&
+               !SAGA_BROKEN(S5_SKIP_FORGETS)) {
         /* S5: a skipped step is not undone. */
         refuse(turn, "the step's call may have had an effect: retry it, resolve it if it has "
                      "happened, or cancel");
@@ -84,7 +87,7 @@ static void skip_step(struct turn *turn, uint8_t step)
 static void resolve_step(struct turn *turn, uint8_t step)
 {
     struct saga_step_run *run = &turn->saga->steps[step];
-    if (run->state == SAGA_STEP_CALLED && is_held(run)) {
+    if (run->state == SAGA_STEP_CALLED && (is_held(run) || SAGA_BROKEN(S3_RESOLVED_WHILE_OUT))) {
         move_step(turn, step, SAGA_STEP_SUCCEEDED);
         run->maybe_effect = false;
         wait_nothing(turn, step);

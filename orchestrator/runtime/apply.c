@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/base/assert.h"
+#include "common/base/canary.h"
 #include "orchestrator/runtime/internal.h"
 
 void mark_dirty(struct saga_runtime *runtime, struct live *live)
@@ -68,6 +69,10 @@ static enum saga_err write_audit(struct saga_runtime *runtime, struct live *live
                                  const struct happening *happening)
 {
     bool cause = runtime->update.cause_set;
+    if ((happening->ev.kind == SAGA_EVENT_DURABLE && SAGA_BROKEN(S9_GAP)) ||
+        (happening->ev.kind == SAGA_EVENT_OPERATOR && SAGA_BROKEN(S12_NOT_RECORDED))) {
+        return SAGA_ERR_OK;
+    }
     struct saga_audit_input in = {
         .version = live->version,
         .saga = &live->saga,
@@ -117,6 +122,9 @@ static enum saga_err write_outbox(struct saga_runtime *runtime, struct live *liv
         .value = saga_buf_view(&runtime->value),
     };
     int64_t position = 0;
+    if (SAGA_BROKEN(S6_NOT_IN_OUTBOX)) {
+        return SAGA_ERR_OK;
+    }
     runtime->outbox_written = true;
     return runtime->store_ops->append_outbox(runtime->store, &row, &position, &runtime->detail);
 }

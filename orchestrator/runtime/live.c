@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/assert.h"
+#include "common/base/canary.h"
 
 enum { BUCKETS_FIRST = 1024 };
 
@@ -227,7 +228,7 @@ void live_table_set_due(struct live_table *table, struct live *live, int64_t due
             heap_down(table, at, last);
             heap_up(table, last->heap_index, last);
         }
-    } else if (due_unix_ms < before) {
+    } else if (due_unix_ms < before && !SAGA_BROKEN(S1_TIMER_LOST)) {
         heap_up(table, live->heap_index, live);
     } else {
         heap_down(table, live->heap_index, live);

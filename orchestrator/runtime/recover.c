@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/base/assert.h"
+#include "common/base/canary.h"
 #include "orchestrator/runtime/internal.h"
 
 /* One page being loaded. */
@@ -94,7 +95,7 @@ enum saga_err saga_runtime_recover(struct saga_runtime *runtime, int64_t now_uni
         }
         return saga_err_wrap(detail, err, "recover");
     }
-    *more = page.count == SAGA_TURN_COUNT_MAX;
+    *more = page.count == SAGA_TURN_COUNT_MAX && !SAGA_BROKEN(S1_PAGE_FORGOTTEN);
     saga_runtime_turn_begin(runtime, now_unix_ms);
     for (size_t i = 0; i < page.count; i++) {
         struct happening happening = {.ev = {.kind = SAGA_EVENT_RECOVERED}};

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/assert.h"
+#include "common/base/canary.h"
 #include "common/base/prng.h"
 #include "orchestrator/runtime/internal.h"
 
@@ -33,7 +34,7 @@ static void answer_existing(struct saga_runtime *runtime, const struct saga_star
         answer_store_failed(runtime, start->ticket);
         return;
     }
-    if (memcmp(row.start_digest, digest, SAGA_DIGEST_SIZE) != 0) {
+    if (memcmp(row.start_digest, digest, SAGA_DIGEST_SIZE) != 0 && !SAGA_BROKEN(S10_PAYLOAD)) {
         answer_failure(runtime, start->ticket, SAGA_CODE_INVALID_ARGUMENT, "KEY_REUSED",
                        "key: it has started a saga with another input");
         return;
@@ -206,7 +207,7 @@ static bool names_another_step(const struct live *live, const struct saga_runtim
 {
     const char *name = text_or_empty(reply->step_name);
     return reply->step != SAGA_STEP_ALL && name[0] != '\0' &&
-           strcmp(name, live->version->step_names[reply->step]) != 0;
+           strcmp(name, live->version->step_names[reply->step]) != 0 && !SAGA_BROKEN(S3_OTHER_STEP);
 }
 
 static uint8_t find_step(const struct saga_version *version, const char *name)
@@ -230,7 +231,8 @@ static bool came_the_wrong_way(const struct saga_runtime *runtime, const struct 
     const struct saga_step_def *def = &live->version->def.steps[step];
     enum saga_via via = reply->op == SAGA_OP_CALL ? def->call_via : def->undo_via;
     const char *topic = runtime->config.codec->reply_topic(live->version, step, reply->op);
-    return via != SAGA_VIA_KAFKA || strcmp(topic, reply->topic) != 0;
+    return (via != SAGA_VIA_KAFKA || strcmp(topic, reply->topic) != 0) &&
+           !SAGA_BROKEN(S3_OTHER_ROAD);
 }
 
 void saga_runtime_reply(struct saga_runtime *runtime, const struct saga_runtime_reply *reply)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/assert.h"
+#include "common/base/canary.h"
 #include "orchestrator/runtime/internal.h"
 
 void fail_runtime(struct saga_runtime *runtime, enum saga_err err, const char *what)
@@ -263,7 +264,7 @@ static void answer_all(struct saga_runtime *runtime)
         struct pending_answer *pending = &runtime->answers[i];
         pending->answer.reason = pending->reason;
         pending->answer.message = pending->message;
-        if (runtime->failed) {
+        if (runtime->failed && !SAGA_BROKEN(S6_ACK_FAILED)) {
             bool fenced = runtime->failure_err == SAGA_ERR_FENCED;
             pending->answer = (struct saga_answer){
                 .code = SAGA_CODE_UNAVAILABLE,
@@ -302,9 +303,17 @@ enum saga_err saga_runtime_turn_end(struct saga_runtime *runtime, bool force_cur
 {
     SAGA_ASSERT(runtime->in_turn);
     fire_timers(runtime);
+    if (runtime->send_count > 0 && SAGA_BROKEN(S6_SEND_FIRST)) {
+        send_all(runtime);
+        runtime->send_count = 0;
+    }
+    if (runtime->answer_count > 0 && SAGA_BROKEN(S6_ACK_FIRST)) {
+        answer_all(runtime);
+        runtime->answer_count = 0;
+    }
     commit(runtime, force_cursors);
     SAGA_ASSERT(!runtime->in_transaction);
-    if (!runtime->failed) {
+    if (!runtime->failed || SAGA_BROKEN(S6_SEND_FAILED)) {
         send_all(runtime); /* S6: what is sent is durable */
     }
     answer_all(runtime);

@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 
 #include "common/base/assert.h"
+#include "common/base/canary.h"
 #include "common/base/limits.h"
 
 /* A saga has at most one call and one undo of each step. */
@@ -137,8 +138,9 @@ bool saga_barrier_keeps(enum saga_op op, uint32_t code)
     case SAGA_CODE_CLASS_SUCCESS:
         return true;
     case SAGA_CODE_CLASS_REJECT:
-        return op == SAGA_OP_CALL;
+        return op == SAGA_OP_CALL && !SAGA_BROKEN(B6_NO_FORGOTTEN);
     case SAGA_CODE_CLASS_RETRY:
+        return op == SAGA_OP_CALL && SAGA_BROKEN(B6_RETRY_KEPT);
     case SAGA_CODE_CLASS_UNKNOWN:
     case SAGA_CODE_CLASS_PARK:
         return false;
@@ -154,7 +156,8 @@ static enum saga_err digest_of(struct saga_barrier *barrier, const struct saga_c
     unsigned size = 0;
     bool ok =
         EVP_DigestInit_ex(barrier->digest, barrier->sha256, NULL) == 1 &&
-        EVP_DigestUpdate(barrier->digest, command->method, strlen(command->method) + 1) == 1 &&
+        EVP_DigestUpdate(barrier->digest, command->method,
+                         SAGA_BROKEN(B5_METHOD) ? 0 : strlen(command->method) + 1) == 1 &&
         EVP_DigestUpdate(barrier->digest, command->payload.data, command->payload.size) == 1 &&
         EVP_DigestFinal_ex(barrier->digest, digest, &size) == 1;
     if (!ok) {
@@ -188,6 +191,7 @@ static enum saga_err take_reply(struct saga_sql_stmt *stmt, struct saga_arena *a
                                 struct saga_barrier_pass *pass)
 {
     struct saga_bytes payload = saga_sql_bytes(stmt, 7);
+    payload.size = SAGA_BROKEN(B1_REPLY_LOST) ? 0 : payload.size;
     uint8_t *copy = saga_arena_take(arena, payload.size + 1);
     const char *reason = copy_text(arena, saga_sql_text(stmt, 5));
     const char *message = copy_text(arena, saga_sql_text(stmt, 6));
@@ -290,24 +294,28 @@ enum saga_err saga_barrier_enter(struct saga_barrier *barrier, const struct saga
         return saga_err_wrap(detail, err, "barrier");
     }
     int64_t epoch = command->epoch > INT64_MAX ? INT64_MAX : (int64_t)command->epoch;
-    if (epoch < view.epoch_max) { /* S8 */
+    if (epoch < view.epoch_max && !SAGA_BROKEN(S8_PARTICIPANT)) { /* S8 */
         refuse(pass, SAGA_CODE_ABORTED, "FENCED", "a newer orchestrator owns this saga");
-    } else if (view.own_position != 0 && !view.own_same) { /* B5 */
+    } else if (view.own_position != 0 && !view.own_same && !SAGA_BROKEN(B5_PAYLOAD)) { /* B5 */
         refuse(pass, SAGA_CODE_INVALID_ARGUMENT, "KEY_REUSED",
                "the same saga, step and op were used with another method or payload");
-    } else if (view.own_position != 0) { /* B1, B4, B6 */
+    } else if (view.own_position != 0 &&
+               !(command->op == SAGA_OP_CALL ? SAGA_BROKEN(B1_TWICE)
+                                             : SAGA_BROKEN(B4_TWICE))) { /* B1, B4, B6 */
         pass->verdict = SAGA_BARRIER_REPLAY;
-        if (epoch > view.own_epoch) {
+        if (epoch > view.own_epoch && !SAGA_BROKEN(S8_REPLAY)) {
             pass->wrote = true;
             err = raise_epoch(barrier, view.own_position, epoch, detail);
         }
-    } else if (command->op == SAGA_OP_CALL && view.has_undo) { /* B3 */
+    } else if (command->op == SAGA_OP_CALL && view.has_undo &&
+               !SAGA_BROKEN(B3_CALL_AFTER_UNDO)) { /* B3 */
         refuse(pass, SAGA_CODE_FAILED_PRECONDITION, "SAGA_UNDONE",
                "this step was undone before its call came");
     } else if (view.rows >= ROWS_MAX) {
         refuse(pass, SAGA_CODE_INVALID_ARGUMENT, "LIMIT_EXCEEDED",
                "this saga has as many steps here as a saga can have (SAGA_STEPS_MAX)");
-    } else if (command->op == SAGA_OP_UNDO && !starter_undo && !(view.has_call && view.call_ok)) {
+    } else if (command->op == SAGA_OP_UNDO && !starter_undo && !(view.has_call && view.call_ok) &&
+               !SAGA_BROKEN(B2_RUNS)) {
         /* B2; and a call that was answered with a definitive no left nothing to undo. */
         pass->verdict = SAGA_BARRIER_EMPTY;
     }
@@ -321,6 +329,12 @@ static struct saga_bytes solid(struct saga_bytes bytes)
     return bytes.size == 0 ? (struct saga_bytes){.data = nothing, .size = 0} : bytes;
 }
 
+#define INSERT(verb)                                                                               \
+    verb                                                                                           \
+        " INTO barrier (saga_id, step, op, method, digest, code, reason, message, payload, empty," \
+        " attempt, via, epoch, traceparent, time_unix_ms)"                                         \
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+
 /* Inserts a row; saga_id NULL: a dead letter. */
 static enum saga_err insert_row(struct saga_barrier *barrier, const struct saga_barrier_row *row,
                                 struct saga_err_detail *detail)
@@ -328,13 +342,9 @@ static enum saga_err insert_row(struct saga_barrier *barrier, const struct saga_
     const struct saga_command *command = row->command;
     const struct saga_reply *reply = row->reply;
     struct saga_sql_stmt *stmt = NULL;
-    enum saga_err err =
-        saga_sql_prepare(barrier->sql,
-                         "INSERT INTO barrier (saga_id, step, op, method, digest, code, reason, "
-                         "message, payload, empty, attempt, via, epoch,"
-                         " traceparent, time_unix_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
-                         "?10, ?11, ?12, ?13, ?14, ?15)",
-                         &stmt, detail);
+    bool twice = SAGA_BROKEN_TOO(B1_TWICE) || SAGA_BROKEN_TOO(B4_TWICE);
+    enum saga_err err = saga_sql_prepare(
+        barrier->sql, twice ? INSERT("INSERT OR IGNORE") : INSERT("INSERT"), &stmt, detail);
     if (err != SAGA_ERR_OK) {
         return err;
     }
@@ -420,8 +430,8 @@ enum saga_err saga_barrier_prune(struct saga_barrier *barrier, int64_t position_
     if (err != SAGA_ERR_OK) {
         return saga_err_wrap(detail, err, "barrier: prune");
     }
-    saga_sql_bind_int(stmt, 1, position_max);
-    saga_sql_bind_int(stmt, 2, before_unix_ms);
+    saga_sql_bind_int(stmt, 1, SAGA_BROKEN(B7_UNPUBLISHED) ? INT64_MAX : position_max);
+    saga_sql_bind_int(stmt, 2, SAGA_BROKEN(B7_YOUNG) ? INT64_MAX : before_unix_ms);
     saga_sql_bind_int(stmt, 3, (int64_t)count_max);
     err = saga_sql_run(stmt, count, detail);
     return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "barrier: prune");

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/assert.h"
+#include "common/base/canary.h"
 #include "generated/descriptor_set.h"
 #include "services/kit/room.h"
 
@@ -234,8 +235,8 @@ static enum saga_err run_in_savepoint(struct saga_kit *kit, const struct saga_ki
     if (err != SAGA_ERR_OK) {
         return err;
     }
-    err =
-        call->refused ? saga_sql_rollback_to(kit->sql, detail) : saga_sql_release(kit->sql, detail);
+    err = call->refused && !SAGA_BROKEN(B6_EFFECT_STAYS) ? saga_sql_rollback_to(kit->sql, detail)
+                                                         : saga_sql_release(kit->sql, detail);
     if (err == SAGA_ERR_OK && !call->refused) {
         kit->turn.wrote = true;
         saga_kit_call_keep(call);
@@ -277,12 +278,16 @@ static enum saga_err run_guarded(struct saga_kit *kit, const struct saga_kit_met
     case SAGA_BARRIER_EMPTY:
         reply->status = saga_status_ok();
         reply->empty = true;
+        if (SAGA_BROKEN(B2_FORGOTTEN)) {
+            return SAGA_ERR_OK;
+        }
         break;
     case SAGA_BARRIER_RUN:
         err = run_in_savepoint(kit, method, message, call, reply, detail);
         break;
     }
-    if (err != SAGA_ERR_OK || !saga_barrier_keeps(command->op, reply->status.code)) {
+    if (err != SAGA_ERR_OK || !saga_barrier_keeps(command->op, reply->status.code) ||
+        SAGA_BROKEN(S13_NO_ROW)) {
         return err;
     }
     *stored = true;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/assert.h"
+#include "common/base/canary.h"
 #include "saga/v1/audit.pb-c.h"
 #include "services/kit/room.h"
 
@@ -153,7 +154,8 @@ static bool effect_record(struct saga_kit *kit, const struct effect *effect,
                           struct saga_kafka_record *record)
 {
     char event_id[SAGA_METHOD_NAME_MAX + 32];
-    (void)snprintf(event_id, sizeof event_id, "%s/%" PRId64, kit->service_name, effect->position);
+    int64_t number = SAGA_BROKEN(B8_EVENT_ID) ? (int64_t)(SAGA_NOISE() >> 1) : effect->position;
+    (void)snprintf(event_id, sizeof event_id, "%s/%" PRId64, kit->service_name, number);
     Saga__V1__Status status = SAGA__V1__STATUS__INIT;
     status.code = effect->reply.status.code;
     status.reason = keep_text(kit, effect->reply.status.reason);
@@ -248,6 +250,9 @@ static enum saga_err make_row(struct saga_kit *kit, struct saga_sql_stmt *stmt,
         row->record_count = there ? 1 : 0;
         return err;
     }
+    if (effect.reply.status.code != SAGA_CODE_OK && SAGA_BROKEN(S13_NO_UNPUBLISHED)) {
+        return SAGA_ERR_OK;
+    }
     made = made && effect_record(kit, &effect, &row->records[row->record_count++]);
     if (made && effect.via == SAGA_VIA_KAFKA && kit->reply_topic[0] != '\0') {
         made = reply_record(kit, &effect, &row->records[row->record_count++]);
@@ -272,7 +277,7 @@ enum saga_err saga_kit_effects_fetch(void *user, int64_t after, size_t count_max
     if (err != SAGA_ERR_OK) {
         return err;
     }
-    saga_sql_bind_int(stmt, 1, after);
+    saga_sql_bind_int(stmt, 1, after + (after > 0 && SAGA_BROKEN(B8_SKIPS) ? 1 : 0));
     saga_sql_bind_int(stmt, 2, (int64_t)count_max);
     bool there = false;
     while (*count < count_max && kit->relay_arena.total < FETCH_SIZE_MAX &&

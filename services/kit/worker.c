@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "common/base/assert.h"
+#include "common/base/canary.h"
 #include "common/sys/clock.h"
 #include "common/sys/log.h"
 #include "services/kit/room.h"
@@ -41,7 +42,7 @@ static enum saga_err write_cursor(struct saga_kit *kit, int64_t position,
     if (err != SAGA_ERR_OK) {
         return err;
     }
-    saga_sql_bind_int(stmt, 1, position);
+    saga_sql_bind_int(stmt, 1, position + (SAGA_BROKEN(B8_CURSOR_AHEAD) ? 1 : 0));
     return saga_sql_run(stmt, NULL, detail);
 }
 
@@ -297,7 +298,7 @@ static void run_turn(struct saga_kit *kit)
         kit->pending = NULL;
     }
     atomic_fetch_add_explicit(&kit->counters.turns, 1, memory_order_relaxed);
-    if (err != SAGA_ERR_OK) {
+    if (err != SAGA_ERR_OK && !SAGA_BROKEN(S6_KIT_ACK_FAILED)) {
         saga_sql_rollback(kit->sql);
         fail_all(kit, err, &detail);
         return;
@@ -332,6 +333,9 @@ static int64_t believed(struct saga_kit_ages *ages, struct saga_kit_now now)
 {
     int64_t elapsed_ms = (now.mono_us - ages->start_mono_us) / 1000;
     int64_t time = smaller(now.unix_ms, ages->start_unix_ms + elapsed_ms);
+    if (SAGA_BROKEN(B7_CLOCK)) {
+        return now.unix_ms;
+    }
     if (now.mono_us - ages->seen_mono_us >= SAGA_KIT_PRUNE_INTERVAL_US) {
         ages->last_unix_ms = ages->seen_unix_ms;
         ages->seen_unix_ms = time;

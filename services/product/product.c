@@ -2,6 +2,7 @@
  * At rest: stock + reserved units (released = 0) of a product is constant. */
 #include <inttypes.h>
 
+#include "common/base/canary.h"
 #include "common/base/limits.h"
 #include "product/v1/product.pb-c.h"
 #include "services/kit/kit.h"
@@ -86,9 +87,9 @@ static void release_stock(Product__V1__ProductService_Service *service,
     (void)service;
     (void)saga_call_run(call,
                         "UPDATE product SET stock = stock + r.quantity FROM reservation AS r"
-                        " WHERE r.order_id = ?1 AND r.released = 0"
+                        " WHERE r.order_id = ?1 AND r.released <= ?2"
                         " AND product.product_id = r.product_id",
-                        "i", in->order_id);
+                        "ii", in->order_id, (int64_t)(SAGA_BROKEN(S3_RELEASED_TWICE) ? 1 : 0));
     (void)saga_call_run(call, "UPDATE reservation SET released = 1 WHERE order_id = ?1", "i",
                         in->order_id);
     Product__V1__ReleaseStockResponse out = PRODUCT__V1__RELEASE_STOCK_RESPONSE__INIT;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "common/base/assert.h"
+#include "common/base/canary.h"
 
 static struct saga_relay_entry *entry_at(const struct saga_relay_window *window, uint64_t sequence)
 {
@@ -56,7 +57,8 @@ bool saga_relay_window_empty(const struct saga_relay_window *window)
 static bool advance(struct saga_relay_window *window)
 {
     uint64_t head = window->head;
-    while (window->head < window->tail && is_acknowledged(entry_at(window, window->head))) {
+    while (window->head < window->tail &&
+           (is_acknowledged(entry_at(window, window->head)) || SAGA_BROKEN(B8_PREFIX))) {
         window->prefix = entry_at(window, window->head)->position;
         window->head++;
     }

@@ -3,6 +3,8 @@
 
 #include "orchestrator/store/sqlite/store_internal.h"
 
+#include "common/base/canary.h"
+
 enum saga_err store_load_positions(struct saga_store *store, struct saga_err_detail *detail)
 {
     /* Rows behind a cursor may be gone, so the cursor counts too. */
@@ -108,7 +110,7 @@ enum saga_err store_set_cursor(struct saga_store *store, const char *name, int64
         err =
             saga_sql_prepare(store->sql, "DELETE FROM outbox WHERE position <= ?1", &stmt, detail);
         if (err == SAGA_ERR_OK) {
-            saga_sql_bind_int(stmt, 1, position);
+            saga_sql_bind_int(stmt, 1, position + (SAGA_BROKEN(S6_OUTBOX_PRUNED) ? 1 : 0));
             err = saga_sql_run(stmt, NULL, detail);
         }
     }
@@ -190,7 +192,7 @@ enum saga_err store_relay_audit(struct saga_store *store, int64_t after, size_t 
                          " WHERE position > ?1 ORDER BY position LIMIT ?2",
                          &stmt, detail);
     if (err == SAGA_ERR_OK) {
-        saga_sql_bind_int(stmt, 1, after);
+        saga_sql_bind_int(stmt, 1, after + (after > 0 && SAGA_BROKEN(S9_ROW_SKIPPED) ? 1 : 0));
         saga_sql_bind_int(stmt, 2, limit_of(count_max));
         err = visit_audit(stmt, visit, user, detail);
     }

@@ -5,6 +5,8 @@
 
 #include "orchestrator/store/sqlite/store_internal.h"
 
+#include "common/base/canary.h"
+
 enum saga_err store_offsets_init(struct store_offsets *offsets)
 {
     return pthread_mutex_init(&offsets->mutex, NULL) == 0 ? SAGA_ERR_OK : SAGA_ERR_NO_MEMORY;
@@ -151,7 +153,7 @@ void store_offsets_end(struct saga_store *store, bool committed)
     (void)pthread_mutex_lock(&store->offsets.mutex);
     for (size_t i = 0; i < store->offsets.count; i++) {
         struct store_offset *entry = &store->offsets.entries[i];
-        if (committed && entry->pending >= 0) {
+        if (entry->pending >= 0 && (committed || SAGA_BROKEN(S6_OFFSET_KEPT))) {
             entry->committed = entry->pending;
         }
         entry->pending = -1;

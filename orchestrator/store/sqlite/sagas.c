@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/base/assert.h"
+#include "common/base/canary.h"
 #include "orchestrator/store/sqlite/store_internal.h"
 
 #define COLUMNS                                                                                    \
@@ -12,6 +13,10 @@
 /* enum saga_state, as far as an index depends on it (the engine is not this room's to know). */
 enum { STATE_COMPENSATING = 2, STATE_COMPENSATED = 4 };
 
+#define INSERT(verb)                                                                               \
+    verb " INTO saga(" COLUMNS                                                                     \
+         ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
+
 enum saga_err store_insert_saga(struct saga_store *store, const struct saga_row *row,
                                 struct saga_err_detail *detail)
 {
@@ -21,9 +26,7 @@ enum saga_err store_insert_saga(struct saga_store *store, const struct saga_row 
     }
     struct saga_sql_stmt *stmt = NULL;
     err = saga_sql_prepare(store->sql,
-                           "INSERT INTO saga(" COLUMNS
-                           ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
-                           " ?12, ?13, ?14)",
+                           SAGA_BROKEN(S10_SECOND) ? INSERT("INSERT OR REPLACE") : INSERT("INSERT"),
                            &stmt, detail);
     if (err != SAGA_ERR_OK) {
         return saga_err_wrap(detail, err, "store: insert saga");
