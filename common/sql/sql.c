@@ -1,5 +1,6 @@
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/assert.h"
 #include "common/sql/sql_internal.h"
@@ -99,6 +100,15 @@ static enum saga_err set_wal(struct saga_sql *sql, struct saga_err_detail *detai
 static enum saga_err configure(struct saga_sql *sql, struct saga_err_detail *detail)
 {
     (void)sqlite3_busy_timeout(sql->db, BUSY_TIMEOUT_MS);
+    if (sql->mode == SAGA_SQL_INSPECT) {
+        return saga_sql_exec(sql,
+                             "PRAGMA temp_store = MEMORY;"
+                             "PRAGMA trusted_schema = OFF;"
+                             "PRAGMA cache_size = -65536;"
+                             "PRAGMA query_only = ON;"
+                             "PRAGMA schema_version;", /* reads, so that what is none is told now */
+                             detail);
+    }
     enum saga_err err = set_wal(sql, detail);
     if (err != SAGA_ERR_OK) {
         return err;
@@ -124,7 +134,7 @@ static enum saga_err prepare_controls(struct saga_sql *sql, struct saga_err_deta
 {
     for (int i = 0; i < CONTROL_COUNT; i++) {
         const char *text = control_texts[i];
-        if (i == CONTROL_BEGIN && sql->mode == SAGA_SQL_READ_ONLY) {
+        if (i == CONTROL_BEGIN && sql->mode != SAGA_SQL_READ_WRITE) {
             text = "BEGIN"; /* a reader must not take the writer's lock */
         }
         if (sqlite3_prepare_v3(sql->db, text, -1, SQLITE_PREPARE_PERSISTENT, &sql->controls[i],
@@ -133,6 +143,75 @@ static enum saga_err prepare_controls(struct saga_sql *sql, struct saga_err_deta
         }
     }
     return SAGA_ERR_OK;
+}
+
+static int open_flags(enum saga_sql_mode mode)
+{
+    int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+    switch (mode) {
+    case SAGA_SQL_READ_WRITE:
+        return flags | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+    case SAGA_SQL_READ_ONLY:
+        /* Opened for writing too and then kept from it: a reader of a WAL file must write its
+         * index. */
+        return flags | SQLITE_OPEN_READWRITE;
+    case SAGA_SQL_INSPECT:
+        break;
+    }
+    return flags | SQLITE_OPEN_READONLY | SQLITE_OPEN_URI;
+}
+
+static enum saga_err open_one(struct saga_sql *sql, const char *vfs, const char *name,
+                              struct saga_err_detail *detail)
+{
+    int code = sqlite3_open_v2(name, &sql->db, open_flags(sql->mode), vfs);
+    if (sql->db == NULL) {
+        return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "out of memory");
+    }
+    if (code != SQLITE_OK) {
+        return saga_sql_fail(sql, code, NULL, detail);
+    }
+    return configure(sql, detail);
+}
+
+/* Writes a path as a URI, which can say that the file does not change. NULL: out of memory. */
+static char *uri_of(const char *path, const char *query)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._/";
+    sqlite3_str *text = sqlite3_str_new(NULL);
+    sqlite3_str_appendall(text, "file:");
+    for (const char *at = path; *at != '\0'; at++) {
+        if (strchr(plain, *at) != NULL) {
+            sqlite3_str_appendchar(text, 1, *at);
+        } else {
+            sqlite3_str_appendf(text, "%%%02X", (unsigned)(unsigned char)*at);
+        }
+    }
+    sqlite3_str_appendall(text, query);
+    return sqlite3_str_finish(text);
+}
+
+/* A file in WAL mode wants an index beside it, which cannot be made everywhere. Without a log the
+ * file is all there is, so that it can be read as one that nobody changes. */
+static enum saga_err open_inspect(struct saga_sql *sql, const char *path,
+                                  struct saga_err_detail *detail)
+{
+    char *name = uri_of(path, "");
+    char *still = uri_of(path, "?immutable=1");
+    char *log = sqlite3_mprintf("%s-wal", path);
+    enum saga_err err = name == NULL || still == NULL || log == NULL
+                            ? saga_err_set(detail, SAGA_ERR_NO_MEMORY, "out of memory")
+                            : open_one(sql, NULL, name, detail);
+    if (err == SAGA_ERR_IO && access(path, R_OK) == 0 && access(log, F_OK) != 0) {
+        (void)sqlite3_close(sql->db);
+        sql->db = NULL;
+        err = open_one(sql, NULL, still, detail);
+    }
+    sqlite3_free(name);
+    sqlite3_free(still);
+    sqlite3_free(log);
+    return err;
 }
 
 enum saga_err saga_sql_open(const char *path, enum saga_sql_mode mode, struct saga_sql **out,
@@ -149,21 +228,8 @@ enum saga_err saga_sql_open_on(const char *vfs, const char *path, enum saga_sql_
         return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "%s: out of memory", path);
     }
     sql->mode = mode;
-    /* READ_ONLY is opened for writing too and then kept from it: a reader of a WAL file must write
-     * its index. */
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
-    if (mode == SAGA_SQL_READ_WRITE) {
-        flags |= SQLITE_OPEN_CREATE;
-    }
-    enum saga_err err = SAGA_ERR_OK;
-    int code = sqlite3_open_v2(path, &sql->db, flags, vfs);
-    if (sql->db == NULL) {
-        err = saga_err_set(detail, SAGA_ERR_NO_MEMORY, "out of memory");
-    } else if (code != SQLITE_OK) {
-        err = saga_sql_fail(sql, code, NULL, detail);
-    } else {
-        err = configure(sql, detail);
-    }
+    enum saga_err err = mode == SAGA_SQL_INSPECT ? open_inspect(sql, path, detail)
+                                                 : open_one(sql, vfs, path, detail);
     if (err == SAGA_ERR_OK) {
         err = prepare_controls(sql, detail);
     }

@@ -19,16 +19,19 @@ struct saga_sql_stmt;
 /* One connection. */
 struct saga_sql;
 
-enum saga_sql_mode { SAGA_SQL_READ_WRITE, SAGA_SQL_READ_ONLY };
+enum saga_sql_mode { SAGA_SQL_READ_WRITE, SAGA_SQL_READ_ONLY, SAGA_SQL_INSPECT };
 
 /* Opens (creates) a database file in WAL mode, synchronous=FULL, wal_autocheckpoint=10000,
  * foreign_keys=ON, busy timeout 5 s, cache 64 MiB; READ_ONLY is for relays on another thread.
+ * INSPECT is for tools that look at a file of another program, which may be running: the file must
+ * be there and is never written, also not by recovery or a checkpoint; it may lie where nothing can
+ * be written.
  * Errors: IO, CORRUPT, DISK_FULL, NO_MEMORY; detail names the path. */
 enum saga_err saga_sql_open(const char *path, enum saga_sql_mode mode, struct saga_sql **sql,
                             struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
 /* As saga_sql_open, on a VFS that SQLite knows by this name (a simulated disk); NULL: the system's.
- */
+ * INSPECT is for the system's alone. */
 enum saga_err saga_sql_open_on(const char *vfs, const char *path, enum saga_sql_mode mode,
                                struct saga_sql **sql,
                                struct saga_err_detail *detail) SAGA_WARN_UNUSED;

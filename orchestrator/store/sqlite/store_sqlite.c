@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/assert.h"
 #include "orchestrator/store/sqlite/store_internal.h"
@@ -327,6 +328,65 @@ enum saga_err saga_store_sqlite_open_on(const char *vfs, const char *path,
     if (err != SAGA_ERR_OK) {
         store_close(store);
         return saga_err_wrap(detail, err, "store: open");
+    }
+    port->ops = &store_ops;
+    port->store = store;
+    return SAGA_ERR_OK;
+}
+
+/* ---- Looking into a file ---- */
+
+static enum saga_err check_store(struct saga_store *store, uint64_t *saga_count,
+                                 struct saga_err_detail *detail)
+{
+    int64_t version = 0;
+    int64_t tables = 0;
+    int64_t count = 0;
+    enum saga_err err = store_number(store->sql, "PRAGMA user_version", &version, detail);
+    if (err == SAGA_ERR_OK) {
+        err = store_number(store->sql,
+                           "SELECT count(*) FROM sqlite_schema WHERE type = 'table'"
+                           " AND name IN ('saga', 'audit', 'definition', 'descriptor_set')",
+                           &tables, detail);
+    }
+    if (err == SAGA_ERR_OK && (version < 1 || tables != 4)) {
+        err = saga_err_set(detail, SAGA_ERR_INVALID, "it is no store of sagad");
+    }
+    if (err == SAGA_ERR_OK && (size_t)version > sizeof migrations / sizeof migrations[0]) {
+        err = saga_err_set(detail, SAGA_ERR_CONFLICT,
+                           "a newer program wrote it (schema %lld, this one knows up to %zu)",
+                           (long long)version, sizeof migrations / sizeof migrations[0]);
+    }
+    if (err == SAGA_ERR_OK && saga_count != NULL) {
+        err = store_number(store->sql, "SELECT count(*) FROM saga", &count, detail);
+        *saga_count = (uint64_t)count;
+    }
+    return err;
+}
+
+enum saga_err saga_store_sqlite_inspect(const char *path, struct saga_store_port *port,
+                                        uint64_t *saga_count, struct saga_err_detail *detail)
+{
+    if (access(path, F_OK) != 0) {
+        return saga_err_set(detail, SAGA_ERR_NOT_FOUND, "%s: there is no such file", path);
+    }
+    struct saga_store *store = calloc(1, sizeof *store);
+    if (store == NULL) {
+        return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "store: open %s", path);
+    }
+    enum saga_err err = store_offsets_init(&store->offsets);
+    if (err != SAGA_ERR_OK) {
+        free(store);
+        return saga_err_set(detail, err, "store: open %s", path);
+    }
+    err = saga_sql_open(path, SAGA_SQL_INSPECT, &store->sql, detail);
+    if (err == SAGA_ERR_OK) {
+        err = check_store(store, saga_count, detail);
+        err = err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, path);
+    }
+    if (err != SAGA_ERR_OK) {
+        store_close(store);
+        return err;
     }
     port->ops = &store_ops;
     port->store = store;

@@ -25,4 +25,19 @@ enum saga_err saga_store_sqlite_open_on(const char *vfs, const char *path,
                                         struct saga_store_port *port,
                                         struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
+/* Opens a store file to look into it, also while a daemon uses it: it must be there and is never
+ * written; one of an older program is read as it is. Of the port's operations only find_*,
+ * load_live, list_* and close may be used; a listing's visitor may call the other ones. *saga_count
+ * (may be NULL): how many sagas it holds. Errors: as of open; NOT_FOUND: there is no such file;
+ * INVALID: it is no store of sagad. */
+enum saga_err saga_store_sqlite_inspect(const char *path, struct saga_store_port *port,
+                                        uint64_t *saga_count,
+                                        struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
+/* As saga_store_sqlite_open, on a VFS that SQLite knows by this name (a simulated disk); NULL: the
+ * system's. */
+enum saga_err saga_store_sqlite_open_on(const char *vfs, const char *path,
+                                        struct saga_store_port *port,
+                                        struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
 #endif
