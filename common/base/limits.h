@@ -10,6 +10,8 @@ enum {
     SAGA_DEFINITIONS_MAX = 256,    /* definitions (versions) loaded at once */
     SAGA_METHOD_NAME_MAX = 255,    /* bytes of "package.Service/Method" */
     SAGA_BINDS_MAX = 64,           /* fields moved by one bind table */
+    SAGA_NEST_DEPTH_MAX = 4,       /* sagas in sagas, the outermost counted */
+    SAGA_NEST_COUNT_MAX = 64,      /* sagas that one saga may come to, with all that are in it */
     SAGA_TYPE_NAME_MAX = 511,      /* bytes of a full protobuf name */
     SAGA_FIELDS_MAX = 4096,        /* fields in a message type */
     SAGA_FINDINGS_MAX = 100,       /* findings of the static checks that are kept per definition */

@@ -98,6 +98,7 @@ static enum saga_err open_draft(struct saga_draft *draft, struct saga_loader *lo
 static void check(struct saga_draft *draft)
 {
     saga_lint_names(draft);
+    saga_lint_children(draft);
     saga_lint_graph(draft);
     saga_lint_methods(draft);
     saga_lint_roles(draft);
@@ -119,21 +120,29 @@ static int compare_findings(const void *a, const void *b)
 }
 
 /* Puts findings into one list: files keep their order in the set, inside a file lines count. */
-static enum saga_err collect(struct saga_loader *loader, struct saga_draft_finding *newest,
-                             size_t count)
+static enum saga_err collect(struct saga_loader *loader, struct saga_draft **drafts)
 {
     struct saga_schema *schema = loader->schema;
+    size_t count = 0;
+    for (size_t i = 0; i < loader->found_count; i++) {
+        count += drafts[i]->finding_count;
+    }
     struct saga_draft_finding **sorted =
         saga_arena_take_zero(&loader->scratch, count, sizeof(void *));
     schema->findings = saga_arena_take_zero(&schema->arena, count, sizeof *schema->findings);
     if (sorted == NULL || schema->findings == NULL) {
         return SAGA_ERR_NO_MEMORY;
     }
-    size_t at = count;
-    for (struct saga_draft_finding *entry = newest; entry != NULL; entry = entry->next) {
-        at--;
-        entry->order = at;
-        sorted[at] = entry;
+    size_t end_of_draft = 0;
+    for (size_t i = 0; i < loader->found_count; i++) {
+        end_of_draft += drafts[i]->finding_count;
+        size_t at = end_of_draft;
+        for (struct saga_draft_finding *entry = drafts[i]->findings; entry != NULL;
+             entry = entry->next) {
+            at--;
+            entry->order = at;
+            sorted[at] = entry;
+        }
     }
     for (size_t start = 0; start < count;) {
         size_t end = start + 1;
@@ -150,36 +159,71 @@ static enum saga_err collect(struct saga_loader *loader, struct saga_draft_findi
     return SAGA_ERR_OK;
 }
 
-enum saga_err saga_lint_all(struct saga_loader *loader)
+/* Makes a draft of each definition that was found. NULL: no memory. */
+static struct saga_draft **open_drafts(struct saga_loader *loader)
+{
+    size_t count = loader->found_count;
+    struct saga_draft **drafts = saga_arena_take_zero(&loader->scratch, count, sizeof(void *));
+    struct saga_draft *all = saga_arena_take_zero(&loader->scratch, count, sizeof *all);
+    if (drafts == NULL || all == NULL) {
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++) {
+        drafts[i] = &all[i];
+        if (open_draft(drafts[i], loader, &loader->found[i]) != SAGA_ERR_OK) {
+            return NULL;
+        }
+    }
+    return drafts;
+}
+
+/* Makes those without findings the schema's, in the order of the set; then, children first, what
+ * depends on others. */
+static enum saga_err accept(struct saga_loader *loader, struct saga_draft **drafts,
+                            struct saga_draft **order)
 {
     struct saga_schema *schema = loader->schema;
-    struct saga_draft_finding *newest = NULL;
-    size_t count = 0;
-    schema->decls =
-        saga_arena_take_zero(&schema->arena, loader->found_count, sizeof *schema->decls);
-    if (schema->decls == NULL) {
-        return SAGA_ERR_NO_MEMORY;
+    for (size_t i = 0; i < loader->found_count; i++) {
+        if (drafts[i]->finding_count == 0) {
+            drafts[i]->accepted = &schema->decls[schema->decl_count++];
+            *drafts[i]->accepted = drafts[i]->decl;
+        }
     }
     for (size_t i = 0; i < loader->found_count; i++) {
-        struct saga_draft draft;
-        enum saga_err err = open_draft(&draft, loader, &loader->found[i]);
+        struct saga_draft *draft = order[i];
+        if (draft->accepted == NULL) {
+            continue;
+        }
+        for (size_t s = 0; s < draft->decl.step_count; s++) {
+            draft->steps[s].child =
+                draft->children[s] == NULL ? NULL : draft->children[s]->accepted;
+        }
+        enum saga_err err = saga_decl_hash(schema, draft->accepted);
         if (err != SAGA_ERR_OK) {
             return err;
         }
-        draft.findings = newest;
-        check(&draft);
-        if (draft.no_memory) {
+    }
+    return SAGA_ERR_OK;
+}
+
+enum saga_err saga_lint_all(struct saga_loader *loader)
+{
+    struct saga_schema *schema = loader->schema;
+    size_t count = loader->found_count;
+    schema->decls = saga_arena_take_zero(&schema->arena, count, sizeof *schema->decls);
+    struct saga_draft **order = saga_arena_take_zero(&loader->scratch, count, sizeof(void *));
+    struct saga_draft **drafts = open_drafts(loader);
+    if (schema->decls == NULL || order == NULL || drafts == NULL) {
+        return SAGA_ERR_NO_MEMORY;
+    }
+    saga_lint_order(drafts, count, order);
+    for (size_t i = 0; i < count; i++) {
+        check(order[i]);
+        order[i]->checked = true;
+        if (order[i]->no_memory) {
             return SAGA_ERR_NO_MEMORY;
         }
-        newest = draft.findings;
-        count += draft.finding_count;
-        if (draft.finding_count == 0) {
-            err = saga_decl_hash(schema, &draft.decl);
-            if (err != SAGA_ERR_OK) {
-                return err;
-            }
-            schema->decls[schema->decl_count++] = draft.decl;
-        }
     }
-    return collect(loader, newest, count);
+    enum saga_err err = accept(loader, drafts, order);
+    return err == SAGA_ERR_OK ? collect(loader, drafts) : err;
 }

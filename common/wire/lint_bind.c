@@ -101,6 +101,7 @@ struct flow {
     const char *to_side;
     const struct saga_message_type *from;
     const struct saga_message_type *to;
+    const struct saga_draft *child; /* whose context is read or written; NULL: a method's message */
     Saga__V1__Bind *const *binds;
     size_t bind_count;
     struct saga_bind_table *table;
@@ -216,6 +217,20 @@ static bool defaulted(const Saga__V1__Step *step, const char *name)
     return false;
 }
 
+/* Tells whether a step of a child saga writes a field of its context. What none writes is input. */
+static bool is_output(const struct saga_draft *child, const struct saga_field *field)
+{
+    for (size_t i = 0; i < child->decl.step_count; i++) {
+        const struct saga_bind_table *table = &child->steps[i].result_bind;
+        for (size_t f = 0; f < table->count; f++) {
+            if (table->fields[f].to == field->number) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* Context -> request: every field of the request must have a source. */
 static void bind_request(struct flow *flow)
 {
@@ -224,6 +239,9 @@ static void bind_request(struct flow *flow)
     for (size_t i = 0; i < flow->to->field_count; i++) {
         const struct saga_field *to = &flow->to->fields[i];
         bool bound = bound_to(flow, to->name);
+        if (flow->child != NULL && !bound && is_output(flow->child, to)) {
+            continue; /* the child's own steps fill it */
+        }
         if (defaulted(step, to->name)) {
             if (bound) {
                 saga_lint_add(flow->draft, "SAGA019", flow->step,
@@ -275,7 +293,8 @@ static void bind_result(struct flow *flow)
     for (size_t i = 0; i < flow->from->field_count; i++) {
         const struct saga_field *from = &flow->from->fields[i];
         const struct saga_field *to = saga_message_field(flow->to, from->name);
-        if (to != NULL && !bound_from(flow, from->name)) {
+        bool told = flow->child == NULL || is_output(flow->child, from);
+        if (to != NULL && told && !bound_from(flow, from->name)) {
             add_entry(flow, from, to);
         }
     }
@@ -286,11 +305,11 @@ static void bind_result(struct flow *flow)
 static void check_stray(struct saga_draft *draft, size_t i)
 {
     const Saga__V1__Step *step = draft->option->step[i];
-    if (step->call[0] == '\0' && (step->n_bind > 0 || step->n_result > 0)) {
+    if (saga_lint_is_starter(step) && (step->n_bind > 0 || step->n_result > 0)) {
         saga_lint_add(draft, "SAGA020", (int)i,
                       "bind: and result: are for a call, and the step has none; take them out");
     }
-    if (step->undo[0] == '\0' && step->n_undo_bind > 0) {
+    if (!saga_lint_is_child(step) && step->undo[0] == '\0' && step->n_undo_bind > 0) {
         saga_lint_add(draft, "SAGA020", (int)i,
                       "undo_bind: is for an undo, and the step has none; take it out");
     }
@@ -300,61 +319,101 @@ static void check_defaulted(struct saga_draft *draft, size_t i)
 {
     const Saga__V1__Step *option = draft->option->step[i];
     const struct saga_step_decl *step = &draft->steps[i];
-    if ((option->call[0] != '\0' && step->call == NULL) ||
-        (option->undo[0] != '\0' && step->undo == NULL)) {
-        return; /* a method is wrong: that comes first */
+    const struct saga_draft *child = draft->children[i];
+    if (saga_lint_is_child(option) ? child == NULL
+                                   : (option->call[0] != '\0' && step->call == NULL) ||
+                                         (option->undo[0] != '\0' && step->undo == NULL)) {
+        return; /* a method, or the child, is wrong: that comes first */
     }
     for (size_t d = 0; d < option->n_defaulted; d++) {
         const char *name = option->defaulted[d];
         bool of_call = step->call != NULL && saga_message_field(step->call->request, name) != NULL;
         bool of_undo = step->undo != NULL && saga_message_field(step->undo->request, name) != NULL;
-        if (!of_call && !of_undo) {
+        bool of_child = child != NULL && saga_message_field(child->decl.context, name) != NULL;
+        if (!of_call && !of_undo && !of_child) {
             saga_lint_add(draft, "SAGA019", (int)i,
-                          "defaulted: \"%.64s\" is not a field of the step's requests; mend the "
-                          "name or take it out",
+                          "defaulted: \"%.64s\" is not a field of the step's requests, or of its "
+                          "child's context; mend the name or take it out",
                           name);
         }
     }
 }
 
+/* Context -> call's request, or child's context. */
+static void bind_there(struct saga_draft *draft, size_t i, const struct saga_message_type *to)
+{
+    const Saga__V1__Step *option = draft->option->step[i];
+    struct flow flow = {
+        .draft = draft,
+        .step = (int)i,
+        .option = "bind",
+        .from_side = "the context",
+        .to_side = to->name,
+        .from = draft->decl.context,
+        .to = to,
+        .child = draft->children[i],
+        .binds = option->bind,
+        .bind_count = option->n_bind,
+        .table = &draft->steps[i].call_bind,
+    };
+    bind_request(&flow);
+}
+
+/* Call's response, or child's context -> context. */
+static void bind_back(struct saga_draft *draft, size_t i, const struct saga_message_type *from)
+{
+    const Saga__V1__Step *option = draft->option->step[i];
+    struct flow flow = {
+        .draft = draft,
+        .step = (int)i,
+        .option = "result",
+        .from_side = from->name,
+        .to_side = "the context",
+        .from = from,
+        .to = draft->decl.context,
+        .child = draft->children[i],
+        .binds = option->result,
+        .bind_count = option->n_result,
+        .table = &draft->steps[i].result_bind,
+    };
+    bind_result(&flow);
+}
+
+static void bind_undo(struct saga_draft *draft, size_t i)
+{
+    const Saga__V1__Step *option = draft->option->step[i];
+    struct saga_step_decl *step = &draft->steps[i];
+    struct flow flow = {
+        .draft = draft,
+        .step = (int)i,
+        .option = "undo_bind",
+        .from_side = "the context",
+        .to_side = step->undo->request->name,
+        .from = draft->decl.context,
+        .to = step->undo->request,
+        .binds = option->undo_bind,
+        .bind_count = option->n_undo_bind,
+        .table = &step->undo_bind,
+    };
+    bind_request(&flow);
+}
+
 void saga_lint_binds(struct saga_draft *draft)
 {
     for (size_t i = 0; i < draft->decl.step_count; i++) {
-        const Saga__V1__Step *option = draft->option->step[i];
-        struct saga_step_decl *step = &draft->steps[i];
-        struct flow flow = {.draft = draft, .step = (int)i};
+        const struct saga_step_decl *step = &draft->steps[i];
+        const struct saga_draft *child = draft->children[i];
         check_stray(draft, i);
         check_defaulted(draft, i);
-        if (step->call != NULL) {
-            flow.option = "bind";
-            flow.from_side = "the context";
-            flow.to_side = step->call->request->name;
-            flow.from = draft->decl.context;
-            flow.to = step->call->request;
-            flow.binds = option->bind;
-            flow.bind_count = option->n_bind;
-            flow.table = &step->call_bind;
-            bind_request(&flow);
-            flow.option = "result";
-            flow.from_side = step->call->response->name;
-            flow.to_side = "the context";
-            flow.from = step->call->response;
-            flow.to = draft->decl.context;
-            flow.binds = option->result;
-            flow.bind_count = option->n_result;
-            flow.table = &step->result_bind;
-            bind_result(&flow);
+        if (child != NULL) {
+            bind_there(draft, i, child->decl.context);
+            bind_back(draft, i, child->decl.context);
+        } else if (step->call != NULL) {
+            bind_there(draft, i, step->call->request);
+            bind_back(draft, i, step->call->response);
         }
         if (step->undo != NULL) {
-            flow.option = "undo_bind";
-            flow.from_side = "the context";
-            flow.to_side = step->undo->request->name;
-            flow.from = draft->decl.context;
-            flow.to = step->undo->request;
-            flow.binds = option->undo_bind;
-            flow.bind_count = option->n_undo_bind;
-            flow.table = &step->undo_bind;
-            bind_request(&flow);
+            bind_undo(draft, i);
         }
     }
 }

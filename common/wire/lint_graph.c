@@ -214,7 +214,16 @@ static bool find_pivot(struct saga_draft *draft, size_t *pivot)
 static void check_compensatable(struct saga_draft *draft, size_t i)
 {
     const Saga__V1__Step *step = draft->option->step[i];
-    if (step->call[0] != '\0' && step->undo[0] == '\0' && !step->read_only) {
+    const struct saga_draft *child = draft->children[i];
+    if (child != NULL && child->pivot_mask != 0) {
+        saga_lint_add(draft, "SAGA042", (int)i,
+                      "the saga \"%.64s\" has a pivot: once it completed it cannot be undone, but "
+                      "this step may have to be; use a saga without a pivot, or make this step the "
+                      "pivot",
+                      child->option->name);
+    }
+    if (step->call[0] != '\0' && step->undo[0] == '\0' && !step->read_only &&
+        !saga_lint_is_child(step)) {
         saga_lint_add(draft, "SAGA010", (int)i,
                       "the step can be asked to compensate but has no undo; add undo:, or "
                       "read_only: true if it has no effect, or put it behind the pivot");
@@ -262,6 +271,9 @@ static const char *starter_wrong(const Saga__V1__Step *step)
 static void check_step(struct saga_draft *draft, size_t i)
 {
     const Saga__V1__Step *step = draft->option->step[i];
+    if (saga_lint_is_child(step)) {
+        return; /* see saga_lint_children */
+    }
     if (step->call[0] == '\0') {
         const char *wrong = starter_wrong(step);
         if (wrong != NULL) {
@@ -278,7 +290,8 @@ static void check_step(struct saga_draft *draft, size_t i)
 /* Checks what a step may have at its place in the order. */
 static void check_role(struct saga_draft *draft, size_t i, enum role role, const char *pivot_name)
 {
-    bool has_call = draft->option->step[i]->call[0] != '\0';
+    bool is_child = saga_lint_is_child(draft->option->step[i]);
+    bool has_call = !is_child && draft->option->step[i]->call[0] != '\0';
     switch (role) {
     case ROLE_BEFORE:
         check_compensatable(draft, i);
@@ -289,7 +302,13 @@ static void check_role(struct saga_draft *draft, size_t i, enum role role, const
         }
         return;
     case ROLE_BEHIND:
-        if (has_call && draft->option->step[i]->undo[0] != '\0') {
+        if (is_child) {
+            saga_lint_add(draft, "SAGA043", (int)i,
+                          "the step comes after the pivot \"%.31s\" and must succeed in the end, "
+                          "but a saga that was compensated never does; put it before the pivot, "
+                          "or call methods here",
+                          pivot_name);
+        } else if (has_call && draft->option->step[i]->undo[0] != '\0') {
             saga_lint_add(draft, "SAGA012", (int)i,
                           "the step comes after the pivot \"%.31s\" and is never undone; take its "
                           "undo: out, or put it before the pivot",

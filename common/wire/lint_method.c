@@ -69,6 +69,11 @@ void saga_lint_methods(struct saga_draft *draft)
     for (size_t i = 0; i < draft->decl.step_count; i++) {
         const Saga__V1__Step *option = draft->option->step[i];
         struct saga_step_decl *step = &draft->steps[i];
+        if (saga_lint_is_child(option)) {
+            step->call_via = SAGA_VIA_CHILD;
+            step->undo_via = SAGA_VIA_CHILD;
+            continue;
+        }
         step->call = resolve(draft, (int)i, "call", option->call);
         step->undo = resolve(draft, (int)i, "undo", option->undo);
         step->call_service = step->call == NULL ? NULL : service_of(schema, step->call);

@@ -21,6 +21,16 @@ static bool behind_pivot(const struct saga_draft *draft, size_t step)
     return (draft->ancestors[step] & draft->pivot_mask) != 0;
 }
 
+/* The time that a step may take at its first attempt. A child saga has its own deadline. */
+static int64_t step_time_ms(const struct saga_draft *draft, size_t i)
+{
+    const Saga__V1__Step *option = draft->option->step[i];
+    if (saga_lint_is_child(option)) {
+        return draft->children[i] == NULL ? 0 : draft->children[i]->decl.deadline_ms;
+    }
+    return saga_lint_is_starter(option) ? 0 : draft->steps[i].call_deadline_ms;
+}
+
 static bool step_deadlines_good(struct saga_draft *draft, size_t i)
 {
     const Saga__V1__Step *option = draft->option->step[i];
@@ -31,17 +41,24 @@ static bool step_deadlines_good(struct saga_draft *draft, size_t i)
         option->deadline_ms == 0 ? SAGA_CALL_DEADLINE_MS_DEFAULT : option->deadline_ms;
     step->undo_deadline_ms =
         option->undo_deadline_ms == 0 ? SAGA_UNDO_DEADLINE_MS_DEFAULT : option->undo_deadline_ms;
-    if (good && option->call[0] != '\0' && !behind_pivot(draft, i) &&
-        step->call_deadline_ms > draft->decl.deadline_ms) {
+    if (!good || behind_pivot(draft, i) || step_time_ms(draft, i) <= draft->decl.deadline_ms) {
+        return good;
+    }
+    if (saga_lint_is_child(option)) {
+        saga_lint_add(draft, "SAGA028", (int)i,
+                      "the saga \"%.64s\" may take %lld ms, the one that it is a step of %lld ms; "
+                      "shorten the inner one's deadline_ms or raise the outer one's",
+                      option->saga, (long long)step_time_ms(draft, i),
+                      (long long)draft->decl.deadline_ms);
+    } else {
         saga_lint_add(draft, "SAGA028", (int)i,
                       "one attempt may take %lld ms%s, the whole saga %lld ms; shorten the step's "
                       "deadline_ms or raise the saga's",
                       (long long)step->call_deadline_ms,
                       option->deadline_ms == 0 ? " (the default)" : "",
                       (long long)draft->decl.deadline_ms);
-        good = false;
     }
-    return good;
+    return false;
 }
 
 /* Gives how long the longest path up to the pivot takes if every first attempt takes all its time.
@@ -59,8 +76,7 @@ static int64_t longest_path(const struct saga_draft *draft)
                     start = end[j];
                 }
             }
-            bool counts = draft->option->step[i]->call[0] != '\0' && !behind_pivot(draft, i);
-            end[i] = start + (counts ? draft->steps[i].call_deadline_ms : 0);
+            end[i] = start + (behind_pivot(draft, i) ? 0 : step_time_ms(draft, i));
             longest = end[i] > longest ? end[i] : longest;
         }
     }
@@ -187,7 +203,7 @@ void saga_lint_conditions(struct saga_draft *draft)
             saga_lint_add(draft, "SAGA032", (int)i,
                           "the pivot cannot have when: a saga that skipped it would have no point "
                           "of no return; take one of them out");
-        } else if (option->call[0] == '\0') {
+        } else if (saga_lint_is_starter(option)) {
             saga_lint_add(draft, "SAGA032", (int)i,
                           "the step has no call: the starter has done it before the saga begins, "
                           "so when: comes too late; take it out");

@@ -157,10 +157,13 @@ struct saga_when {
     struct saga_bytes bytes;
 };
 
+struct saga_decl;
+
 struct saga_step_decl {
     const char *name;
-    const struct saga_method *call; /* NULL: done by the starter */
-    const struct saga_method *undo; /* NULL: none */
+    const struct saga_method *call; /* NULL: done by the starter, or by a child saga */
+    const struct saga_method *undo; /* NULL: none, or done by a child saga */
+    const struct saga_decl *child; /* the saga that the step runs, in the same schema; NULL: none */
     const struct saga_service *call_service;
     const struct saga_service *undo_service;
     uint64_t after_mask; /* direct predecessors, by index */
@@ -171,6 +174,7 @@ struct saga_step_decl {
     uint32_t call_attempts_max, undo_attempts_max; /* defaults filled in */
     int64_t call_delay_ms, call_delay_ms_max, undo_delay_ms, undo_delay_ms_max;
     int64_t call_deadline_ms, undo_deadline_ms;
+    /* With a child: call_bind fills its context, result_bind reads from it. */
     struct saga_bind_table call_bind, undo_bind, result_bind;
     struct saga_when when;
 };
@@ -185,7 +189,9 @@ struct saga_decl {
     size_t step_count;
     uint8_t hash[SAGA_HASH_SIZE]; /* SHA-256 over everything that the run of a saga depends on: its
                                      definition option, context, request and response types in a
-                                     canonical form; comments and unrelated files do not count */
+                                     canonical form; the hashes of its child sagas are in it, so
+                                     that a version pins theirs; comments and unrelated files do not
+                                     count */
 };
 
 /* Walks the definitions that compiled; those that failed a check are not there. */

@@ -86,7 +86,14 @@ static void put_when(struct hasher *hasher, const struct saga_when *when)
 static void put_step(struct hasher *hasher, const struct saga_step_decl *step)
 {
     put_text(hasher, step->name);
-    put_method(hasher, step->call, step->call_service);
+    if (step->child != NULL) {
+        /* Where a method says whether it is there: no call makes this form. */
+        put_number(hasher, 2);
+        put_text(hasher, step->child->name);
+        put_raw(hasher, step->child->hash, SAGA_HASH_SIZE);
+    } else {
+        put_method(hasher, step->call, step->call_service);
+    }
     put_method(hasher, step->undo, step->undo_service);
     put_number(hasher, step->after_mask);
     put_number(hasher, step->read_only);

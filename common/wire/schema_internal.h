@@ -135,6 +135,13 @@ struct saga_draft {
     uint64_t ancestors[SAGA_STEPS_MAX];
     uint64_t pivot_mask;
     bool graph_good;
+    /* Nesting. */
+    struct saga_draft *children[SAGA_STEPS_MAX]; /* by step; NULL: no child, or no such saga */
+    bool checked;                                /* this one is through its checks */
+    bool in_circle;                              /* it is, by way of others, in itself */
+    size_t nest_depth;                           /* 1: no step of it is a saga */
+    size_t nest_count;                           /* sagas that one run of it comes to */
+    struct saga_decl *accepted;                  /* the schema's; NULL: it was refused */
     size_t finding_count;
     struct saga_draft_finding *findings; /* newest first */
     bool no_memory;
@@ -152,11 +159,26 @@ enum { SAGA_LINT_WHOLE = -1 }; /* in place of a step's index */
 void saga_lint_add(struct saga_draft *draft, const char *code, int step, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Tells whether a step runs a child saga; else whether whoever starts the saga has done it. */
+static inline bool saga_lint_is_child(const Saga__V1__Step *step)
+{
+    return step->saga[0] != '\0';
+}
+static inline bool saga_lint_is_starter(const Saga__V1__Step *step)
+{
+    return step->saga[0] == '\0' && step->call[0] == '\0';
+}
+
+/* Finds the child sagas of all drafts, and an order in which children come before those that they
+ * are in; what is in a circle comes last. */
+void saga_lint_order(struct saga_draft **drafts, size_t count, struct saga_draft **order);
+
 /* Checks all definitions that were found; those without findings become the schema's. */
 enum saga_err saga_lint_all(struct saga_loader *loader);
 
 /* The checks, in their order; each fills its part of the draft. */
 void saga_lint_names(struct saga_draft *draft);
+void saga_lint_children(struct saga_draft *draft);
 void saga_lint_graph(struct saga_draft *draft);
 void saga_lint_methods(struct saga_draft *draft);
 void saga_lint_roles(struct saga_draft *draft);
@@ -173,7 +195,7 @@ const char *saga_when_compile(const struct saga_field *field, const char *equals
 /* Tells whether values of two fields can be copied from one to the other. */
 bool saga_fields_agree(const struct saga_field *a, const struct saga_field *b);
 
-/* Computes the hash of a compiled definition. */
+/* Computes the hash of a compiled definition. Pre: those of its children are computed. */
 enum saga_err saga_decl_hash(const struct saga_schema *schema, struct saga_decl *decl);
 
 #endif

@@ -443,7 +443,7 @@ const ProtobufCMessageDescriptor saga__v1__when__descriptor =
   (ProtobufCMessageInit) saga__v1__when__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor saga__v1__step__field_descriptors[16] =
+static const ProtobufCFieldDescriptor saga__v1__step__field_descriptors[17] =
 {
   {
     "name",
@@ -637,6 +637,18 @@ static const ProtobufCFieldDescriptor saga__v1__step__field_descriptors[16] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "saga",
+    17,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__Step, saga),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned saga__v1__step__field_indices_by_name[] = {
   3,   /* field[3] = after */
@@ -649,6 +661,7 @@ static const unsigned saga__v1__step__field_indices_by_name[] = {
   4,   /* field[4] = read_only */
   10,   /* field[10] = result */
   7,   /* field[7] = retry */
+  16,   /* field[16] = saga */
   2,   /* field[2] = undo */
   11,   /* field[11] = undo_bind */
   15,   /* field[15] = undo_deadline_ms */
@@ -659,7 +672,7 @@ static const unsigned saga__v1__step__field_indices_by_name[] = {
 static const ProtobufCIntRange saga__v1__step__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 16 }
+  { 0, 17 }
 };
 const ProtobufCMessageDescriptor saga__v1__step__descriptor =
 {
@@ -669,7 +682,7 @@ const ProtobufCMessageDescriptor saga__v1__step__descriptor =
   "Saga__V1__Step",
   "saga.v1",
   sizeof(Saga__V1__Step),
-  16,
+  17,
   saga__v1__step__field_descriptors,
   saga__v1__step__field_indices_by_name,
   1,  saga__v1__step__number_ranges,

@@ -126,7 +126,7 @@ struct  Saga__V1__Step
    */
   char *name;
   /*
-   * Forward command, "package.Service/Method". Empty: done by whoever starts the saga; then the step has succeeded from the start.
+   * Forward command, "package.Service/Method". Empty, and `saga` too: done by whoever starts the saga; then the step has succeeded from the start.
    */
   char *call;
   /*
@@ -190,10 +190,15 @@ struct  Saga__V1__Step
    * Time for one attempt of the undo, from when Kafka has it, in milliseconds; 0: 10000.
    */
   int64_t undo_deadline_ms;
+  /*
+   * Name of the child saga that this step runs, in place of call and undo; its definition is in the same descriptor set. `bind` fills the child's input fields (those that no step of it
+   * writes), `result` takes what its steps have written. Before the pivot the child has no pivot itself: it may have to be compensated as a whole. Behind the pivot there is none.
+   */
+  char *saga;
 };
 #define SAGA__V1__STEP__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&saga__v1__step__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, 0, 0, SAGA__V1__VIA__VIA_UNSPECIFIED, NULL, 0, 0,NULL, 0,NULL, 0,NULL, 0,NULL, NULL, NULL, 0 }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, 0, 0, SAGA__V1__VIA__VIA_UNSPECIFIED, NULL, 0, 0,NULL, 0,NULL, 0,NULL, 0,NULL, NULL, NULL, 0, (char *)protobuf_c_empty_string }
 
 
 /*

@@ -823,7 +823,7 @@ const ProtobufCMessageDescriptor saga__v1__start_saga_response__descriptor =
   (ProtobufCMessageInit) saga__v1__start_saga_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor saga__v1__step_view__field_descriptors[10] =
+static const ProtobufCFieldDescriptor saga__v1__step_view__field_descriptors[12] =
 {
   {
     "name",
@@ -945,14 +945,40 @@ static const ProtobufCFieldDescriptor saga__v1__step_view__field_descriptors[10]
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "saga",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__StepView, saga),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "child_saga_id",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__StepView, child_saga_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned saga__v1__step_view__field_indices_by_name[] = {
   6,   /* field[6] = call */
   2,   /* field[2] = call_attempts */
+  11,   /* field[11] = child_saga_id */
   5,   /* field[5] = due_unix_ms */
   4,   /* field[4] = last_status */
   0,   /* field[0] = name */
   8,   /* field[8] = pivot */
+  10,   /* field[10] = saga */
   9,   /* field[9] = stalled */
   1,   /* field[1] = state */
   7,   /* field[7] = undo */
@@ -961,7 +987,7 @@ static const unsigned saga__v1__step_view__field_indices_by_name[] = {
 static const ProtobufCIntRange saga__v1__step_view__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 10 }
+  { 0, 12 }
 };
 const ProtobufCMessageDescriptor saga__v1__step_view__descriptor =
 {
@@ -971,14 +997,14 @@ const ProtobufCMessageDescriptor saga__v1__step_view__descriptor =
   "Saga__V1__StepView",
   "saga.v1",
   sizeof(Saga__V1__StepView),
-  10,
+  12,
   saga__v1__step_view__field_descriptors,
   saga__v1__step_view__field_indices_by_name,
   1,  saga__v1__step_view__number_ranges,
   (ProtobufCMessageInit) saga__v1__step_view__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor saga__v1__saga_view__field_descriptors[15] =
+static const ProtobufCFieldDescriptor saga__v1__saga_view__field_descriptors[17] =
 {
   {
     "saga_id",
@@ -1160,6 +1186,30 @@ static const ProtobufCFieldDescriptor saga__v1__saga_view__field_descriptors[15]
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "parent_saga_id",
+    16,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__SagaView, parent_saga_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "parent_step",
+    17,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__SagaView, parent_step),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned saga__v1__saga_view__field_indices_by_name[] = {
   12,   /* field[12] = cause */
@@ -1172,6 +1222,8 @@ static const unsigned saga__v1__saga_view__field_indices_by_name[] = {
   7,   /* field[7] = ended_unix_ms */
   3,   /* field[3] = key */
   13,   /* field[13] = next_action */
+  15,   /* field[15] = parent_saga_id */
+  16,   /* field[16] = parent_step */
   0,   /* field[0] = saga_id */
   14,   /* field[14] = seq */
   4,   /* field[4] = state */
@@ -1181,7 +1233,7 @@ static const unsigned saga__v1__saga_view__field_indices_by_name[] = {
 static const ProtobufCIntRange saga__v1__saga_view__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 15 }
+  { 0, 17 }
 };
 const ProtobufCMessageDescriptor saga__v1__saga_view__descriptor =
 {
@@ -1191,7 +1243,7 @@ const ProtobufCMessageDescriptor saga__v1__saga_view__descriptor =
   "Saga__V1__SagaView",
   "saga.v1",
   sizeof(Saga__V1__SagaView),
-  15,
+  17,
   saga__v1__saga_view__field_descriptors,
   saga__v1__saga_view__field_indices_by_name,
   1,  saga__v1__saga_view__number_ranges,

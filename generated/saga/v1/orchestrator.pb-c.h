@@ -137,10 +137,18 @@ struct  Saga__V1__StepView
    * It has been retried more often than its policy expects and is retried still.
    */
   protobuf_c_boolean stalled;
+  /*
+   * Name of the saga that the step runs; empty if it calls a method.
+   */
+  char *saga;
+  /*
+   * That saga's id, 16 bytes; empty: not started, or in a listing.
+   */
+  ProtobufCBinaryData child_saga_id;
 };
 #define SAGA__V1__STEP_VIEW__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&saga__v1__step_view__descriptor) \
-    , (char *)protobuf_c_empty_string, SAGA__V1__STEP_STATE__STEP_STATE_UNSPECIFIED, 0, 0, NULL, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0 }
+    , (char *)protobuf_c_empty_string, SAGA__V1__STEP_STATE__STEP_STATE_UNSPECIFIED, 0, 0, NULL, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, {0,NULL} }
 
 
 /*
@@ -210,10 +218,18 @@ struct  Saga__V1__SagaView
    * Number of its last event.
    */
   uint64_t seq;
+  /*
+   * The saga that this one is a step of, 16 bytes; empty: none.
+   */
+  ProtobufCBinaryData parent_saga_id;
+  /*
+   * The step of that saga; empty: none.
+   */
+  char *parent_step;
 };
 #define SAGA__V1__SAGA_VIEW__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&saga__v1__saga_view__descriptor) \
-    , {0,NULL}, (char *)protobuf_c_empty_string, {0,NULL}, (char *)protobuf_c_empty_string, SAGA__V1__SAGA_STATE__SAGA_STATE_UNSPECIFIED, 0, 0, 0, 0, 0,NULL, {0,NULL}, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, 0 }
+    , {0,NULL}, (char *)protobuf_c_empty_string, {0,NULL}, (char *)protobuf_c_empty_string, SAGA__V1__SAGA_STATE__SAGA_STATE_UNSPECIFIED, 0, 0, 0, 0, 0,NULL, {0,NULL}, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, 0, {0,NULL}, (char *)protobuf_c_empty_string }
 
 
 /*
