@@ -79,17 +79,19 @@ static void reserve_stock(Product__V1__ProductService_Service *service,
     closure(&out, data);
 }
 
+#define RELEASE(once)                                                                              \
+    "UPDATE product SET stock = stock + r.quantity FROM reservation AS r"                          \
+    " WHERE r.order_id = ?1" once " AND product.product_id = r.product_id"
+
 static void release_stock(Product__V1__ProductService_Service *service,
                           const Product__V1__ReleaseStockRequest *in,
                           Product__V1__ReleaseStockResponse_Closure closure, void *data)
 {
     struct saga_call *call = data;
     (void)service;
-    (void)saga_call_run(call,
-                        "UPDATE product SET stock = stock + r.quantity FROM reservation AS r"
-                        " WHERE r.order_id = ?1 AND r.released <= ?2"
-                        " AND product.product_id = r.product_id",
-                        "ii", in->order_id, (int64_t)(SAGA_BROKEN(S3_RELEASED_TWICE) ? 1 : 0));
+    (void)saga_call_run(
+        call, SAGA_BROKEN(S3_RELEASED_TWICE) ? RELEASE("") : RELEASE(" AND r.released = 0"), "i",
+        in->order_id);
     (void)saga_call_run(call, "UPDATE reservation SET released = 1 WHERE order_id = ?1", "i",
                         in->order_id);
     Product__V1__ReleaseStockResponse out = PRODUCT__V1__RELEASE_STOCK_RESPONSE__INIT;
