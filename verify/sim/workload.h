@@ -64,9 +64,9 @@ struct saga_behaviour {
     int64_t slow_ms;    /* the participant takes so long */
 };
 
-/* Draws the behaviour. Retriable steps and undos never get a definitive no, and succeed after at
- * most swarm->failures_max attempts that went wrong; with a swarm that is healed every call is
- * decided at once, by the same fate. Gives what happens to an attempt of this number. */
+/* Draws the behaviour of an attempt. Retriable steps and undos never get a no that is kept, and
+ * succeed after at most swarm->failures_max attempts that went wrong; the pivot too, or it gets its
+ * definitive no. With a swarm that is healed everything is OK. */
 void saga_workload_behave(const struct saga_workload_key *key, const struct saga_swarm *swarm,
                           uint64_t seed, struct saga_behaviour *behaviour);
 
