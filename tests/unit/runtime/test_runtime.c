@@ -306,7 +306,10 @@ static void test_offsets_when_nothing_else_commits_then_are_durable_after_a_whil
 static void test_lease_when_another_has_taken_it_then_nothing_is_changed(void **state)
 {
     struct world *first = *state;
-    struct world second = {.now = first->now, .schema = first->schema, .version = first->version};
+    struct world second = {.now = first->now,
+                           .schema = first->schema,
+                           .version = first->version,
+                           .async = first->async};
     memcpy(second.path, first->path, sizeof second.path);
     start_one(first, "1", 1);
     assert_int_equal(world_open_runtime(&second), SAGA_ERR_OK);

@@ -143,27 +143,35 @@ static void note_changed(void *user, struct saga_id id, enum saga_state state, u
     world->ended_count += ended ? 1 : 0;
 }
 
+static void load_version(struct world *world, const char *name, struct saga_version *version)
+{
+    struct saga_err_detail detail = {{0}};
+    const struct saga_decl *decl = saga_schema_decl(world->schema, name);
+    assert_non_null(decl);
+    assert_int_equal(saga_version_compile(decl, version, &detail), SAGA_ERR_OK);
+    for (size_t i = 0; i < SAGA_STEPS_MAX; i++) {
+        version->call_participants[i] = 0;
+        version->undo_participants[i] = 0;
+    }
+}
+
 static void load_schema(struct world *world)
 {
     struct saga_err_detail detail = {{0}};
     struct saga_bytes set = {saga_descriptor_set, saga_descriptor_set_size};
     assert_int_equal(saga_schema_load(set, &world->schema, &detail), SAGA_ERR_OK);
-    const struct saga_decl *decl = saga_schema_decl(world->schema, "create-order");
-    assert_non_null(decl);
-    assert_int_equal(saga_version_compile(decl, &world->version, &detail), SAGA_ERR_OK);
-    for (size_t i = 0; i < SAGA_STEPS_MAX; i++) {
-        world->version.call_participants[i] = 0;
-        world->version.undo_participants[i] = 0;
-    }
+    load_version(world, "create-order", &world->version);
+    load_version(world, "create-order-async", &world->async);
 }
 
-static enum saga_err put_definition(struct world *world, struct saga_err_detail *detail)
+static enum saga_err put_definitions(struct world *world, struct saga_err_detail *detail)
 {
     struct saga_bytes set = {saga_descriptor_set, saga_descriptor_set_size};
+    const struct saga_version *versions[] = {&world->version, &world->async};
     enum saga_err err = INNER->begin(STORE, detail);
-    if (err == SAGA_ERR_OK) {
-        err = INNER->put_definition(STORE, world->version.hash, world->version.name, set,
-                                    world->now, detail);
+    for (size_t i = 0; i < 2 && err == SAGA_ERR_OK; i++) {
+        err = INNER->put_definition(STORE, versions[i]->hash, versions[i]->name, set, world->now,
+                                    detail);
     }
     return err == SAGA_ERR_OK ? INNER->commit(STORE, detail) : err;
 }
@@ -190,8 +198,9 @@ enum saga_err world_open_runtime(struct world *world)
         .cursor_delay_ms = 100,
     };
     assert_int_equal(saga_runtime_new(&config, &world->runtime, &detail), SAGA_ERR_OK);
-    assert_int_equal(put_definition(world, &detail), SAGA_ERR_OK);
+    assert_int_equal(put_definitions(world, &detail), SAGA_ERR_OK);
     assert_int_equal(saga_runtime_add_version(world->runtime, &world->version, true), SAGA_ERR_OK);
+    assert_int_equal(saga_runtime_add_version(world->runtime, &world->async, true), SAGA_ERR_OK);
     bool more = true;
     enum saga_err err = SAGA_ERR_OK;
     while (more && err == SAGA_ERR_OK) {

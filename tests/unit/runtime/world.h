@@ -12,7 +12,8 @@ enum { WORLD_SENT_MAX = 256, WORLD_ANSWERS_MAX = 64, WORLD_TICKETS = 64 };
 struct world {
     char path[128];
     struct saga_schema *schema;
-    struct saga_version version;
+    struct saga_version version;  /* create-order */
+    struct saga_version async;    /* create-order-async */
     struct saga_store_port inner; /* the SQLite store */
     struct saga_store_port store; /* what the runtime sees */
     struct saga_runtime *runtime;
