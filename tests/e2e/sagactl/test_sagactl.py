@@ -169,6 +169,21 @@ class SagactlTest(unittest.TestCase):
         self.assertIn("PAYMENT_DECLINED", story)
         self.assertIn("It ended COMPENSATED", story)
 
+    def test_replay_of_one_and_of_the_store_of_a_running_sagad(self):
+        store = f"--store={self.dev.directory}/data/sagad.db"
+        for order in self.approved, self.rejected:
+            text, _ = self.ctl("replay", self.saga_of(order))
+            self.assertIn("1 the same", text)
+            self.assertEqual(self.ctl_json("replay", "--saga=create-order", f"--key={order['order_id']}", store)["same"], 1)
+        report = self.ctl_json("replay", "--all", store)
+        self.assertGreaterEqual(report["sagas"], 2)
+        self.assertEqual((report["same"], report["findings"]), (report["sagas"], []))
+        self.ctl("replay", UNKNOWN_ID, expect=NOT_FOUND)
+        self.ctl("replay", UNKNOWN_ID, store, expect=FAILED)
+        self.ctl("replay", "--all", expect=USAGE)
+        self.ctl("replay", "--all", f"--store={self.dev.directory}/seed.json", expect=FAILED)
+        self.ctl("replay", expect=USAGE)
+
     def test_health_of_all_and_of_one(self):
         text, _ = self.ctl("health")
         for name in NAMES:
