@@ -267,7 +267,13 @@ int port_journal_tests(void)
         PORT_CASE(test_cursor_when_set_back_then_it_stays),
         PORT_CASE(test_offset_when_committed_then_seen_and_kept),
         PORT_CASE(test_definition_when_put_then_newest_is_current_and_set_stored),
+    };
+    static const struct CMUnitTest threaded[] = {
         PORT_CASE(test_relays_when_reading_while_writing_then_every_row_once_in_order),
     };
-    return cmocka_run_group_tests_name("port_journal_tests", tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("port_journal_tests", tests, NULL, NULL);
+    if (!factory->one_thread) {
+        failed += cmocka_run_group_tests_name("port_journal_threads", threaded, NULL, NULL);
+    }
+    return failed;
 }

@@ -14,6 +14,10 @@ struct port_suite_factory {
      * in forked children. */
     enum saga_err (*open)(void *world, struct saga_store_port *port,
                           struct saga_err_detail *detail);
+    /* Opens a store in a process of its own, does the work, and lets the process die with its store
+     * open. NULL: a forked child, killed. */
+    void (*run_and_die)(void *world, void (*work)(const struct saga_store_port *port));
+    bool one_thread; /* the world is a simulated one: what needs threads is left out */
 };
 
 /* Runs the suite; returns the number of failed tests. */
