@@ -46,6 +46,7 @@ struct telling {
 static int replay_open_telling(const struct saga_options *options, struct telling *telling)
 {
     int json = saga_client_output_json(options);
+    *telling = (struct telling){0};
     if (json < 0) {
         return SAGA_EXIT_USAGE;
     }

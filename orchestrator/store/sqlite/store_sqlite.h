@@ -34,10 +34,4 @@ enum saga_err saga_store_sqlite_inspect(const char *path, struct saga_store_port
                                         uint64_t *saga_count,
                                         struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
-/* As saga_store_sqlite_open, on a VFS that SQLite knows by this name (a simulated disk); NULL: the
- * system's. */
-enum saga_err saga_store_sqlite_open_on(const char *vfs, const char *path,
-                                        struct saga_store_port *port,
-                                        struct saga_err_detail *detail) SAGA_WARN_UNUSED;
-
 #endif
