@@ -34,6 +34,8 @@ enum {
     EVENT_WHEN_MASK = 21,
     EVENT_NOT_SENT = 22,
     EVENT_PAUSED = 23,
+    EVENT_PARENT_SAGA_ID = 24,
+    EVENT_PARENT_STEP = 25,
     EVENT_PREV_HASH = 30,
     EVENT_HASH = 31,
 
@@ -67,8 +69,8 @@ enum {
         2 * NUMBER_SIZE_MAX + 2 * TEXT_EXTRA + SAGA_STATUS_MESSAGE_MAX + SAGA_STATUS_REASON_MAX,
     STEP_MESSAGE_SIZE_MAX = TEXT_EXTRA + TEXT_EXTRA + SAGA_STEP_NAME_MAX +
                             3 * NUMBER_SIZE_MAX, /* Transition, Decision */
-    FIXED_SIZE_MAX = 24 * NUMBER_SIZE_MAX + SAGA_ID_SIZE + 3 * SAGA_DIGEST_SIZE +
-                     SAGA_DEFINITION_NAME_MAX + 2 * SAGA_STEP_NAME_MAX + SAGA_START_KEY_MAX +
+    FIXED_SIZE_MAX = 27 * NUMBER_SIZE_MAX + 2 * SAGA_ID_SIZE + 3 * SAGA_DIGEST_SIZE +
+                     SAGA_DEFINITION_NAME_MAX + 3 * SAGA_STEP_NAME_MAX + SAGA_START_KEY_MAX +
                      2 * STATUS_SIZE_MAX + 3 * TEXT_EXTRA + SAGA_WHO_MAX + SAGA_WHY_MAX,
     HASH_FIELD_SIZE = 3 + SAGA_DIGEST_SIZE, /* tag (2), size, bytes */
 };
@@ -299,6 +301,11 @@ static uint8_t *put_outcome(uint8_t *at, const struct saga_audit_input *in)
         at = put_number(at, EVENT_NOT_SENT, ev->not_sent && !SAGA_BROKEN(S7_NO_NOT_SENT) ? 1 : 0);
     }
     at = put_number(at, EVENT_PAUSED, ev->paused ? 1 : 0);
+    if (ev->kind == SAGA_EVENT_START && in->parent_step != NULL && in->parent_step[0] != '\0') {
+        at = put_bytes(at, EVENT_PARENT_SAGA_ID,
+                       (struct saga_bytes){.data = in->parent_id.b, .size = SAGA_ID_SIZE});
+        at = put_bytes(at, EVENT_PARENT_STEP, text_of(in->parent_step, SAGA_STEP_NAME_MAX));
+    }
     if (in->saga->seq > 1 && !SAGA_BROKEN(S9_CHAIN)) {
         at = put_bytes(at, EVENT_PREV_HASH,
                        (struct saga_bytes){.data = in->prev_hash, .size = SAGA_DIGEST_SIZE});

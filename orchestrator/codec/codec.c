@@ -21,8 +21,8 @@ enum saga_err saga_definition_compile(const struct saga_decl *decl, struct saga_
         const struct saga_step_decl *step = &decl->steps[i];
         def->steps[i] = (struct saga_step_def){
             .after_mask = step->after_mask,
-            .has_call = step->call != NULL,
-            .has_undo = step->undo != NULL,
+            .has_call = step->call != NULL || step->child != NULL,
+            .has_undo = step->undo != NULL || (step->child != NULL && !step->pivot),
             .read_only = step->read_only,
             .pivot = step->pivot,
             .conditional = step->when.there,
@@ -61,6 +61,8 @@ enum saga_err saga_version_compile(const struct saga_decl *decl, struct saga_ver
         version->step_names[i] = i < decl->step_count ? decl->steps[i].name : "";
         version->call_participants[i] = SAGA_NO_PARTICIPANT;
         version->undo_participants[i] = SAGA_NO_PARTICIPANT;
+        bool nests = i < decl->step_count && decl->steps[i].child != NULL;
+        version->child_hashes[i] = nests ? decl->steps[i].child->hash : NULL;
     }
     return SAGA_ERR_OK;
 }
@@ -90,7 +92,7 @@ static enum saga_err check_reply(const struct saga_version *version, uint8_t ste
 {
     const struct saga_step_decl *decl = step_of(version, step);
     const struct saga_method *method = op == SAGA_OP_CALL ? decl->call : decl->undo;
-    if (method == NULL) {
+    if (method == NULL && decl->child == NULL) {
         return saga_err_set(detail, SAGA_ERR_MALFORMED, "step \"%s\" has no such command",
                             decl->name);
     }
@@ -98,7 +100,9 @@ static enum saga_err check_reply(const struct saga_version *version, uint8_t ste
         return saga_err_set(detail, SAGA_ERR_LIMIT, "reply: has %zu bytes; at most %d are allowed",
                             reply.size, SAGA_PAYLOAD_SIZE_MAX);
     }
-    return saga_message_check(method->response, reply, detail);
+    /* A child saga answers with its context. */
+    return saga_message_check(method != NULL ? method->response : decl->child->context, reply,
+                              detail);
 }
 
 static enum saga_err merge_reply(const struct saga_version *version, uint8_t step,
@@ -125,6 +129,14 @@ static uint64_t when_mask(const struct saga_version *version, struct saga_bytes 
         }
     }
     return mask;
+}
+
+static enum saga_err child_input(const struct saga_version *version, uint8_t step,
+                                 struct saga_bytes context, struct saga_buf *out)
+{
+    const struct saga_step_decl *decl = step_of(version, step);
+    SAGA_ASSERT(decl->child != NULL);
+    return saga_bind_build(&decl->call_bind, context, out);
 }
 
 static enum saga_err encode_command(const struct saga_command_input *in, struct saga_buf *out)
@@ -199,6 +211,7 @@ const struct saga_codec_ops *saga_codec_port(void)
         .merge_reply = merge_reply,
         .check_reply = check_reply,
         .when_mask = when_mask,
+        .child_input = child_input,
         .encode_command = encode_command,
         .encode_audit = saga_audit_encode,
         .encode_record = saga_record_encode,

@@ -14,7 +14,9 @@
  *     traceparent; step count, then of each step one byte:
  *         bits 0-3 state, bits 4-5 wait modulo 4, bit 6: a tail follows, bit 7: wait / 4
  *     and its tail: flags (1 maybe effect, 2 stalled, 4 parked), last code, call attempts, undo
- *     attempts, failures, due. A step without a tail has zeros for these. */
+ *     attempts, failures, due. A step without a tail has zeros for these. Behind the steps: 1 if
+ * the saga is a child (0 or the end: it is not), then its parent's id (16 bytes) and step (a text).
+ */
 #include <string.h>
 
 #include "common/base/limits.h"
@@ -41,7 +43,8 @@ enum {
     STEP_SIZE_MAX = 1 + 6 * SAGA_VARINT_SIZE_MAX,
     TEXT_EXTRA = SAGA_VARINT_SIZE_MAX + 1,
     BODY_SIZE_MAX = SCALARS_SIZE_MAX + SAGA_STEPS_MAX * STEP_SIZE_MAX + 3 * TEXT_EXTRA +
-                    SAGA_STATUS_REASON_MAX + SAGA_STATUS_MESSAGE_MAX + SAGA_TRACEPARENT_MAX,
+                    SAGA_STATUS_REASON_MAX + SAGA_STATUS_MESSAGE_MAX + SAGA_TRACEPARENT_MAX +
+                    SAGA_VARINT_SIZE_MAX + SAGA_ID_SIZE + TEXT_EXTRA + SAGA_STEP_NAME_MAX,
 };
 
 _Static_assert(BODY_SIZE_MAX <= UINT16_MAX, "the body's size fits into two bytes");
@@ -107,6 +110,17 @@ static uint8_t *put_fixed(uint8_t *at, uint64_t value, unsigned size)
     return at;
 }
 
+static uint8_t *put_parent(uint8_t *at, const struct saga_texts *texts)
+{
+    bool child = texts->parent_step != NULL && texts->parent_step[0] != '\0';
+    *at++ = child ? 1 : 0;
+    if (child) {
+        memcpy(at, texts->parent_id.b, SAGA_ID_SIZE);
+        at = put_text(at + SAGA_ID_SIZE, texts->parent_step, SAGA_STEP_NAME_MAX);
+    }
+    return at;
+}
+
 static uint8_t *put_body(uint8_t *at, const struct saga *saga, const struct saga_texts *texts)
 {
     at = saga_wire_put_varint(at, saga->state);
@@ -126,7 +140,7 @@ static uint8_t *put_body(uint8_t *at, const struct saga *saga, const struct saga
     for (uint8_t i = 0; i < saga->step_count; i++) {
         at = put_step(at, &saga->steps[i], saga->created_unix_ms);
     }
-    return at;
+    return put_parent(at, texts);
 }
 
 enum saga_err saga_record_encode(const struct saga *saga, const struct saga_texts *texts,
@@ -228,6 +242,24 @@ static void get_step(struct reading *in, struct saga_step_run *run, int64_t crea
     run->due_unix_ms = get_time(in, created);
 }
 
+/* Records of sagas that began before there were children end before this. */
+static void get_parent(struct reading *in, struct saga_texts *texts)
+{
+    texts->parent_step = "";
+    texts->parent_id = (struct saga_id){{0}};
+    if (in->failed || in->reader.at == in->reader.end || get_number(in, 1) == 0) {
+        return;
+    }
+    if ((size_t)(in->reader.end - in->reader.at) < SAGA_ID_SIZE) {
+        in->failed = true;
+        return;
+    }
+    memcpy(texts->parent_id.b, in->reader.at, SAGA_ID_SIZE);
+    in->reader.at += SAGA_ID_SIZE;
+    texts->parent_step = get_text(in, SAGA_STEP_NAME_MAX);
+    in->failed = in->failed || texts->parent_step[0] == '\0';
+}
+
 static void get_body(struct reading *in, struct saga *saga, struct saga_texts *texts)
 {
     saga->state = (uint8_t)get_number(in, SAGA_STATE_PARKED);
@@ -248,6 +280,7 @@ static void get_body(struct reading *in, struct saga *saga, struct saga_texts *t
     for (uint8_t i = 0; i < saga->step_count && !in->failed; i++) {
         get_step(in, &saga->steps[i], saga->created_unix_ms);
     }
+    get_parent(in, texts);
     if (cause_step > saga->step_count) {
         in->failed = true;
     }

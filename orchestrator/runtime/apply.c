@@ -86,6 +86,8 @@ static enum saga_err write_audit(struct saga_runtime *runtime, struct live *live
         .who = text_or_empty(happening->who),
         .why = text_or_empty(happening->why),
         .start_key = live->start_key,
+        .parent_step = live->parent_step,
+        .parent_id = live->parent_id,
         .prev_hash = live->last_hash,
     };
     saga_buf_clear(&runtime->audit);
@@ -167,6 +169,10 @@ static enum saga_err take_sends(struct saga_runtime *runtime, struct live *live)
     struct saga_texts texts = live_texts(live);
     for (uint32_t i = 0; i < runtime->update.send_count; i++) {
         const struct saga_send *send = &runtime->update.sends[i];
+        if (send->via == SAGA_VIA_CHILD) {
+            note_child_command(runtime, live, send);
+            continue;
+        }
         struct saga_command_input in = {
             .version = live->version,
             .saga = &live->saga,
@@ -261,5 +267,7 @@ void apply_event(struct saga_runtime *runtime, struct live *live, struct happeni
     }
     if (err != SAGA_ERR_OK) {
         fail_runtime(runtime, err, "take an event");
+    } else if (runtime->update.ended && live->parent_step[0] != '\0') {
+        note_child_end(runtime, live);
     }
 }

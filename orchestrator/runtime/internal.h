@@ -51,6 +51,18 @@ struct known_version {
     uint64_t live;
 };
 
+/* What is to be done about a child saga before the turn's commit. */
+enum errand_kind {
+    ERRAND_CALL,  /* a parent's step calls it: start it */
+    ERRAND_UNDO,  /* a parent's step undoes it: reverse it */
+    ERRAND_ENDED, /* it has ended: tell its parent */
+};
+struct errand {
+    enum errand_kind kind;
+    struct saga_id saga_id; /* CALL, UNDO: the parent; ENDED: the child */
+    uint8_t step;           /* CALL, UNDO: of the parent */
+};
+
 struct saga_runtime {
     struct saga_runtime_config config;
     const struct saga_store_ops *store_ops;
@@ -78,6 +90,8 @@ struct saga_runtime {
     size_t send_count, send_capacity;
     struct saga_buf elements;
     bool outbox_written, audit_written;
+    struct errand *errands;
+    size_t errand_count, errand_capacity;
     struct saga_update update; /* of the event being taken; large, so not on the stack */
 
     /* What may wait for a commit. */
@@ -87,12 +101,14 @@ struct saga_runtime {
     int64_t pending_since_unix_ms; /* 0: none pending */
 
     /* Memory that is used again. */
-    struct saga_buf merged, audit, record, value, look_context, look_record, look_space;
+    struct saga_buf merged, audit, record, value, child_input, look_context, look_record,
+        look_space;
     char look_key[SAGA_START_KEY_MAX + 1], look_name[SAGA_DEFINITION_NAME_MAX + 1];
     uint8_t look_hash[SAGA_DIGEST_SIZE];
     struct saga_err_detail detail;
 
     struct saga_id recovered_up_to;
+    bool recovering; /* there are sagas yet to be loaded */
     struct saga_runtime_counts counts;
 };
 
@@ -130,6 +146,48 @@ void mark_dirty(struct saga_runtime *runtime, struct live *live);
 
 /* The index of a version among the known ones, or version_count. */
 size_t version_index(const struct saga_runtime *runtime, const uint8_t hash[SAGA_DIGEST_SIZE]);
+
+/* ---- start.c ---- */
+
+/* A saga that is to be. All borrowed. */
+struct making {
+    size_t version_index;
+    const char *key;
+    struct saga_bytes input; /* checked */
+    struct saga_texts texts; /* traceparent and parent */
+    uint8_t digest[SAGA_DIGEST_SIZE];
+};
+
+/* Makes a saga: reserves its key, takes it into the table, gives it START. Errors: EXISTS (the key
+ * is taken), NO_MEMORY; nothing has happened then, unless the runtime has failed. */
+enum saga_err make_saga(struct saga_runtime *runtime, const struct making *making,
+                        struct live **made) SAGA_WARN_UNUSED;
+
+/* The index of a step; SAGA_STEP_ALL: there is none of the name. */
+uint8_t find_step(const struct saga_version *version, const char *name);
+
+/* ---- recover.c ---- */
+
+/* Makes a saga of its row; owned by the caller. Errors: CORRUPT, NO_MEMORY; runtime->detail says.
+ */
+enum saga_err load_row(struct saga_runtime *runtime, const struct saga_row *row,
+                       struct live **out) SAGA_WARN_UNUSED;
+
+/* Takes a loaded saga into the table, which owns it from then on. Errors: NO_MEMORY. */
+enum saga_err adopt_live(struct saga_runtime *runtime, struct live *live) SAGA_WARN_UNUSED;
+
+/* ---- children.c ---- */
+
+/* Notes what has to be done about a child saga, for settle_children. */
+void note_child_command(struct saga_runtime *runtime, const struct live *parent,
+                        const struct saga_send *send);
+void note_child_end(struct saga_runtime *runtime, const struct live *child);
+
+/* Does it, and what comes of it, in the turn's transaction. */
+void settle_children(struct saga_runtime *runtime);
+
+/* Tells whether a start key is one that only children have. */
+bool is_child_key(const char *key);
 
 /* No text is NULL. */
 const char *text_or_empty(const char *text);

@@ -30,8 +30,10 @@ struct live *live_new(const struct saga_version *version, const char *start_key,
     live->cause_reason = dup_text(texts->cause_reason);
     live->cause_message = dup_text(texts->cause_message);
     live->traceparent = dup_text(texts->traceparent);
+    live->parent_step = dup_text(texts->parent_step);
+    live->parent_id = texts->parent_id;
     if (live->start_key == NULL || live->cause_reason == NULL || live->cause_message == NULL ||
-        live->traceparent == NULL) {
+        live->traceparent == NULL || live->parent_step == NULL) {
         live_free(live);
         return NULL;
     }
@@ -48,6 +50,7 @@ void live_free(struct live *live)
     free(live->cause_reason);
     free(live->cause_message);
     free(live->traceparent);
+    free(live->parent_step);
     free(live);
 }
 
@@ -68,6 +71,8 @@ struct saga_texts live_texts(const struct live *live)
         .cause_reason = live->cause_reason,
         .cause_message = live->cause_message,
         .traceparent = live->traceparent,
+        .parent_step = live->parent_step,
+        .parent_id = live->parent_id,
     };
 }
 

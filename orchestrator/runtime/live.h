@@ -20,6 +20,8 @@ struct live {
     char *cause_reason;
     char *cause_message;
     char *traceparent;
+    char *parent_step; /* the step that it is of another saga; "": of none */
+    struct saga_id parent_id;
     uint8_t start_digest[SAGA_DIGEST_SIZE];
     uint8_t last_hash[SAGA_DIGEST_SIZE];
     int64_t updated_unix_ms;

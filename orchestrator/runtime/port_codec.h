@@ -26,14 +26,18 @@ struct saga_version {
     uint16_t call_participants[SAGA_STEPS_MAX]; /* the transport's numbers; SAGA_NO_PARTICIPANT: the
                                                    step has no call */
     uint16_t undo_participants[SAGA_STEPS_MAX];
-    const void *decl; /* the codec's: struct saga_decl */
+    const uint8_t *child_hashes[SAGA_STEPS_MAX]; /* of the version that the step runs as a child
+                                                    saga; NULL: it runs none */
+    const void *decl;                            /* the codec's: struct saga_decl */
 };
 
-/* Texts that go with a saga's state. Never NULL. */
+/* What goes with a saga's state. Texts are never NULL. */
 struct saga_texts {
     const char *cause_reason; /* of the status that turned it back or parked it */
     const char *cause_message;
     const char *traceparent;
+    const char *parent_step; /* the step that it is of another saga; "": of none */
+    struct saga_id parent_id;
 };
 
 /* Everything of one audit event. */
@@ -50,6 +54,8 @@ struct saga_audit_input {
     const char *who; /* OPERATOR */
     const char *why;
     const char *start_key;    /* START */
+    const char *parent_step;  /* START: of a child saga; NULL or "": it is none */
+    struct saga_id parent_id; /* START: of a child saga */
     const uint8_t *prev_hash; /* SAGA_DIGEST_SIZE bytes; ignored in the first event */
 };
 
@@ -81,6 +87,9 @@ struct saga_codec_ops {
                                  struct saga_bytes reply, struct saga_err_detail *detail);
     /* Bit i: the condition of step i holds. */
     uint64_t (*when_mask)(const struct saga_version *version, struct saga_bytes context);
+    /* Appends the input of the child saga that a step runs. Errors: MALFORMED. */
+    enum saga_err (*child_input)(const struct saga_version *version, uint8_t step,
+                                 struct saga_bytes context, struct saga_buf *out);
     enum saga_err (*encode_command)(const struct saga_command_input *in, struct saga_buf *out);
     /* Appends an audit event; hash is that of this event, for the next one's prev_hash. */
     enum saga_err (*encode_audit)(const struct saga_audit_input *in, struct saga_buf *out,

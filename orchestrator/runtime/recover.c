@@ -22,8 +22,7 @@ static enum saga_err corrupt(struct saga_runtime *runtime, const struct saga_row
                         row->definition_name, what);
 }
 
-static enum saga_err load_row(struct saga_runtime *runtime, const struct saga_row *row,
-                              struct live **out)
+enum saga_err load_row(struct saga_runtime *runtime, const struct saga_row *row, struct live **out)
 {
     size_t at = version_index(runtime, row->definition_hash);
     if (at == runtime->version_count) {
@@ -58,6 +57,16 @@ static enum saga_err load_row(struct saga_runtime *runtime, const struct saga_ro
     return SAGA_ERR_OK;
 }
 
+enum saga_err adopt_live(struct saga_runtime *runtime, struct live *live)
+{
+    enum saga_err err = live_table_put(&runtime->table, live);
+    if (err == SAGA_ERR_OK) {
+        runtime->versions[live->version_index].live += 1;
+        runtime->running += live->saga.state == SAGA_STATE_RUNNING ? 1 : 0;
+    }
+    return err;
+}
+
 static bool visit_row(void *user, const struct saga_row *row)
 {
     struct page *page = user;
@@ -65,14 +74,12 @@ static bool visit_row(void *user, const struct saga_row *row)
     struct live *live = NULL;
     page->err = load_row(page->runtime, row, &live);
     if (page->err == SAGA_ERR_OK) {
-        page->err = live_table_put(&page->runtime->table, live);
+        page->err = adopt_live(page->runtime, live);
     }
     if (page->err != SAGA_ERR_OK) {
         live_free(live);
         return false;
     }
-    page->runtime->versions[live->version_index].live += 1;
-    page->runtime->running += live->saga.state == SAGA_STATE_RUNNING ? 1 : 0;
     page->runtime->recovered_up_to = row->id;
     page->loaded[page->count++] = live;
     return true;
@@ -96,6 +103,8 @@ enum saga_err saga_runtime_recover(struct saga_runtime *runtime, int64_t now_uni
         return saga_err_wrap(detail, err, "recover");
     }
     *more = page.count == SAGA_TURN_COUNT_MAX && !SAGA_BROKEN(S1_PAGE_FORGOTTEN);
+    /* A parent may come before its child: what it asks for waits until all are there. */
+    runtime->recovering = *more;
     saga_runtime_turn_begin(runtime, now_unix_ms);
     for (size_t i = 0; i < page.count; i++) {
         struct happening happening = {.ev = {.kind = SAGA_EVENT_RECOVERED}};

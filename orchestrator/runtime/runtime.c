@@ -56,9 +56,10 @@ void saga_runtime_free(struct saga_runtime *runtime)
     live_table_fini(&runtime->table);
     free(runtime->answers);
     free(runtime->sends);
-    struct saga_buf *bufs[] = {&runtime->elements,    &runtime->merged,    &runtime->audit,
-                               &runtime->record,      &runtime->value,     &runtime->look_context,
-                               &runtime->look_record, &runtime->look_space};
+    free(runtime->errands);
+    struct saga_buf *bufs[] = {&runtime->elements,    &runtime->merged,     &runtime->audit,
+                               &runtime->record,      &runtime->value,      &runtime->look_context,
+                               &runtime->look_record, &runtime->look_space, &runtime->child_input};
     for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++) {
         saga_buf_fini(bufs[i]);
     }

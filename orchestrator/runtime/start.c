@@ -71,6 +71,10 @@ static const struct saga_version *check_start(struct saga_runtime *runtime,
         (void)snprintf(message, sizeof message, "key: has %zu bytes; 1 to %d are allowed", key_size,
                        SAGA_START_KEY_MAX);
         answer_failure(runtime, start->ticket, SAGA_CODE_INVALID_ARGUMENT, "BAD_KEY", message);
+    } else if (is_child_key(start->key)) {
+        answer_failure(runtime, start->ticket, SAGA_CODE_INVALID_ARGUMENT, "BAD_KEY",
+                       "key: only sagas that are a step of another have keys that begin with "
+                       "\"child:\"; choose another");
     } else if (start->input.size > SAGA_CONTEXT_SIZE_MAX) {
         (void)snprintf(message, sizeof message, "input: has %zu bytes; at most %d are allowed",
                        start->input.size, SAGA_CONTEXT_SIZE_MAX);
@@ -85,30 +89,15 @@ static const struct saga_version *check_start(struct saga_runtime *runtime,
     return NULL;
 }
 
-static struct live *new_saga(const struct saga_version *version, const struct saga_start *start)
+static struct live *new_saga(struct saga_runtime *runtime, const struct making *making)
 {
-    struct saga_texts texts = {"", "", text_or_empty(start->traceparent)};
-    struct live *live = live_new(version, start->key, &texts);
-    if (live != NULL && saga_buf_append(&live->context, start->input) != SAGA_ERR_OK) {
+    const struct saga_version *version = runtime->versions[making->version_index].version;
+    struct live *live = live_new(version, making->key, &making->texts);
+    if (live != NULL && saga_buf_append(&live->context, making->input) != SAGA_ERR_OK) {
         live_free(live);
         return NULL;
     }
     return live;
-}
-
-/* Puts a started saga's row in. Returns false when its key is taken or the store has failed. */
-static bool insert_row(struct saga_runtime *runtime, struct live *live, enum saga_err *err)
-{
-    struct saga_row row;
-    if (!make_row(runtime, live, &row)) {
-        *err = SAGA_ERR_INTERNAL;
-        return false;
-    }
-    *err = runtime->store_ops->insert_saga(runtime->store, &row, &runtime->detail);
-    if (*err != SAGA_ERR_OK && *err != SAGA_ERR_EXISTS) {
-        fail_runtime(runtime, *err, "insert a saga");
-    }
-    return *err == SAGA_ERR_OK;
 }
 
 static struct saga_id next_id(struct saga_runtime *runtime)
@@ -118,88 +107,116 @@ static struct saga_id next_id(struct saga_runtime *runtime)
 }
 
 /* Reserves the key: a row with the saga as it is before its first event, overwritten at the end of
- * the turn. Nothing of it is seen before the commit. */
-static bool reserve_key(struct saga_runtime *runtime, struct live *live,
-                        const struct saga_start *start)
+ * the turn. Nothing of it is seen before the commit. Errors: EXISTS; else the runtime has failed.
+ */
+static enum saga_err reserve_key(struct saga_runtime *runtime, struct live *live)
 {
-    enum saga_err err = SAGA_ERR_OK;
-    if (insert_row(runtime, live, &err)) {
-        return true;
+    struct saga_row row;
+    if (!make_row(runtime, live, &row)) {
+        return SAGA_ERR_INTERNAL;
     }
-    if (err == SAGA_ERR_EXISTS) {
-        answer_existing(runtime, start, live->start_digest);
-    } else {
-        answer_store_failed(runtime, start->ticket);
+    enum saga_err err = runtime->store_ops->insert_saga(runtime->store, &row, &runtime->detail);
+    if (err != SAGA_ERR_OK && err != SAGA_ERR_EXISTS) {
+        fail_runtime(runtime, err, "insert a saga");
     }
-    return false;
+    return err;
 }
 
-static void begin_saga(struct saga_runtime *runtime, struct live *live,
-                       const struct saga_start *start)
+static void begin_saga(struct saga_runtime *runtime, struct live *live, struct saga_bytes input)
 {
     struct happening happening = {
         .ev = {.kind = SAGA_EVENT_START,
                .id = live->saga.id,
                .seed = saga_prng_next(&runtime->prng)},
-        .payload = start->input,
+        .payload = input,
     };
-    live->saga.id = (struct saga_id){{0}};
     live->saga = (struct saga){.id = happening.ev.id};
     runtime->versions[live->version_index].live += 1;
     apply_event(runtime, live, &happening);
     runtime->counts.started += 1;
-    struct saga_answer answer = {
-        .code = SAGA_CODE_OK,
-        .reason = "",
-        .message = "",
-        .id = live->saga.id,
-        .state = (enum saga_state)live->saga.state,
-        .seq = live->saga.seq,
-    };
-    queue_answer(runtime, start->ticket, &answer);
+}
+
+enum saga_err make_saga(struct saga_runtime *runtime, const struct making *making,
+                        struct live **made)
+{
+    struct live *live = new_saga(runtime, making);
+    if (live == NULL) {
+        return SAGA_ERR_NO_MEMORY;
+    }
+    live->version_index = making->version_index;
+    live->saga.id = next_id(runtime);
+    live->saga.created_unix_ms = runtime->now_unix_ms;
+    live->updated_unix_ms = runtime->now_unix_ms;
+    memcpy(live->start_digest, making->digest, SAGA_DIGEST_SIZE);
+    enum saga_err err =
+        ensure_transaction(runtime) ? reserve_key(runtime, live) : runtime->failure_err;
+    if (err == SAGA_ERR_OK) {
+        err = live_table_put(&runtime->table, live);
+        if (err != SAGA_ERR_OK) {
+            fail_runtime(runtime, err, "keep a saga");
+        }
+    }
+    if (err != SAGA_ERR_OK) {
+        live_free(live);
+        return err;
+    }
+    begin_saga(runtime, live, making->input);
+    *made = live;
+    return SAGA_ERR_OK;
+}
+
+/* Tells whether as many sagas are in flight as may be; answers then. Children do not come by here:
+ * if they could be refused, sagas that fill the house would wait for ever for their own steps. They
+ * count, and close the door the sooner. */
+static bool house_is_full(struct saga_runtime *runtime, const struct saga_start *start)
+{
+    if (runtime->table.count >= runtime->config.live_count_max) {
+        answer_failure(runtime, start->ticket, SAGA_CODE_RESOURCE_EXHAUSTED, "TOO_MANY_SAGAS",
+                       "the limit of sagas in flight is reached; try later");
+        return true;
+    }
+    if (runtime->config.running_count_max != 0 &&
+        runtime->running >= runtime->config.running_count_max) {
+        answer_failure(runtime, start->ticket, SAGA_CODE_RESOURCE_EXHAUSTED, "TOO_MANY_RUNNING",
+                       "as many sagas as are allowed are going forward; try later");
+        return true;
+    }
+    return false;
 }
 
 void saga_runtime_start(struct saga_runtime *runtime, const struct saga_start *start)
 {
     SAGA_ASSERT(runtime->in_turn);
     const struct saga_version *version = check_start(runtime, start);
-    if (version == NULL) {
+    if (version == NULL || house_is_full(runtime, start)) {
         return;
     }
-    if (runtime->table.count >= runtime->config.live_count_max) {
-        answer_failure(runtime, start->ticket, SAGA_CODE_RESOURCE_EXHAUSTED, "TOO_MANY_SAGAS",
-                       "the limit of sagas in flight is reached; try later");
-        return;
-    }
-    if (runtime->config.running_count_max != 0 &&
-        runtime->running >= runtime->config.running_count_max) {
-        answer_failure(runtime, start->ticket, SAGA_CODE_RESOURCE_EXHAUSTED, "TOO_MANY_RUNNING",
-                       "as many sagas as are allowed are going forward; try later");
-        return;
-    }
-    struct live *live = new_saga(version, start);
-    if (live == NULL || !ensure_transaction(runtime)) {
-        live_free(live);
-        answer_failure(runtime, start->ticket, SAGA_CODE_UNAVAILABLE, "NO_MEMORY", "out of memory");
-        return;
-    }
-    runtime->config.codec->digest(start->input, live->start_digest);
-    live->version_index = version_index(runtime, version->hash);
-    live->saga.id = next_id(runtime);
-    live->saga.created_unix_ms = runtime->now_unix_ms;
-    live->updated_unix_ms = runtime->now_unix_ms;
-    if (!reserve_key(runtime, live, start)) {
-        live_free(live);
-        return;
-    }
-    enum saga_err err = live_table_put(&runtime->table, live);
-    if (err != SAGA_ERR_OK) {
-        live_free(live);
-        fail_runtime(runtime, err, "keep a saga");
+    struct making making = {
+        .version_index = version_index(runtime, version->hash),
+        .key = start->key,
+        .input = start->input,
+        .texts = {"", "", text_or_empty(start->traceparent), "", {{0}}},
+    };
+    runtime->config.codec->digest(start->input, making.digest);
+    struct live *live = NULL;
+    enum saga_err err = make_saga(runtime, &making, &live);
+    if (runtime->failed) {
         answer_store_failed(runtime, start->ticket);
-        return;
+    } else if (err == SAGA_ERR_EXISTS) {
+        answer_existing(runtime, start, making.digest);
+    } else if (err != SAGA_ERR_OK) {
+        answer_failure(runtime, start->ticket, SAGA_CODE_UNAVAILABLE, "NO_MEMORY", "out of memory");
+    } else {
+        struct saga_answer answer = {
+            .code = SAGA_CODE_OK,
+            .reason = "",
+            .message = "",
+            .id = live->saga.id,
+            .state = (enum saga_state)live->saga.state,
+            .seq = live->saga.seq,
+        };
+        queue_answer(runtime, start->ticket, &answer);
     }
-    begin_saga(runtime, live, start);
 }
 
 /* A reply to a command that was sent for one step but names another tells nothing about it. */
@@ -210,7 +227,7 @@ static bool names_another_step(const struct live *live, const struct saga_runtim
            strcmp(name, live->version->step_names[reply->step]) != 0 && !SAGA_BROKEN(S3_OTHER_STEP);
 }
 
-static uint8_t find_step(const struct saga_version *version, const char *name)
+uint8_t find_step(const struct saga_version *version, const char *name)
 {
     for (uint32_t i = 0; i < version->def.step_count; i++) {
         if (strcmp(version->step_names[i], name) == 0) {
@@ -225,11 +242,11 @@ static uint8_t find_step(const struct saga_version *version, const char *name)
 static bool came_the_wrong_way(const struct saga_runtime *runtime, const struct live *live,
                                uint8_t step, const struct saga_runtime_reply *reply)
 {
-    if (reply->topic == NULL) {
-        return false;
-    }
     const struct saga_step_def *def = &live->version->def.steps[step];
     enum saga_via via = reply->op == SAGA_OP_CALL ? def->call_via : def->undo_via;
+    if (via == SAGA_VIA_CHILD || reply->topic == NULL) {
+        return via == SAGA_VIA_CHILD; /* nobody else may speak for a child saga */
+    }
     const char *topic = runtime->config.codec->reply_topic(live->version, step, reply->op);
     return (via != SAGA_VIA_KAFKA || strcmp(topic, reply->topic) != 0) &&
            !SAGA_BROKEN(S3_OTHER_ROAD);

@@ -303,6 +303,7 @@ enum saga_err saga_runtime_turn_end(struct saga_runtime *runtime, bool force_cur
 {
     SAGA_ASSERT(runtime->in_turn);
     fire_timers(runtime);
+    settle_children(runtime);
     if (runtime->send_count > 0 && SAGA_BROKEN(S6_SEND_FIRST)) {
         send_all(runtime);
         runtime->send_count = 0;

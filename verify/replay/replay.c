@@ -223,6 +223,16 @@ static enum saga_err merge_reply(struct saga_replay *replay, struct saga_event *
     return SAGA_ERR_OK;
 }
 
+/* The saga that it is a step of, as recorded. */
+static struct saga_id parent_of(const Saga__V1__AuditEvent *event)
+{
+    struct saga_id id = {{0}};
+    if (event->parent_saga_id.len == SAGA_ID_SIZE) {
+        memcpy(id.b, event->parent_saga_id.data, SAGA_ID_SIZE);
+    }
+    return id;
+}
+
 static struct saga_audit_input
 input_of(struct saga_replay *replay, const Saga__V1__AuditEvent *event, const struct saga_event *ev)
 {
@@ -240,6 +250,8 @@ input_of(struct saga_replay *replay, const Saga__V1__AuditEvent *event, const st
         .who = event->operator_ == NULL ? "" : event->operator_->who,
         .why = event->operator_ == NULL ? "" : event->operator_->why,
         .start_key = event->start_key,
+        .parent_step = event->parent_step,
+        .parent_id = parent_of(event),
         .prev_hash = replay->last_hash,
     };
 }

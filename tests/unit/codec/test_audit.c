@@ -21,7 +21,7 @@ struct log {
     uint8_t last_hash[SAGA_DIGEST_SIZE];
 };
 
-static const struct saga_texts no_texts = {"", "", ""};
+static const struct saga_texts no_texts = {"", "", "", "", {{0}}};
 
 static struct saga_audit_input input_of(const struct log *log, const struct saga_event *ev,
                                         const struct saga *saga, const struct saga_update *up)

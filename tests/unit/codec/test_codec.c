@@ -173,7 +173,7 @@ static void test_command_when_encoded_then_envelope_and_request_from_the_context
     struct saga saga = {
         .cause = SAGA_CAUSE_STEP, .cause_step = ACCEPT, .cause_code = 9, .step_count = STEPS};
     memset(saga.id.b, 0x42, SAGA_ID_SIZE);
-    const struct saga_texts texts = {"TICKET_REFUSED", "not today", "00-trace"};
+    const struct saga_texts texts = {"TICKET_REFUSED", "not today", "00-trace", "", {{0}}};
     struct saga_send send = {.step = TICKET,
                              .op = SAGA_OP_UNDO,
                              .via = SAGA_VIA_KAFKA,

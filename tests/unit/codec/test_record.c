@@ -15,7 +15,7 @@ static const struct saga_texts some_texts = {
     .cause_message = "product 7: 0 left",
     .traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 };
-static const struct saga_texts no_texts = {"", "", ""};
+static const struct saga_texts no_texts = {"", "", "", "", {{0}}};
 
 static void assert_same_step(const struct saga_step_run *a, const struct saga_step_run *b)
 {
@@ -148,7 +148,7 @@ static void test_record_when_all_is_at_its_limit_then_it_comes_back(void **state
     reason[sizeof reason - 1] = '\0';
     message[sizeof message - 1] = '\0';
     traceparent[sizeof traceparent - 1] = '\0';
-    const struct saga_texts texts = {reason, message, traceparent};
+    const struct saga_texts texts = {reason, message, traceparent, "", {{0}}};
     assert_round_trip(&saga, &texts);
     struct saga nothing = {.cause_step = SAGA_STEP_ALL};
     assert_round_trip(&nothing, &no_texts);
@@ -165,7 +165,7 @@ static void test_record_when_texts_are_too_long_then_cut_between_characters(void
         memcpy(message + 2 * i, "\xc3\xa9", 2); /* é: 511 bytes would split one */
     }
     message[2000] = '\0';
-    const struct saga_texts texts = {"R", message, ""};
+    const struct saga_texts texts = {"R", message, "", "", {{0}}};
     struct saga_texts read_texts;
     assert_int_equal(saga_record_encode(&saga, &texts, &buf), SAGA_ERR_OK);
     assert_int_equal(saga_record_decode(saga_buf_view(&buf), &read, &read_texts), SAGA_ERR_OK);
@@ -200,7 +200,7 @@ static struct saga_buf encoded(void)
 /* Decodes from memory of exactly the size, so that reading past it is found by ASan. */
 static enum saga_err decode_exact(const uint8_t *bytes, size_t size, struct saga *saga)
 {
-    struct saga_texts texts = {NULL, NULL, NULL};
+    struct saga_texts texts = {0};
     uint8_t *copy = malloc(size == 0 ? 1 : size);
     assert_non_null(copy);
     memcpy(copy, bytes, size);
@@ -257,7 +257,7 @@ static void test_record_when_failed_then_outputs_are_untouched(void **state)
     (void)state;
     struct saga_buf buf = encoded();
     struct saga saga = {.seq = 42};
-    struct saga_texts texts = {"a", "b", "c"};
+    struct saga_texts texts = {"a", "b", "c", "", {{0}}};
     buf.data[10] ^= 1;
     assert_int_equal(saga_record_decode(saga_buf_view(&buf), &saga, &texts), SAGA_ERR_CORRUPT);
     assert_int_equal(saga.seq, 42);
