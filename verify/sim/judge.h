@@ -32,8 +32,9 @@ enum {
 /* X(name): the rules, docs/semantics.md. FACT: the world contradicts itself; a bug of the world. */
 #define SAGA_RULE_LIST(X)                                                                          \
     X(S1)                                                                                          \
-    X(S2) X(S3) X(S4) X(S5) X(S6) X(S7) X(S8) X(S9) X(S10) X(S11) X(S12) X(S13) X(B1) X(B2) X(B3)  \
-        X(B4) X(B5) X(B6) X(B7) X(B8) X(FACT)
+    X(S2)                                                                                          \
+    X(S3) X(S4) X(S5) X(S6) X(S7) X(S8) X(S9) X(S10) X(S11) X(S12) X(S13) X(B1) X(B2) X(B3) X(B4)  \
+        X(B5) X(B6) X(B7) X(B8) X(FACT)
 
 enum saga_rule {
 #define X(name) SAGA_RULE_##name,
