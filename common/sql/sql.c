@@ -93,6 +93,10 @@ static enum saga_err set_wal(struct saga_sql *sql, struct saga_err_detail *detai
     } else {
         err = saga_sql_fail(sql, sqlite3_extended_errcode(sql->db), NULL, detail);
     }
+    /* The change itself is committed behind the row, and may fail there. */
+    if (err == SAGA_ERR_OK && sqlite3_step(handle) != SQLITE_DONE) {
+        err = saga_sql_fail(sql, sqlite3_extended_errcode(sql->db), NULL, detail);
+    }
     (void)sqlite3_finalize(handle);
     return err;
 }
@@ -126,6 +130,9 @@ static enum saga_err configure(struct saga_sql *sql, struct saga_err_detail *det
                         detail);
     if (err == SAGA_ERR_OK && sql->mode == SAGA_SQL_READ_ONLY) {
         err = saga_sql_exec(sql, "PRAGMA query_only = ON", detail);
+    }
+    if (err == SAGA_ERR_OK && sql->mode == SAGA_SQL_READ_WRITE) {
+        err = saga_sql_settle(sql, detail);
     }
     return err;
 }

@@ -22,7 +22,9 @@ struct saga_sql;
 enum saga_sql_mode { SAGA_SQL_READ_WRITE, SAGA_SQL_READ_ONLY, SAGA_SQL_INSPECT };
 
 /* Opens (creates) a database file in WAL mode, synchronous=FULL, wal_autocheckpoint=10000,
- * foreign_keys=ON, busy timeout 5 s, cache 64 MiB; READ_ONLY is for relays on another thread.
+ * foreign_keys=ON, busy timeout 5 s, cache 64 MiB. READ_WRITE also makes durable what it finds,
+ * whatever happened to those who wrote it: what the caller reads may be acted upon (S6). READ_ONLY
+ * is for relays on another thread, beside a READ_WRITE.
  * INSPECT is for tools that look at a file of another program, which may be running: the file must
  * be there and is never written, also not by recovery or a checkpoint; it may lie where nothing can
  * be written.

@@ -48,4 +48,9 @@ enum saga_err saga_sql_map(int code);
 enum saga_err saga_sql_fail(struct saga_sql *sql, int code, const char *text,
                             struct saga_err_detail *detail);
 
+/* Makes durable what the file and its log show (sql_log.c). Pre: in WAL mode, no transaction.
+ * Errors: IO, DISK_FULL, NO_MEMORY, BUSY. */
+enum saga_err saga_sql_settle(struct saga_sql *sql,
+                              struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
 #endif
