@@ -6,6 +6,7 @@
 #include "common/base/limits.h"
 #include "common/wire/schema.h"
 #include "common/wire/wire.h"
+#include "orchestrator/codec/codec.h"
 #include "orchestrator/daemon/admin_internal.h"
 #include "saga/v1/health.pb-c.h"
 #include "saga/v1/orchestrator.pb-c.h"
@@ -90,6 +91,17 @@ static Saga__V1__Status *make_status(struct reading *reading, uint32_t code, con
     return status;
 }
 
+/* Finds the saga that a step has started. Returns false when there is none. */
+static bool find_child(struct reading *reading, const struct saga_look *look, uint8_t step,
+                       struct saga_child *child)
+{
+    enum saga_err err = saga_runtime_child(reading->runtime, look, step, child, &reading->detail);
+    if (err != SAGA_ERR_OK && err != SAGA_ERR_NOT_FOUND && reading->err == SAGA_ERR_OK) {
+        reading->err = err;
+    }
+    return err == SAGA_ERR_OK;
+}
+
 static Saga__V1__StepView *make_step(struct reading *reading, const struct saga_look *look,
                                      uint8_t i)
 {
@@ -114,6 +126,11 @@ static Saga__V1__StepView *make_step(struct reading *reading, const struct saga_
         view->call = take_text(reading, step->call == NULL ? "" : step->call->full_name);
         view->undo = take_text(reading, step->undo == NULL ? "" : step->undo->full_name);
         view->pivot = step->pivot;
+        view->saga = take_text(reading, step->child == NULL ? "" : step->child->name);
+    }
+    struct saga_child child;
+    if (find_child(reading, look, i, &child)) {
+        view->child_saga_id = take_bytes(reading, child.id.b, SAGA_ID_SIZE);
     }
     return view;
 }
@@ -126,6 +143,9 @@ static const char *asked_service(const struct saga_look *look, uint8_t step)
     }
     const struct saga_decl *decl = look->version->decl;
     const struct saga_step_decl *declared = &decl->steps[step];
+    if (declared->child != NULL) {
+        return declared->child->name;
+    }
     const struct saga_service *service = look->saga.steps[step].state == SAGA_STEP_UNDOING
                                              ? declared->undo_service
                                              : declared->call_service;
@@ -138,7 +158,17 @@ static char *stalled_action(struct reading *reading, const struct saga_look *loo
     const struct saga_step_run *run = &look->saga.steps[step];
     const char *name = look->version == NULL ? "?" : look->version->step_names[step];
     char text[ACTION_SIZE];
-    if (run->wait == SAGA_WAIT_DURABLE) {
+    struct saga_child child;
+    if (run->wait == SAGA_WAIT_CHILD) {
+        char id[SAGA_ID_TEXT_SIZE];
+        if (!find_child(reading, look, step, &child) || child.state != SAGA_STATE_PARKED) {
+            return NULL;
+        }
+        saga_id_format(child.id, id);
+        (void)snprintf(text, sizeof text,
+                       "step %s runs the saga %s, which is PARKED: see sagactl why %s", name, id,
+                       id);
+    } else if (run->wait == SAGA_WAIT_DURABLE) {
         (void)snprintf(
             text, sizeof text,
             "the command of step %s waits in the outbox until Kafka has it: see sagactl health",
@@ -201,6 +231,10 @@ static Saga__V1__SagaView *make_view(struct reading *reading, const struct saga_
     view->deadline_unix_ms = saga->deadline_unix_ms;
     view->seq = saga->seq;
     view->context = take_bytes(reading, look->context.data, look->context.size);
+    view->parent_step = take_text(reading, look->texts.parent_step);
+    if (look->texts.parent_step[0] != '\0') {
+        view->parent_saga_id = take_bytes(reading, look->texts.parent_id.b, SAGA_ID_SIZE);
+    }
     view->next_action = next_action(reading, look);
     if (look->version != NULL) {
         const struct saga_decl *decl = look->version->decl;
@@ -319,6 +353,13 @@ static bool list_row(void *user, const struct saga_row *row)
     view.updated_unix_ms = row->updated_unix_ms;
     view.ended_unix_ms = row->ended_unix_ms;
     view.seq = row->seq;
+    struct saga saga = {0};
+    struct saga_texts texts = {0};
+    if (saga_record_decode(row->record, &saga, &texts) == SAGA_ERR_OK &&
+        texts.parent_step[0] != '\0') {
+        view.parent_step = take_text(reading, texts.parent_step);
+        view.parent_saga_id = take_bytes(reading, texts.parent_id.b, SAGA_ID_SIZE);
+    }
     append_view(reading, 1, &view);
     return reading->err == SAGA_ERR_OK && reading->payload.size < SAGA_MESSAGE_SIZE_MAX * 3 / 4;
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "common/base/assert.h"
+#include "common/base/canary.h"
 #include "orchestrator/runtime/internal.h"
 
 #define CHILD_KEY_PREFIX "child:"
@@ -129,12 +130,11 @@ static size_t child_version(const struct saga_runtime *runtime, const struct liv
     return version_index(runtime, hash);
 }
 
-static void make_child_key(const struct live *parent, uint8_t step, char key[CHILD_KEY_SIZE])
+static void make_child_key(struct saga_id parent, const char *step, char key[CHILD_KEY_SIZE])
 {
     char id[SAGA_ID_TEXT_SIZE];
-    saga_id_format(parent->saga.id, id);
-    (void)snprintf(key, CHILD_KEY_SIZE, CHILD_KEY_PREFIX "%s/%.*s", id, SAGA_STEP_NAME_MAX,
-                   parent->version->step_names[step]);
+    saga_id_format(parent, id);
+    (void)snprintf(key, CHILD_KEY_SIZE, CHILD_KEY_PREFIX "%s/%.*s", id, SAGA_STEP_NAME_MAX, step);
 }
 
 /* Returns false when the runtime has failed. */
@@ -144,7 +144,7 @@ static bool find_child(struct saga_runtime *runtime, const struct live *parent, 
     char key[CHILD_KEY_SIZE];
     struct saga_row row;
     *found = (struct found_child){0};
-    make_child_key(parent, step, key);
+    make_child_key(parent->saga.id, parent->version->step_names[step], key);
     enum saga_err err = ensure_transaction(runtime) ? SAGA_ERR_OK : runtime->failure_err;
     if (err == SAGA_ERR_OK) {
         err = runtime->store_ops->find_key(runtime->store,
@@ -224,7 +224,7 @@ static void call_child(struct saga_runtime *runtime, struct live *parent, uint8_
         return;
     }
     char key[CHILD_KEY_SIZE];
-    make_child_key(parent, step, key);
+    make_child_key(parent->saga.id, parent->version->step_names[step], key);
     struct making making = {
         .version_index = at,
         .key = key,
@@ -290,7 +290,9 @@ static void undo_child(struct saga_runtime *runtime, struct live *parent, uint8_
     if (!find_child(runtime, parent, step, at, &child)) {
         return;
     }
-    if (child.live == NULL) {
+    bool left = child.live != NULL && child.live->saga.state == SAGA_STATE_COMPLETED &&
+                SAGA_BROKEN(S5_CHILD_LEFT);
+    if (child.live == NULL || left) {
         /* Never started, and never will be: its parent's step is CALLED no more (S4). */
         what.empty = true;
         tell(runtime, parent, &what);
@@ -314,7 +316,7 @@ static void report_end(struct saga_runtime *runtime, const struct live *child)
     }
     struct live *parent = live_table_find(&runtime->table, child->parent_id);
     uint8_t step = parent == NULL ? SAGA_STEP_ALL : find_step(parent->version, child->parent_step);
-    if (step != SAGA_STEP_ALL) {
+    if (step != SAGA_STEP_ALL && !SAGA_BROKEN(S1_CHILD_UNTOLD)) {
         tell_end(runtime, parent, step, child, false);
     }
 }
@@ -328,7 +330,7 @@ static void run_errand(struct saga_runtime *runtime, const struct errand *errand
     }
     switch (errand->kind) {
     case ERRAND_CALL:
-        if (waits_for_child(live, errand->step, SAGA_OP_CALL)) {
+        if (waits_for_child(live, errand->step, SAGA_OP_CALL) || SAGA_BROKEN(S4_CHILD_AFTER_UNDO)) {
             call_child(runtime, live, errand->step);
         }
         break;
@@ -353,4 +355,28 @@ void settle_children(struct saga_runtime *runtime)
         run_errand(runtime, &errand);
     }
     runtime->errand_count = 0;
+}
+
+/* ---- Looking ---- */
+
+enum saga_err saga_runtime_child(struct saga_runtime *runtime, const struct saga_look *parent,
+                                 uint8_t step, struct saga_child *child,
+                                 struct saga_err_detail *detail)
+{
+    SAGA_ASSERT(!runtime->in_turn && step < parent->saga.step_count);
+    const struct saga_version *version = parent->version;
+    const uint8_t *hash = version == NULL ? NULL : version->child_hashes[step];
+    size_t at = hash == NULL ? runtime->version_count : version_index(runtime, hash);
+    char key[CHILD_KEY_SIZE];
+    struct saga_row row;
+    if (at == runtime->version_count) {
+        return saga_err_set(detail, SAGA_ERR_NOT_FOUND, "the step runs no saga that is known");
+    }
+    make_child_key(parent->saga.id, version->step_names[step], key);
+    enum saga_err err = runtime->store_ops->find_key(
+        runtime->store, runtime->versions[at].version->name, key, &row, detail);
+    if (err == SAGA_ERR_OK) {
+        *child = (struct saga_child){.id = row.id, .state = (enum saga_state)row.state};
+    }
+    return err;
 }

@@ -162,6 +162,16 @@ enum saga_err saga_runtime_look(struct saga_runtime *runtime, struct saga_id id,
                                 struct saga_look *look,
                                 struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
+/* Finds the child saga that a step of a saga runs or has run. Errors: NOT_FOUND (the step runs
+ * none, or has not started it); the store's. */
+struct saga_child {
+    struct saga_id id;
+    enum saga_state state;
+};
+enum saga_err saga_runtime_child(struct saga_runtime *runtime, const struct saga_look *parent,
+                                 uint8_t step, struct saga_child *child,
+                                 struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
 size_t saga_runtime_live_count(const struct saga_runtime *runtime);
 const struct saga_runtime_counts *saga_runtime_counts(const struct saga_runtime *runtime);
 uint64_t saga_runtime_epoch(const struct saga_runtime *runtime);

@@ -86,6 +86,14 @@ static enum saga_err append_outbox(struct saga_store *store, const struct saga_o
     return fails(detail) ? SAGA_ERR_IO : INNER->append_outbox(STORE, row, position, detail);
 }
 
+static enum saga_err find_key(struct saga_store *store, const char *definition, const char *key,
+                              struct saga_row *row, struct saga_err_detail *detail)
+{
+    (void)store;
+    return the->reads_fail && fails(detail) ? SAGA_ERR_IO
+                                            : INNER->find_key(STORE, definition, key, row, detail);
+}
+
 /* The other operations go straight through. */
 static struct saga_store_ops faulty_ops(void)
 {
@@ -97,6 +105,7 @@ static struct saga_store_ops faulty_ops(void)
     ops.update_saga = update_saga;
     ops.append_audit = append_audit;
     ops.append_outbox = append_outbox;
+    ops.find_key = find_key;
     return ops;
 }
 
@@ -143,16 +152,20 @@ static void note_changed(void *user, struct saga_id id, enum saga_state state, u
     world->ended_count += ended ? 1 : 0;
 }
 
-static void load_version(struct world *world, const char *name, struct saga_version *version)
+static void compile_version(const struct saga_decl *decl, struct saga_version *version)
 {
     struct saga_err_detail detail = {{0}};
-    const struct saga_decl *decl = saga_schema_decl(world->schema, name);
     assert_non_null(decl);
     assert_int_equal(saga_version_compile(decl, version, &detail), SAGA_ERR_OK);
     for (size_t i = 0; i < SAGA_STEPS_MAX; i++) {
         version->call_participants[i] = 0;
         version->undo_participants[i] = 0;
     }
+}
+
+static void load_version(struct world *world, const char *name, struct saga_version *version)
+{
+    compile_version(saga_schema_decl(world->schema, name), version);
 }
 
 static void load_schema(struct world *world)
@@ -172,6 +185,10 @@ static enum saga_err put_definitions(struct world *world, struct saga_err_detail
     for (size_t i = 0; i < 2 && err == SAGA_ERR_OK; i++) {
         err = INNER->put_definition(STORE, versions[i]->hash, versions[i]->name, set, world->now,
                                     detail);
+    }
+    for (size_t i = 0; i < world->extra_count && err == SAGA_ERR_OK; i++) {
+        err = INNER->put_definition(STORE, world->extras[i].hash, world->extras[i].name,
+                                    saga_buf_view(&world->extra_set), world->now, detail);
     }
     return err == SAGA_ERR_OK ? INNER->commit(STORE, detail) : err;
 }
@@ -193,14 +210,18 @@ enum saga_err world_open_runtime(struct world *world)
         .codec = saga_codec_port(),
         .owner = "test",
         .seed = 1,
-        .live_count_max = 8,
-        .running_count_max = 5,
+        .live_count_max = world->live_max == 0 ? 8 : world->live_max,
+        .running_count_max = world->live_max == 0 ? 5 : 0,
         .cursor_delay_ms = 100,
     };
     assert_int_equal(saga_runtime_new(&config, &world->runtime, &detail), SAGA_ERR_OK);
     assert_int_equal(put_definitions(world, &detail), SAGA_ERR_OK);
     assert_int_equal(saga_runtime_add_version(world->runtime, &world->version, true), SAGA_ERR_OK);
     assert_int_equal(saga_runtime_add_version(world->runtime, &world->async, true), SAGA_ERR_OK);
+    for (size_t i = 0; i < world->extra_count; i++) {
+        assert_int_equal(saga_runtime_add_version(world->runtime, &world->extras[i], true),
+                         SAGA_ERR_OK);
+    }
     bool more = true;
     enum saga_err err = SAGA_ERR_OK;
     while (more && err == SAGA_ERR_OK) {
@@ -209,7 +230,36 @@ enum saga_err world_open_runtime(struct world *world)
     return err;
 }
 
+/* Fills the extra versions from a file. */
+static void load_extras(struct world *world, const char *set_path)
+{
+    struct saga_err_detail detail = {{0}};
+    uint8_t piece[4096];
+    FILE *file = fopen(set_path, "rb");
+    assert_non_null(file);
+    for (size_t size = 1; size > 0;) {
+        size = fread(piece, 1, sizeof piece, file);
+        assert_int_equal(saga_buf_append(&world->extra_set, (struct saga_bytes){piece, size}),
+                         SAGA_ERR_OK);
+    }
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(
+        saga_schema_load(saga_buf_view(&world->extra_set), &world->extra_schema, &detail),
+        SAGA_ERR_OK);
+    assert_int_equal(saga_schema_finding_count(world->extra_schema), 0);
+    world->extra_count = saga_schema_decl_count(world->extra_schema);
+    assert_true(world->extra_count <= WORLD_EXTRA_MAX);
+    for (size_t i = 0; i < world->extra_count; i++) {
+        compile_version(saga_schema_decl_at(world->extra_schema, i), &world->extras[i]);
+    }
+}
+
 void world_open(struct world *world)
+{
+    world_open_with(world, NULL);
+}
+
+void world_open_with(struct world *world, const char *set_path)
 {
     *world = (struct world){.now = 1000000};
     (void)snprintf(world->path, sizeof world->path, "/tmp/saga-test-XXXXXX");
@@ -218,6 +268,9 @@ void world_open(struct world *world)
     (void)close(file);
     the = world;
     load_schema(world);
+    if (set_path != NULL) {
+        load_extras(world, set_path);
+    }
     assert_int_equal(world_open_runtime(world), SAGA_ERR_OK);
 }
 
@@ -245,6 +298,8 @@ void world_fini(struct world *world)
         world_close_runtime(world);
     }
     saga_schema_free(world->schema);
+    saga_schema_free(world->extra_schema);
+    saga_buf_fini(&world->extra_set);
     (void)unlink(world->path);
     (void)snprintf(name, sizeof name, "%s-wal", world->path);
     (void)unlink(name);

@@ -7,13 +7,18 @@
 #include "common/wire/schema.h"
 #include "orchestrator/runtime/runtime.h"
 
-enum { WORLD_SENT_MAX = 256, WORLD_ANSWERS_MAX = 64, WORLD_TICKETS = 64 };
+enum { WORLD_EXTRA_MAX = 8, WORLD_SENT_MAX = 256, WORLD_ANSWERS_MAX = 64, WORLD_TICKETS = 64 };
 
 struct world {
     char path[128];
     struct saga_schema *schema;
-    struct saga_version version;  /* create-order */
-    struct saga_version async;    /* create-order-async */
+    struct saga_version version; /* create-order */
+    struct saga_version async;   /* create-order-async */
+    /* Beside those: all of a descriptor set's; empty unless world_open_with made it. */
+    struct saga_buf extra_set;
+    struct saga_schema *extra_schema;
+    struct saga_version extras[WORLD_EXTRA_MAX];
+    size_t extra_count;
     struct saga_store_port inner; /* the SQLite store */
     struct saga_store_port store; /* what the runtime sees */
     struct saga_runtime *runtime;
@@ -32,11 +37,16 @@ struct world {
     bool dirty; /* written since the last commit */
     /* Faults: the nth store call from now on fails; 0: none. */
     unsigned fail_at;
+    size_t live_max; /* sagas in flight; 0: few */
+    bool reads_fail; /* find_key counts and fails too */
     unsigned calls;
 };
 
 /* Makes the world on a new file. */
 void world_open(struct world *world);
+
+/* The same with the sagas of a descriptor set's file beside those of the ordering system. */
+void world_open_with(struct world *world, const char *set_path);
 
 /* Ends the runtime as a crash would (nothing is flushed), and makes a new one that recovers. */
 void world_crash(struct world *world);
