@@ -18,6 +18,15 @@ struct saga_id saga_id_make(int64_t now_unix_ms, uint16_t counter, uint64_t rand
     return id;
 }
 
+struct saga_id saga_id_of_digest(const uint8_t digest[SAGA_ID_SIZE])
+{
+    struct saga_id id;
+    memcpy(id.b, digest, SAGA_ID_SIZE);
+    id.b[6] = (uint8_t)(0x80U | (id.b[6] & 0x0fU));
+    id.b[8] = (uint8_t)(0x80U | (id.b[8] & 0x3fU));
+    return id;
+}
+
 void saga_id_format(struct saga_id id, char text[SAGA_ID_TEXT_SIZE])
 {
     static const char digits[] = "0123456789abcdef";

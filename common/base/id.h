@@ -17,6 +17,9 @@ struct saga_id {
  * millisecond in order) and 64 random bits. */
 struct saga_id saga_id_make(int64_t now_unix_ms, uint16_t counter, uint64_t random);
 
+/* Makes a UUIDv8 of the first 16 bytes of a digest: the id of what is known by its name. */
+struct saga_id saga_id_of_digest(const uint8_t digest[SAGA_ID_SIZE]);
+
 /* Writes the text form, 36 characters and a zero. */
 void saga_id_format(struct saga_id id, char text[SAGA_ID_TEXT_SIZE]);
 

@@ -203,14 +203,14 @@ static void count_update(struct saga_runtime *runtime, const struct live *live)
 }
 
 /* A reply that would be taken as a success must fit the schema and the context; else nobody knows
- * what has happened. */
-static void merge_payload(struct saga_runtime *runtime, struct live *live,
-                          struct happening *happening)
+ * what has happened. Gives the context as it is after the event. */
+static struct saga_bytes merge_payload(struct saga_runtime *runtime, struct live *live,
+                                       struct happening *happening)
 {
     struct saga_event *ev = &happening->ev;
     saga_buf_clear(&runtime->merged);
     if (ev->kind != SAGA_EVENT_REPLY || ev->op != SAGA_OP_CALL || ev->code != SAGA_CODE_OK) {
-        return;
+        return saga_buf_view(&live->context);
     }
     const struct saga_codec_ops *codec = runtime->config.codec;
     enum saga_err err =
@@ -224,7 +224,9 @@ static void merge_payload(struct saga_runtime *runtime, struct live *live,
         happening->reason = "BAD_REPLY";
         happening->message = runtime->detail.text;
         happening->payload = (struct saga_bytes){0};
+        return saga_buf_view(&live->context);
     }
+    return saga_buf_view(&runtime->merged); /* may be empty: every field has its default */
 }
 
 void apply_event(struct saga_runtime *runtime, struct live *live, struct happening *happening)
@@ -234,14 +236,13 @@ void apply_event(struct saga_runtime *runtime, struct live *live, struct happeni
         return;
     }
     happening->ev.now_unix_ms = runtime->now_unix_ms;
-    merge_payload(runtime, live, happening);
-    struct saga_bytes context = happening->ev.kind == SAGA_EVENT_REPLY && runtime->merged.size > 0
-                                    ? saga_buf_view(&runtime->merged)
-                                    : saga_buf_view(&live->context);
+    struct known_version *known = &runtime->versions[live->version_index];
+    struct saga_bytes context = merge_payload(runtime, live, happening);
+    happening->ev.paused = known->paused;
     happening->ev.when_mask = runtime->config.codec->when_mask(live->version, context);
-    runtime->running -= live->saga.state == SAGA_STATE_RUNNING ? 1 : 0;
+    known->running -= live->saga.state == SAGA_STATE_RUNNING ? 1 : 0;
     saga_step(&live->version->def, &live->saga, &happening->ev, &runtime->update);
-    runtime->running += live->saga.state == SAGA_STATE_RUNNING ? 1 : 0;
+    known->running += live->saga.state == SAGA_STATE_RUNNING ? 1 : 0;
     live_table_set_due(&runtime->table, live, runtime->update.next_due_unix_ms);
     if (runtime->update.verdict != SAGA_VERDICT_TAKEN) {
         runtime->counts.ignored += 1;

@@ -48,7 +48,24 @@ struct offset {
 struct known_version {
     const struct saga_version *version;
     bool current;
+    bool paused; /* its definition is */
     uint64_t live;
+    size_t running; /* of those, the RUNNING ones */
+};
+
+/* What was done last to a definition, by name (pause.c). */
+struct pause {
+    char name[SAGA_DEFINITION_NAME_MAX + 1];
+    char who[SAGA_WHO_MAX + 1];
+    char why[SAGA_WHY_MAX + 1];
+    bool paused;
+    uint64_t seq; /* of its stream of audit events; 0: nothing was done */
+    uint8_t last_hash[SAGA_DIGEST_SIZE];
+    int64_t since_unix_ms;
+    /* While what was held begins again, page by page. */
+    bool resuming;
+    size_t bucket;       /* of the table: the next to be looked at */
+    size_t bucket_count; /* as it was at the last page: a table that grew is looked at anew */
 };
 
 /* What is to be done about a child saga before the turn's commit. */
@@ -76,8 +93,9 @@ struct saga_runtime {
 
     struct known_version versions[SAGA_DEFINITIONS_MAX];
     size_t version_count;
+    struct pause *pauses;
+    size_t pause_count;
     struct live_table table;
-    size_t running; /* of those in it, the RUNNING ones */
 
     /* The turn. */
     bool in_turn;
@@ -147,7 +165,28 @@ void mark_dirty(struct saga_runtime *runtime, struct live *live);
 /* The index of a version among the known ones, or version_count. */
 size_t version_index(const struct saga_runtime *runtime, const uint8_t hash[SAGA_DIGEST_SIZE]);
 
+/* ---- pause.c ---- */
+
+/* Loads what the store knows of pauses. Errors: the store's, NO_MEMORY. */
+enum saga_err load_pauses(struct saga_runtime *runtime,
+                          struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
+/* Tells whether a definition is paused. */
+bool is_paused(const struct saga_runtime *runtime, const char *definition_name);
+
+/* Begins a page of what was held, of each definition that goes on again. Before the turn's commit.
+ */
+void resume_pages(struct saga_runtime *runtime);
+
+/* Tells whether there are more pages. */
+bool is_resuming(const struct saga_runtime *runtime);
+
 /* ---- start.c ---- */
+
+/* Queues the answer that something was refused or failed. */
+void answer_failure(struct saga_runtime *runtime, void *ticket, enum saga_code code,
+                    const char *reason, const char *message);
+void answer_store_failed(struct saga_runtime *runtime, void *ticket);
 
 /* A saga that is to be. All borrowed. */
 struct making {

@@ -66,6 +66,18 @@ struct saga_audit_range {
     size_t count_max;
 };
 
+/* The last act on a definition: it is paused, or goes on again (S12). There is a row from the first
+ * act on. */
+struct saga_pause_row {
+    const char *definition_name;
+    bool paused;
+    uint64_t seq; /* of the act, in the definition's stream of audit events */
+    uint8_t last_hash[SAGA_DIGEST_SIZE]; /* of the act's event */
+    const char *who;
+    const char *why;
+    int64_t since_unix_ms;
+};
+
 struct saga_list_filter {
     int state;                   /* enum saga_state; 0: all */
     const char *definition_name; /* NULL: all */
@@ -80,6 +92,7 @@ typedef bool saga_audit_visit(void *user, const struct saga_audit_row *row);
 typedef bool saga_definition_visit(void *user, const uint8_t hash[SAGA_DIGEST_SIZE],
                                    const char *name, struct saga_bytes descriptor_set,
                                    bool current);
+typedef bool saga_pause_visit(void *user, const struct saga_pause_row *row);
 
 struct saga_store; /* the implementation's */
 
@@ -109,6 +122,9 @@ struct saga_store_ops {
     enum saga_err (*put_definition)(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
                                     const char *name, struct saga_bytes descriptor_set,
                                     int64_t now_unix_ms, struct saga_err_detail *detail);
+    /* Puts the row of a definition's last act in the place of the one before. */
+    enum saga_err (*put_pause)(struct saga_store *store, const struct saga_pause_row *row,
+                               struct saga_err_detail *detail);
     /* Takes the lease with an epoch one higher than before (S8); begin fails with FENCED once
      * another has taken it. */
     enum saga_err (*take_lease)(struct saga_store *store, const char *owner, uint64_t *epoch,
@@ -130,6 +146,9 @@ struct saga_store_ops {
                                 struct saga_err_detail *detail);
     enum saga_err (*list_definitions)(struct saga_store *store, saga_definition_visit *visit,
                                       void *user, struct saga_err_detail *detail);
+    /* By name. */
+    enum saga_err (*list_pauses)(struct saga_store *store, saga_pause_visit *visit, void *user,
+                                 struct saga_err_detail *detail);
     int64_t (*offset)(struct saga_store *store, const char *topic,
                       int32_t partition);                          /* -1: none. Thread: any */
     int64_t (*cursor)(struct saga_store *store, const char *name); /* 0: none. Thread: loop */

@@ -62,7 +62,8 @@ enum saga_err adopt_live(struct saga_runtime *runtime, struct live *live)
     enum saga_err err = live_table_put(&runtime->table, live);
     if (err == SAGA_ERR_OK) {
         runtime->versions[live->version_index].live += 1;
-        runtime->running += live->saga.state == SAGA_STATE_RUNNING ? 1 : 0;
+        runtime->versions[live->version_index].running +=
+            live->saga.state == SAGA_STATE_RUNNING ? 1 : 0;
     }
     return err;
 }

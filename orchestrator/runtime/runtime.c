@@ -44,6 +44,11 @@ enum saga_err saga_runtime_new(const struct saga_runtime_config *config,
         free(made);
         return saga_err_wrap(detail, err, "take lease");
     }
+    err = load_pauses(made, detail);
+    if (err != SAGA_ERR_OK) {
+        saga_runtime_free(made);
+        return saga_err_wrap(detail, err, "load pauses");
+    }
     *runtime = made;
     return SAGA_ERR_OK;
 }
@@ -57,6 +62,7 @@ void saga_runtime_free(struct saga_runtime *runtime)
     free(runtime->answers);
     free(runtime->sends);
     free(runtime->errands);
+    free(runtime->pauses);
     struct saga_buf *bufs[] = {&runtime->elements,    &runtime->merged,     &runtime->audit,
                                &runtime->record,      &runtime->value,      &runtime->look_context,
                                &runtime->look_record, &runtime->look_space, &runtime->child_input};
@@ -84,7 +90,8 @@ enum saga_err saga_runtime_add_version(struct saga_runtime *runtime,
         if (at == SAGA_DEFINITIONS_MAX) {
             return SAGA_ERR_LIMIT;
         }
-        runtime->versions[at] = (struct known_version){.version = version};
+        runtime->versions[at] =
+            (struct known_version){.version = version, .paused = is_paused(runtime, version->name)};
         runtime->version_count += 1;
     }
     if (current) {

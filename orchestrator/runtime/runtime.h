@@ -131,6 +131,22 @@ struct saga_operate {
 };
 void saga_runtime_operate(struct saga_runtime *runtime, const struct saga_operate *operate);
 
+/* Pauses a definition, all its versions (SAGA_ACT_PAUSE), or lets it go on (SAGA_ACT_RESUME). While
+ * it is paused, new starts are refused (UNAVAILABLE, DEFINITION_PAUSED) and its sagas begin no
+ * step; what is out goes on, retries, undos and deadlines included. Children of paused definitions
+ * start and are held. When it goes on, what was held begins, a page of sagas a turn. The act is
+ * durable and an audit event of the definition's own stream (S12): saga_runtime_pause_stream names
+ * it; each saga for which something begins gets an event too. The answer says `existing` when it
+ * was so already, and nothing was done. All borrowed. */
+struct saga_pause_act {
+    const char *definition;
+    enum saga_act act; /* PAUSE or RESUME */
+    const char *who;   /* at most SAGA_WHO_MAX bytes */
+    const char *why;   /* at most SAGA_WHY_MAX bytes */
+    void *ticket;
+};
+void saga_runtime_pause(struct saga_runtime *runtime, const struct saga_pause_act *act);
+
 /* A relay has published up to a position; a consumer has gone on. Durable with the next commit, at
  * the latest after cursor_delay_ms. */
 void saga_runtime_cursor(struct saga_runtime *runtime, const char *name, int64_t position);
@@ -171,6 +187,20 @@ struct saga_child {
 enum saga_err saga_runtime_child(struct saga_runtime *runtime, const struct saga_look *parent,
                                  uint8_t step, struct saga_child *child,
                                  struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
+/* Tells whether a definition is paused, and by whom. Texts are borrowed until the next act. */
+struct saga_pause_look {
+    const char *who;
+    const char *why;
+    int64_t since_unix_ms;
+};
+bool saga_runtime_paused(const struct saga_runtime *runtime, const char *definition,
+                         struct saga_pause_look *look);
+size_t saga_runtime_paused_count(const struct saga_runtime *runtime);
+
+/* Gives the id under which acts on a definition are recorded: a UUIDv8 of its name's digest. */
+struct saga_id saga_runtime_pause_stream(const struct saga_codec_ops *codec,
+                                         const char *definition);
 
 size_t saga_runtime_live_count(const struct saga_runtime *runtime);
 const struct saga_runtime_counts *saga_runtime_counts(const struct saga_runtime *runtime);

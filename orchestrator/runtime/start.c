@@ -8,8 +8,8 @@
 #include "common/base/prng.h"
 #include "orchestrator/runtime/internal.h"
 
-static void answer_failure(struct saga_runtime *runtime, void *ticket, enum saga_code code,
-                           const char *reason, const char *message)
+void answer_failure(struct saga_runtime *runtime, void *ticket, enum saga_code code,
+                    const char *reason, const char *message)
 {
     runtime->counts.refused += 1;
     struct saga_answer answer = {.code = code, .reason = reason, .message = message};
@@ -17,7 +17,7 @@ static void answer_failure(struct saga_runtime *runtime, void *ticket, enum saga
 }
 
 /* Nobody who asked may be left without an answer, also when the store fails half-way. */
-static void answer_store_failed(struct saga_runtime *runtime, void *ticket)
+void answer_store_failed(struct saga_runtime *runtime, void *ticket)
 {
     answer_failure(runtime, ticket, SAGA_CODE_UNAVAILABLE, "STORE_FAILED", STORE_FAILED_TEXT);
 }
@@ -165,6 +165,16 @@ enum saga_err make_saga(struct saga_runtime *runtime, const struct making *makin
     return SAGA_ERR_OK;
 }
 
+/* Counts the sagas that go forward; those that are held take nobody's turn. */
+static size_t running_count(const struct saga_runtime *runtime)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < runtime->version_count; i++) {
+        count += runtime->versions[i].paused ? 0 : runtime->versions[i].running;
+    }
+    return count;
+}
+
 /* Tells whether as many sagas are in flight as may be; answers then. Children do not come by here:
  * if they could be refused, sagas that fill the house would wait for ever for their own steps. They
  * count, and close the door the sooner. */
@@ -176,7 +186,7 @@ static bool house_is_full(struct saga_runtime *runtime, const struct saga_start 
         return true;
     }
     if (runtime->config.running_count_max != 0 &&
-        runtime->running >= runtime->config.running_count_max) {
+        running_count(runtime) >= runtime->config.running_count_max) {
         answer_failure(runtime, start->ticket, SAGA_CODE_RESOURCE_EXHAUSTED, "TOO_MANY_RUNNING",
                        "as many sagas as are allowed are going forward; try later");
         return true;
@@ -184,11 +194,37 @@ static bool house_is_full(struct saga_runtime *runtime, const struct saga_start 
     return false;
 }
 
+/* Tells whether the definition is paused; answers then. A start that was taken before the pause is
+ * answered with its saga (S10). */
+static bool is_held(struct saga_runtime *runtime, const struct saga_version *version,
+                    const struct saga_start *start)
+{
+    if (!is_paused(runtime, version->name)) {
+        return false;
+    }
+    struct saga_row row;
+    uint8_t digest[SAGA_DIGEST_SIZE];
+    enum saga_err err = runtime->store_ops->find_key(runtime->store, start->definition, start->key,
+                                                     &row, &runtime->detail);
+    if (err == SAGA_ERR_OK) {
+        runtime->config.codec->digest(start->input, digest);
+        answer_existing(runtime, start, digest);
+    } else if (err == SAGA_ERR_NOT_FOUND) {
+        answer_failure(runtime, start->ticket, SAGA_CODE_UNAVAILABLE, "DEFINITION_PAUSED",
+                       "definition: it is paused (sagactl definitions tells by whom and why); try "
+                       "later");
+    } else {
+        fail_runtime(runtime, err, "find a start key");
+        answer_store_failed(runtime, start->ticket);
+    }
+    return true;
+}
+
 void saga_runtime_start(struct saga_runtime *runtime, const struct saga_start *start)
 {
     SAGA_ASSERT(runtime->in_turn);
     const struct saga_version *version = check_start(runtime, start);
-    if (version == NULL || house_is_full(runtime, start)) {
+    if (version == NULL || is_held(runtime, version, start) || house_is_full(runtime, start)) {
         return;
     }
     struct making making = {

@@ -219,7 +219,7 @@ static void commit(struct saga_runtime *runtime, bool force)
     if (!runtime->in_transaction) {
         return;
     }
-    bool writes = runtime->dirty != NULL || pending;
+    bool writes = runtime->dirty != NULL || runtime->audit_written || pending;
     if (!runtime->failed && writes) {
         enum saga_err err = write_rows(runtime);
         if (err == SAGA_ERR_OK) {
@@ -302,6 +302,7 @@ enum saga_err saga_runtime_turn_end(struct saga_runtime *runtime, bool force_cur
                                     struct saga_err_detail *detail)
 {
     SAGA_ASSERT(runtime->in_turn);
+    resume_pages(runtime);
     fire_timers(runtime);
     settle_children(runtime);
     if (runtime->send_count > 0 && SAGA_BROKEN(S6_SEND_FIRST)) {
@@ -342,6 +343,9 @@ int64_t saga_runtime_next_due(const struct saga_runtime *runtime)
     if (runtime->pending_since_unix_ms != 0) {
         int64_t pending_due = runtime->pending_since_unix_ms + runtime->config.cursor_delay_ms;
         due = due == 0 || pending_due < due ? pending_due : due;
+    }
+    if (is_resuming(runtime)) {
+        due = runtime->now_unix_ms; /* at once */
     }
     return runtime->failed ? 0 : due;
 }

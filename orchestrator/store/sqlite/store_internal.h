@@ -109,6 +109,12 @@ enum saga_err store_put_definition(struct saga_store *store, const uint8_t hash[
 enum saga_err store_list_definitions(struct saga_store *store, saga_definition_visit *visit,
                                      void *user, struct saga_err_detail *detail);
 
+/* pauses.c */
+enum saga_err store_put_pause(struct saga_store *store, const struct saga_pause_row *row,
+                              struct saga_err_detail *detail);
+enum saga_err store_list_pauses(struct saga_store *store, saga_pause_visit *visit, void *user,
+                                struct saga_err_detail *detail);
+
 /* offsets.c */
 enum saga_err store_offsets_init(struct store_offsets *offsets) SAGA_WARN_UNUSED;
 void store_offsets_fini(struct store_offsets *offsets);

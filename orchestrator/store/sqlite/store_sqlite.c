@@ -71,6 +71,14 @@ static const char *const migrations[] = {
     "  one INTEGER PRIMARY KEY CHECK(one = 1),"
     "  epoch INTEGER NOT NULL,"
     "  owner TEXT NOT NULL);",
+    "CREATE TABLE definition_pause("
+    "  name TEXT PRIMARY KEY,"
+    "  paused INTEGER NOT NULL,"
+    "  seq INTEGER NOT NULL,"
+    "  last_hash BLOB NOT NULL,"
+    "  who TEXT NOT NULL,"
+    "  why TEXT NOT NULL,"
+    "  since_unix_ms INTEGER NOT NULL) WITHOUT ROWID;",
 };
 
 void store_bind_id(struct saga_sql_stmt *stmt, int at, const struct saga_id *id)
@@ -271,6 +279,7 @@ static const struct saga_store_ops store_ops = {
     .set_offset = store_set_offset,
     .set_cursor = store_set_cursor,
     .put_definition = store_put_definition,
+    .put_pause = store_put_pause,
     .take_lease = store_take_lease,
     .find_saga = store_find_saga,
     .find_key = store_find_key,
@@ -278,6 +287,7 @@ static const struct saga_store_ops store_ops = {
     .list_sagas = store_list_sagas,
     .list_audit = store_list_audit,
     .list_definitions = store_list_definitions,
+    .list_pauses = store_list_pauses,
     .offset = store_offset,
     .cursor = store_cursor,
     .relay_audit = store_relay_audit,

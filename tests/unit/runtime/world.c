@@ -78,6 +78,14 @@ static enum saga_err append_audit(struct saga_store *store, const struct saga_au
     return fails(detail) ? SAGA_ERR_IO : INNER->append_audit(STORE, row, detail);
 }
 
+static enum saga_err put_pause(struct saga_store *store, const struct saga_pause_row *row,
+                               struct saga_err_detail *detail)
+{
+    (void)store;
+    the->dirty = true;
+    return fails(detail) ? SAGA_ERR_IO : INNER->put_pause(STORE, row, detail);
+}
+
 static enum saga_err append_outbox(struct saga_store *store, const struct saga_outbox_row *row,
                                    int64_t *position, struct saga_err_detail *detail)
 {
@@ -106,6 +114,7 @@ static struct saga_store_ops faulty_ops(void)
     ops.append_audit = append_audit;
     ops.append_outbox = append_outbox;
     ops.find_key = find_key;
+    ops.put_pause = put_pause;
     return ops;
 }
 
@@ -333,6 +342,13 @@ void world_reply(struct world *world, size_t sent, enum saga_code code, struct s
         .payload = payload,
     };
     saga_runtime_reply(world->runtime, &reply);
+}
+
+void world_pause(struct world *world, const char *definition, enum saga_act act)
+{
+    struct saga_pause_act pause = {
+        .definition = definition, .act = act, .who = "ann", .why = "because", .ticket = world};
+    saga_runtime_pause(world->runtime, &pause);
 }
 
 enum saga_err world_turn(struct world *world)

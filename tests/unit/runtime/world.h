@@ -7,7 +7,7 @@
 #include "common/wire/schema.h"
 #include "orchestrator/runtime/runtime.h"
 
-enum { WORLD_EXTRA_MAX = 8, WORLD_SENT_MAX = 256, WORLD_ANSWERS_MAX = 64, WORLD_TICKETS = 64 };
+enum { WORLD_EXTRA_MAX = 8, WORLD_SENT_MAX = 8192, WORLD_ANSWERS_MAX = 64, WORLD_TICKETS = 64 };
 
 struct world {
     char path[128];
@@ -62,6 +62,9 @@ void world_start(struct world *world, const char *key, int64_t order_id);
 
 /* Answers the i-th sent command with a code and a payload. */
 void world_reply(struct world *world, size_t sent, enum saga_code code, struct saga_bytes payload);
+
+/* Pauses a definition or lets it go on, inside a turn. */
+void world_pause(struct world *world, const char *definition, enum saga_act act);
 
 /* Begins and ends a turn around nothing. */
 enum saga_err world_turn(struct world *world);
