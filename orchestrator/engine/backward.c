@@ -18,7 +18,10 @@ static void abandon_step(struct turn *turn, uint8_t step)
 {
     struct saga_step_run *run = &turn->saga->steps[step];
     if (run->state == SAGA_STEP_WAITING) {
-        move_step(turn, step, SAGA_STEP_SKIPPED);
+        /* S5: what the starter does itself was done before the saga began, whether its turn here
+         * has come or not. */
+        bool done = !turn->def->steps[step].has_call;
+        move_step(turn, step, done ? SAGA_STEP_SUCCEEDED : SAGA_STEP_SKIPPED);
     } else if (run->state == SAGA_STEP_CALLED) {
         /* S4, S5: what is on its way may have an effect; its undo may overtake it, and then forbids
          * it. */

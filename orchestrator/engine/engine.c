@@ -73,7 +73,10 @@ static void take_reply(struct turn *turn)
         class = SAGA_CODE_CLASS_PARK; /* the key has an effect, but not of these bytes: a person
                                          must look */
     }
-    bool definitive = class == SAGA_CODE_CLASS_SUCCESS || (call && class == SAGA_CODE_CLASS_REJECT);
+    /* To a retriable step a no is one more failure. */
+    bool retried = (turn->def->retriable_mask >> ev->step & 1) != 0;
+    bool definitive =
+        class == SAGA_CODE_CLASS_SUCCESS || (call && class == SAGA_CODE_CLASS_REJECT && !retried);
     if (!definitive && !is_present_failure(run, ev, attempts)) {
         return;
     }
@@ -99,6 +102,20 @@ static void take_step_due(struct turn *turn, uint8_t step)
     }
 }
 
+/* Takes what is due of some steps. */
+static void take_due(struct turn *turn, uint64_t mask)
+{
+    struct saga *saga = turn->saga;
+    for (uint8_t i = 0; i < saga->step_count; i++) {
+        /* One step's outcome may have turned the saga back and with it another's waiting away. */
+        bool still =
+            saga->steps[i].due_unix_ms != 0 && saga->steps[i].due_unix_ms <= turn->ev->now_unix_ms;
+        if ((mask >> i & 1) != 0 && still) {
+            take_step_due(turn, i);
+        }
+    }
+}
+
 static void take_timer(struct turn *turn)
 {
     struct saga *saga = turn->saga;
@@ -107,19 +124,19 @@ static void take_timer(struct turn *turn)
         turn_back(turn, SAGA_CAUSE_DEADLINE, SAGA_STEP_ALL, SAGA_CODE_DEADLINE_EXCEEDED);
         return;
     }
-    /* What is due was due before this event; what this event makes due comes later. */
-    uint64_t due_mask = 0;
+    /* What is due was due before this event; what this event makes due comes later. Attempts that
+     * are over come first: they may turn the saga back, and then nothing is called again. */
+    uint64_t over_mask = 0;
+    uint64_t again_mask = 0;
     for (uint8_t i = 0; i < saga->step_count; i++) {
         int64_t due = saga->steps[i].due_unix_ms;
-        due_mask |= due != 0 && due <= now ? UINT64_C(1) << i : 0;
+        uint64_t bit = due != 0 && due <= now ? UINT64_C(1) << i : 0;
+        bool again = saga->steps[i].wait == SAGA_WAIT_RETRY;
+        over_mask |= again ? 0 : bit;
+        again_mask |= again ? bit : 0;
     }
-    for (uint8_t i = 0; i < saga->step_count; i++) {
-        /* One step's outcome may have turned the saga back and with it another's waiting away. */
-        bool still = saga->steps[i].due_unix_ms != 0 && saga->steps[i].due_unix_ms <= now;
-        if ((due_mask >> i & 1) != 0 && still) {
-            take_step_due(turn, i);
-        }
-    }
+    take_due(turn, over_mask);
+    take_due(turn, again_mask);
 }
 
 static void take_durable(struct turn *turn)

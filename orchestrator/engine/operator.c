@@ -68,6 +68,9 @@ static void skip_step(struct turn *turn, uint8_t step)
     struct saga_step_run *run = &turn->saga->steps[step];
     if (turn->def->steps[step].pivot) {
         refuse(turn, "the pivot cannot be skipped; resolve it if it has happened, or cancel");
+    } else if (!turn->def->steps[step].has_call) {
+        /* S5: it has been done. */
+        refuse(turn, "the step was done by whoever started the saga; cancel undoes it");
     } else if (run->state == SAGA_STEP_CALLED && run->maybe_effect &&
                !SAGA_BROKEN(S5_SKIP_FORGETS)) {
         /* S5: a skipped step is not undone. */
