@@ -31,6 +31,7 @@ const struct saga_verb *const saga_verbs[] = {
     &saga_verb_audit,
     &saga_verb_replay,
     &saga_verb_bench,
+    &saga_verb_check,
     &saga_verb_completion,
     NULL,
 };

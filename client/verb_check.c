@@ -1,0 +1,362 @@
+/* sagactl check: every way in which a saga can go, on the engine that runs it. */
+#include "client/verbs.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client/sagas.h"
+#include "orchestrator/codec/codec.h"
+#include "verify/check/check.h"
+
+enum { MIB = 1024 * 1024, MEMORY_MIB_MIN = 16, MEMORY_MIB_MAX = 1024 * 1024, ATTEMPTS = 2 };
+
+static const struct saga_option check_options[] = {
+    {"saga", "NAME", NULL, "the saga; may be left out when there is only one", false},
+    {"attempts", "N", "2", "attempts of a step before it is given up: 1 to 14", false},
+    {"threads", "N", NULL, "threads; default: as many as there are processors (-j)", false},
+    {"memory", "MIB", "1024", "stop when the states need more", false},
+    {"outcomes", NULL, "false", "list every outcome: the end, and what is there of each step",
+     false},
+    {"without", "WHAT", NULL,
+     "leave out operator, cancel, pause, crash, deadline, unsent, park, timeout, late, retry, "
+     "unknown or start",
+     true},
+    {"as-step", NULL, "false", "another saga may have it as a step and undo it as a whole", false},
+    {"no-symmetry", NULL, "false", "tell like parallel steps apart", false},
+};
+
+struct check_run {
+    const struct saga_options *options;
+    bool json;
+    bool outcomes;
+    struct saga_schema *schema;
+    const struct saga_decl *decl;
+    struct saga_definition def;
+    const char *names[SAGA_STEPS_MAX];
+    struct saga_check_config config;
+    bool terminal;
+    double started, told; /* seconds */
+};
+
+static double seconds(clockid_t clock_id)
+{
+    struct timespec now = {0};
+    (void)clock_gettime(clock_id, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void show_progress(void *user, const struct saga_check_progress *progress)
+{
+    struct check_run *run = user;
+    double now = seconds(CLOCK_MONOTONIC);
+    if (!run->terminal || (now - run->told < 1.0 && !progress->ending)) {
+        return;
+    }
+    run->told = now;
+    fprintf(stderr,
+            "\r\033[K%" PRIu64 " states, %" PRIu64 " transitions, depth %" PRIu32
+            "%s, %zu MiB, %.0f s",
+            progress->states, progress->transitions, progress->depth,
+            progress->ending ? "; now whether each leads to an end" : "", progress->memory / MIB,
+            now - run->started);
+    fflush(stderr);
+}
+
+/* ---- settings ---- */
+
+static int find_saga(struct check_run *run)
+{
+    const char *name = saga_options_text(run->options, "saga");
+    size_t count = saga_schema_decl_count(run->schema);
+    for (size_t i = 0; i < saga_schema_finding_count(run->schema); i++) {
+        const struct saga_finding *finding = saga_schema_finding_at(run->schema, i);
+        saga_client_warn("%s: %s: %s", finding->code, finding->where, finding->message);
+    }
+    if (name == NULL && count == 1) {
+        run->decl = saga_schema_decl_at(run->schema, 0);
+    } else if (name != NULL) {
+        run->decl = saga_schema_decl(run->schema, name);
+    }
+    if (run->decl != NULL) {
+        return SAGA_EXIT_OK;
+    }
+    saga_client_warn(name == NULL ? "--saga NAME is needed; there are:"
+                                  : "there is no such saga without findings; there are:");
+    for (size_t i = 0; i < count; i++) {
+        fprintf(stderr, "  %s\n", saga_schema_decl_at(run->schema, i)->name);
+    }
+    return SAGA_EXIT_USAGE;
+}
+
+static int read_without(struct check_run *run)
+{
+    size_t count = saga_options_count(run->options, "without");
+    for (size_t i = 0; i < count; i++) {
+        char word[32];
+        const char *at = saga_options_at(run->options, "without", i);
+        while (*at != '\0') {
+            size_t size = strcspn(at, ",");
+            snprintf(word, sizeof word, "%.*s", (int)size, at);
+            unsigned part = size < sizeof word ? saga_check_part_find(word) : 0;
+            if (part == 0) {
+                return saga_client_usage("--without %s: there is no such part", word);
+            }
+            run->config.without |= part;
+            at += size + (at[size] == ',' ? 1 : 0);
+        }
+    }
+    return SAGA_EXIT_OK;
+}
+
+static int read_numbers(struct check_run *run)
+{
+    int64_t attempts = ATTEMPTS;
+    int64_t memory = 0;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    int64_t threads = processors < 1 ? 1 : processors;
+    threads = threads > SAGA_CHECK_THREADS_MAX ? SAGA_CHECK_THREADS_MAX : threads;
+    int status = saga_client_int(run->options, "attempts", 1, SAGA_CHECK_ATTEMPTS_MAX, &attempts);
+    if (status == SAGA_EXIT_OK) {
+        status = saga_client_int(run->options, "memory", MEMORY_MIB_MIN, MEMORY_MIB_MAX, &memory);
+    }
+    if (status == SAGA_EXIT_OK && saga_options_text(run->options, "threads") != NULL) {
+        status = saga_client_int(run->options, "threads", 1, SAGA_CHECK_THREADS_MAX, &threads);
+    }
+    run->config.attempts = (uint32_t)attempts;
+    run->config.threads = (uint32_t)threads;
+    run->config.memory_max = (size_t)memory * MIB;
+    return status == SAGA_EXIT_OK ? read_without(run) : status;
+}
+
+static int prepare(struct check_run *run)
+{
+    const char *path =
+        saga_options_operand_count(run->options) > 0 ? saga_options_operand(run->options, 0) : NULL;
+    int status = read_numbers(run);
+    if (status == SAGA_EXIT_OK) {
+        status = saga_schema_open(path, &run->schema);
+    }
+    if (status == SAGA_EXIT_OK) {
+        status = find_saga(run);
+    }
+    if (status != SAGA_EXIT_OK) {
+        return status;
+    }
+    struct saga_err_detail detail = {{0}};
+    if (saga_definition_compile(run->decl, &run->def, &detail) != SAGA_ERR_OK) {
+        return saga_client_fail("%s", detail.text);
+    }
+    for (size_t i = 0; i < run->decl->step_count; i++) {
+        run->names[i] = run->decl->steps[i].name;
+    }
+    run->terminal = !run->json && isatty(STDERR_FILENO) == 1;
+    run->config.def = &run->def;
+    run->config.step_names = run->names;
+    run->config.no_symmetry = saga_options_on(run->options, "no-symmetry");
+    run->config.child = saga_options_on(run->options, "as-step");
+    run->config.progress = show_progress;
+    run->config.user = run;
+    return SAGA_EXIT_OK;
+}
+
+/* ---- telling ---- */
+
+static const char *verdict_name(enum saga_check_verdict verdict)
+{
+    switch (verdict) {
+    case SAGA_CHECK_PROVED:
+        return "proved";
+    case SAGA_CHECK_VIOLATED:
+        return "violated";
+    case SAGA_CHECK_OUT_OF_MEMORY:
+    case SAGA_CHECK_TOO_WIDE:
+    case SAGA_CHECK_INEXACT:
+        break;
+    }
+    return "not proved";
+}
+
+/* Why nothing was proved, or NULL. */
+static const char *why_not(const struct saga_check_result *result)
+{
+    switch (result->verdict) {
+    case SAGA_CHECK_PROVED:
+    case SAGA_CHECK_VIOLATED:
+        break;
+    case SAGA_CHECK_OUT_OF_MEMORY:
+        return "the memory that was allowed is used up: give more with --memory, or fewer "
+               "--attempts";
+    case SAGA_CHECK_TOO_WIDE:
+        return "too many steps wait at once, or too many conditions are open";
+    case SAGA_CHECK_INEXACT:
+        return result->wrong;
+    }
+    return NULL;
+}
+
+struct cost {
+    double wall_s, cpu_s;
+};
+
+static json_t *outcomes_json(const struct check_run *run, const struct saga_check_result *result)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < result->outcome_count; i++) {
+        struct saga_buf text = {0};
+        if (saga_check_outcome_text(&run->config, &result->outcomes[i], &text) == SAGA_ERR_OK) {
+            (void)json_array_append_new(array, json_stringn((const char *)text.data, text.size));
+        }
+        saga_buf_fini(&text);
+    }
+    return array;
+}
+
+static int print_json(const struct check_run *run, const struct saga_check_result *result,
+                      struct cost cost)
+{
+    json_t *object = json_pack(
+        "{s:s,s:s,s:i,s:b,s:i,s:I,s:I,s:i,s:I,s:i,s:I,s:f,s:f,s:I}", "saga", run->decl->name,
+        "verdict", verdict_name(result->verdict), "attempts", (int)run->config.attempts,
+        "attempts_clamped", (int)result->clamped, "like_steps", (int)result->alike, "states",
+        (json_int_t)result->states, "transitions", (json_int_t)result->transitions, "depth",
+        (int)result->depth, "ended_states", (json_int_t)result->ended, "events_to_an_end",
+        (int)result->heal, "memory_bytes", (json_int_t)result->memory, "wall_s", cost.wall_s,
+        "cpu_s", cost.cpu_s, "outcome_count", (json_int_t)result->outcome_count);
+    if (object != NULL && why_not(result) != NULL) {
+        (void)json_object_set_new(object, "why", json_string(why_not(result)));
+    }
+    if (object != NULL && result->wrong[0] != '\0') {
+        (void)json_object_set_new(object, "wrong", json_string(result->wrong));
+        (void)json_object_set_new(
+            object, "transcript",
+            json_stringn((const char *)result->transcript.data, result->transcript.size));
+    }
+    if (object != NULL && run->outcomes) {
+        (void)json_object_set_new(object, "outcomes", outcomes_json(run, result));
+    }
+    return saga_client_print_json(object);
+}
+
+static void print_outcomes(const struct check_run *run, const struct saga_check_result *result)
+{
+    struct saga_buf text = {0};
+    for (size_t i = 0; i < result->outcome_count; i++) {
+        saga_buf_clear(&text);
+        if (saga_check_outcome_text(&run->config, &result->outcomes[i], &text) == SAGA_ERR_OK) {
+            printf("%.*s\n", (int)text.size, (const char *)text.data);
+        }
+    }
+    saga_buf_fini(&text);
+}
+
+static void print_text(const struct check_run *run, const struct saga_check_result *result,
+                       struct cost cost)
+{
+    bool proved = result->verdict == SAGA_CHECK_PROVED;
+    printf("saga         %s: %zu steps%s\n", run->decl->name, run->decl->step_count,
+           result->alike > 0 ? ", like parallel steps counted once" : "");
+    printf("bounds       a step is given up after %" PRIu32 " attempts%s; faults without bound%s\n",
+           run->config.attempts, result->clamped ? " (its policy allows more)" : "",
+           run->config.without != 0 ? ", but some left out (--without)" : "");
+    printf("states       %" PRIu64 ", kept whole; %" PRIu64 " of them ends\n", result->states,
+           result->ended);
+    printf("transitions  %" PRIu64 ", each made twice\n", result->transitions);
+    printf("depth        %" PRIu32 " events", result->depth);
+    if (proved) {
+        printf("; an end is at most %" PRIu32 " ways off once faults stop", result->heal);
+    }
+    printf("\ntime         %.1f s (%.1f s of processor time, %" PRIu32 " threads), %.0f states/s\n",
+           cost.wall_s, cost.cpu_s, run->config.threads,
+           (double)result->states / (cost.wall_s > 0.001 ? cost.wall_s : 0.001));
+    printf("memory       %.1f MiB\n", (double)result->memory / MIB);
+    printf("outcomes     %zu%s\n", result->outcome_count,
+           run->outcomes ? ":" : " (--outcomes lists them)");
+    if (run->outcomes) {
+        print_outcomes(run, result);
+    }
+    if (result->transcript.size > 0) {
+        printf("\nThe shortest way there:\n\n%.*s\n", (int)result->transcript.size,
+               (const char *)result->transcript.data);
+    }
+    if (proved) {
+        puts("proved: S1-S6 and S10-S12 hold in every state");
+    } else if (result->verdict == SAGA_CHECK_VIOLATED) {
+        printf("violated: %s\n", result->wrong);
+    } else {
+        printf("not proved: %" PRIu64 " states explored, nothing found; %s\n", result->states,
+               why_not(result));
+    }
+}
+
+static int check_and_tell(struct check_run *run)
+{
+    struct saga_check_result result;
+    run->started = seconds(CLOCK_MONOTONIC);
+    double cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
+    enum saga_err err = saga_check_run(&run->config, &result);
+    struct cost cost = {seconds(CLOCK_MONOTONIC) - run->started,
+                        seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu};
+    if (run->terminal) {
+        fputs("\r\033[K", stderr);
+    }
+    int status = SAGA_EXIT_OK;
+    if (err != SAGA_ERR_OK) {
+        status = saga_client_fail("%s", saga_err_text(err));
+    } else if (run->json) {
+        status = print_json(run, &result, cost);
+    } else {
+        print_text(run, &result, cost);
+    }
+    if (status == SAGA_EXIT_OK && result.verdict != SAGA_CHECK_PROVED) {
+        status = SAGA_EXIT_FAILED;
+    }
+    saga_check_result_fini(&result);
+    return status;
+}
+
+static int check_run(const struct saga_options *options)
+{
+    if (saga_client_operands(options, 0, 1, "[FILE]") != SAGA_EXIT_OK) {
+        return SAGA_EXIT_USAGE;
+    }
+    int json = saga_client_output_json(options);
+    if (json < 0) {
+        return SAGA_EXIT_USAGE;
+    }
+    struct check_run *run = calloc(1, sizeof *run);
+    if (run == NULL) {
+        return saga_client_fail("out of memory");
+    }
+    run->options = options;
+    run->json = json == 1;
+    run->outcomes = saga_options_on(options, "outcomes");
+    int status = prepare(run);
+    if (status == SAGA_EXIT_OK) {
+        status = check_and_tell(run);
+    }
+    saga_schema_free(run->schema);
+    free(run);
+    return status;
+}
+
+const struct saga_verb saga_verb_check = {
+    .name = "check",
+    .usage = "[FILE] --saga NAME [--attempts N] [-j N] [--outcomes]",
+    .summary = "prove a saga: explore everything that can happen to it",
+    .epilog =
+        "FILE is a descriptor set (protoc --include_imports --descriptor_set_out); without it, the "
+        "sagas that sagad ships with are checked.\n"
+        "Every reply, loss, double, delay, crash, deadline and act of an operator is tried in "
+        "every "
+        "state, on the engine that runs in\nproduction, and S1-S6 and S10-S12 (docs/semantics.md) "
+        "are checked from outside. What breaks one is printed as the shortest\nway there.\n"
+        "Exit status: 0 proved; 1 violated, or not proved (memory); 2 wrong usage.",
+    .options = check_options,
+    .option_count = sizeof check_options / sizeof check_options[0],
+    .shorts = "o=output j=threads",
+    .run = check_run,
+};
