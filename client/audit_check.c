@@ -477,7 +477,9 @@ static enum saga_err take_story(struct saga_audit_check *check, struct trail *tr
             return SAGA_ERR_NO_MEMORY;
         }
         deed->decided = true;
-        deed->silent = !deed->undo && is_silent(check, event->definition, decision->step);
+        /* A child saga is no participant: its own commands are in the second book. */
+        deed->silent = decision->via == SAGA__V1__VIA__VIA_CHILD ||
+                       (!deed->undo && is_silent(check, event->definition, decision->step));
         deed->attempts = decision->attempt > deed->attempts ? decision->attempt : deed->attempts;
     }
     for (size_t i = 0; i < event->n_transitions; i++) {

@@ -158,6 +158,17 @@ const Saga__V1__Status *saga_view_last_status(const Saga__V1__SagaView *saga,
     return by_it ? cause->status : step->last_status;
 }
 
+/* An id, or null when there is none. */
+static json_t *id_json(const ProtobufCBinaryData *data)
+{
+    char text[SAGA_ID_TEXT_SIZE];
+    if (data->len == 0) {
+        return json_null();
+    }
+    saga_view_id_text(data, text);
+    return json_string(text);
+}
+
 static json_t *step_json(const Saga__V1__SagaView *saga, const Saga__V1__StepView *step)
 {
     json_t *object = json_object();
@@ -172,6 +183,10 @@ static json_t *step_json(const Saga__V1__SagaView *saga, const Saga__V1__StepVie
     set(object, "undo", text_json(step->undo));
     set(object, "pivot", json_boolean(step->pivot));
     set(object, "stalled", json_boolean(step->stalled));
+    if (step->saga[0] != 0) {
+        set(object, "saga", text_json(step->saga));
+        set(object, "child_id", id_json(&step->child_saga_id));
+    }
     return object;
 }
 
@@ -205,6 +220,10 @@ json_t *saga_view_json(const Saga__V1__SagaView *saga, const struct saga_schema 
     set(object, "definition_hash", hex_json(&saga->definition_hash));
     set(object, "key", text_json(saga->key));
     set(object, "state", json_string(saga_view_state(saga->state)));
+    if (saga->parent_step[0] != 0) {
+        set(object, "parent_id", id_json(&saga->parent_saga_id));
+        set(object, "parent_step", text_json(saga->parent_step));
+    }
     set(object, "created", time_json(saga->created_unix_ms));
     set(object, "updated", time_json(saga->updated_unix_ms));
     set(object, "ended", time_json(saga->ended_unix_ms));
@@ -244,6 +263,13 @@ static json_t *transitions_json(const Saga__V1__AuditEvent *event)
     return array;
 }
 
+static const char *via_name(Saga__V1__Via via)
+{
+    return via == SAGA__V1__VIA__VIA_KAFKA   ? "KAFKA"
+           : via == SAGA__V1__VIA__VIA_CHILD ? "CHILD"
+                                             : "NNG";
+}
+
 static json_t *decisions_json(const Saga__V1__AuditEvent *event)
 {
     json_t *array = json_array();
@@ -252,8 +278,7 @@ static json_t *decisions_json(const Saga__V1__AuditEvent *event)
         (void)json_array_append_new(
             array, json_pack("{s:s,s:s,s:I,s:s}", "step", decision->step, "op",
                              decision->op == SAGA__V1__OP__OP_UNDO ? "UNDO" : "CALL", "attempt",
-                             (json_int_t)decision->attempt, "via",
-                             decision->via == SAGA__V1__VIA__VIA_KAFKA ? "KAFKA" : "NNG"));
+                             (json_int_t)decision->attempt, "via", via_name(decision->via)));
     }
     return array;
 }
@@ -289,6 +314,10 @@ json_t *saga_view_event_json(const Saga__V1__AuditEvent *event)
     if (event->cause != NULL) {
         set(object, "cause", failure_json(event->cause));
     }
+    if (event->parent_step[0] != 0) {
+        set(object, "parent_id", id_json(&event->parent_saga_id));
+        set(object, "parent_step", text_json(event->parent_step));
+    }
     set(object, "hash", hex_json(&event->hash));
     return object;
 }
@@ -305,6 +334,26 @@ int saga_view_check_named(const struct saga_options *options)
     }
     if (saga_options_text(options, "saga") == NULL || saga_options_text(options, "key") == NULL) {
         return saga_client_usage("missing: ID, or --saga NAME and --key KEY");
+    }
+    return SAGA_EXIT_OK;
+}
+
+static int fetch(struct saga_conn *conn, const Saga__V1__GetSagaRequest *message,
+                 const Saga__V1__GetSagaResponse **response)
+{
+    struct saga_conn_request request = {
+        .method = "saga.v1.OrchestratorService/GetSaga",
+        .request = &message->base,
+        .response_type = &saga__v1__get_saga_response__descriptor,
+    };
+    const ProtobufCMessage *answer = NULL;
+    int status = saga_conn_call(conn, &request, &answer);
+    if (status != SAGA_EXIT_OK) {
+        return status;
+    }
+    *response = (const Saga__V1__GetSagaResponse *)answer;
+    if ((*response)->saga == NULL) {
+        return saga_client_fail("%s: the answer holds no saga", saga_conn_address(conn));
     }
     return SAGA_EXIT_OK;
 }
@@ -330,19 +379,14 @@ int saga_view_fetch(struct saga_conn *conn, const struct saga_options *options, 
         message.key = key;
     }
     message.with_events = with_events;
-    struct saga_conn_request request = {
-        .method = "saga.v1.OrchestratorService/GetSaga",
-        .request = &message.base,
-        .response_type = &saga__v1__get_saga_response__descriptor,
-    };
-    const ProtobufCMessage *answer = NULL;
-    int status = saga_conn_call(conn, &request, &answer);
-    if (status != SAGA_EXIT_OK) {
-        return status;
-    }
-    *response = (const Saga__V1__GetSagaResponse *)answer;
-    if ((*response)->saga == NULL) {
-        return saga_client_fail("%s: the answer holds no saga", saga_conn_address(conn));
-    }
-    return SAGA_EXIT_OK;
+    return fetch(conn, &message, response);
+}
+
+int saga_view_fetch_id(struct saga_conn *conn, struct saga_id id, bool with_events,
+                       const Saga__V1__GetSagaResponse **response)
+{
+    Saga__V1__GetSagaRequest message = SAGA__V1__GET_SAGA_REQUEST__INIT;
+    message.saga_id = (ProtobufCBinaryData){sizeof id.b, id.b};
+    message.with_events = with_events;
+    return fetch(conn, &message, response);
 }

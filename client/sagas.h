@@ -52,5 +52,7 @@ int saga_view_check_named(const struct saga_options *options);
  * message is printed. */
 int saga_view_fetch(struct saga_conn *conn, const struct saga_options *options, bool with_events,
                     const Saga__V1__GetSagaResponse **response);
+int saga_view_fetch_id(struct saga_conn *conn, struct saga_id id, bool with_events,
+                       const Saga__V1__GetSagaResponse **response);
 
 #endif

@@ -102,10 +102,30 @@ static void tell_beginning(struct teller *t)
     }
     saga_client_time_text(first->time_unix_ms, time_text);
     say(t, "Saga %s (%s", id_text, first->definition);
-    if (first->start_key[0] != 0) {
+    if (first->parent_step[0] != 0 &&
+        saga_client_id(first->parent_saga_id.data, first->parent_saga_id.len, &id) == SAGA_ERR_OK) {
+        saga_id_format(id, id_text);
+        say(t, ", step %s of saga %s", first->parent_step, id_text);
+    } else if (first->start_key[0] != 0) {
         say(t, ", key %s", first->start_key);
     }
     say(t, ") started at %s.", time_text);
+}
+
+/* Says which saga a step is: " (saga prepare 018f…)". */
+static void say_nested(struct teller *t, const struct chapter *chapter)
+{
+    const Saga__V1__SagaView *saga = t->story->saga;
+    for (size_t i = 0; chapter->nested && saga != NULL && i < saga->n_steps; i++) {
+        const Saga__V1__StepView *step = saga->steps[i];
+        struct saga_id id;
+        char text[SAGA_ID_TEXT_SIZE];
+        if (strcmp(step->name, chapter->name) == 0 &&
+            saga_client_id(step->child_saga_id.data, step->child_saga_id.len, &id) == SAGA_ERR_OK) {
+            saga_id_format(id, text);
+            say(t, " (saga %s %s)", step->saga, text);
+        }
+    }
 }
 
 /* Says how often a command left and with what it ended, and how often it could not leave. `words`
@@ -186,6 +206,8 @@ static void tell_outcome(struct teller *t, const struct chapter *chapter)
         say(t, " had not answered yet when the saga turned back");
     } else if (chapter->state == SAGA__V1__STEP_STATE__STEP_STATE_UNKNOWN) {
         say_effort(t, " gave no certain answer in", call);
+    } else if (chapter->nested && call->open) {
+        say(t, " has not ended yet");
     } else if (call->decided == 0) {
         say(t, " was skipped");
     } else {
@@ -235,6 +257,7 @@ static void tell_calls(struct teller *t)
         if (count == 1) {
             say(t, " %s", first ? "Step" : "Then");
             say(t, " %s", group[0]->name);
+            say_nested(t, group[0]);
             tell_outcome(t, group[0]);
             say(t, ".");
             continue;
@@ -243,6 +266,7 @@ static void tell_calls(struct teller *t)
         say(t, " were called at the same time:");
         for (size_t i = 0; i < count; i++) {
             say(t, "%s %s", i == 0 ? "" : i + 1 == count ? ", and" : ",", group[i]->name);
+            say_nested(t, group[i]);
             tell_outcome(t, group[i]);
         }
         say(t, ".");
@@ -334,6 +358,9 @@ static void tell_turn(struct teller *t)
             say(t, " with %s", saga_code_name(t->cause->status->code));
         }
         say(t, ", the saga turned back");
+    } else if (t->story->events[t->turned_event]->kind ==
+               SAGA__V1__EVENT_KIND__EVENT_KIND_REVERSE) {
+        say(t, " The saga that it is a step of undid it as a whole: it turned back");
     } else if (t->turned_by != NULL) {
         say(t, " At the wish of %s, the saga turned back", t->turned_by->who);
     } else if (t->cause != NULL && t->cause->status != NULL &&
@@ -425,6 +452,10 @@ static void tell_waiting(struct teller *t)
             say(t, ", which waits in the outbox until Kafka can be reached");
         } else if (effort->last_unsent) {
             say(t, ", which cannot be sent: the participant is not connected");
+        } else if (chapter->nested) {
+            say_nested(t, chapter);
+            say_duration(t, ", begun", t->story->now_unix_ms - t->start_ms - effort->first_ms);
+            say(t, " ago");
         } else {
             say_duration(t, ", sent first", t->story->now_unix_ms - t->start_ms - effort->first_ms);
             say(t, " ago");

@@ -62,6 +62,7 @@ static void gather_decision(struct teller *t, size_t index, const Saga__V1__Deci
     effort->open = true;
     effort->open_ms = event->time_unix_ms - t->start_ms;
     effort->outbox = decision->via == SAGA__V1__VIA__VIA_KAFKA;
+    chapter->nested = decision->via == SAGA__V1__VIA__VIA_CHILD;
 }
 
 static void gather_durable(struct teller *t, const Saga__V1__AuditEvent *event)

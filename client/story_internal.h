@@ -32,6 +32,7 @@ struct chapter {
     Saga__V1__StepState state;
     bool uncertain; /* it was given up, or the saga turned back, before its call was answered */
     bool empty;     /* its undo found nothing */
+    bool nested;    /* it is a saga of its own */
     const Saga__V1__Operator *call_by; /* whose hand settled its call, its undo; NULL: nobody's */
     const Saga__V1__Operator *undo_by;
     bool told;

@@ -100,9 +100,11 @@ static void print_steps(const struct saga_decl *decl)
     printf("// saga %s: deadline %lld ms\n", decl->name, (long long)decl->deadline_ms);
     for (size_t i = 0; i < decl->step_count; i++) {
         const struct saga_step_decl *step = &decl->steps[i];
-        printf("//   %s%s%s: %s", step->name, step->pivot ? " (pivot)" : "",
-               step->read_only ? " (read-only)" : "",
-               step->call == NULL ? "by the starter" : step->call->full_name);
+        printf("//   %s%s%s: %s%s", step->name, step->pivot ? " (pivot)" : "",
+               step->read_only ? " (read-only)" : "", step->child != NULL ? "saga " : "",
+               step->child != NULL  ? step->child->name
+               : step->call == NULL ? "by the starter"
+                                    : step->call->full_name);
         printf("%s%s\n", step->undo == NULL ? "" : ", undo ",
                step->undo == NULL ? "" : step->undo->full_name);
     }

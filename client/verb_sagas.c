@@ -156,7 +156,14 @@ static void get_print_head(const Saga__V1__SagaView *saga)
     int64_t end_ms = saga->ended_unix_ms != 0 ? saga->ended_unix_ms : saga_clock_unix_ms();
     saga_client_duration_text(end_ms - saga->created_unix_ms, took);
     printf("saga      %s\n", id);
-    printf("kind      %s, key %s\n", saga->definition, saga->key);
+    if (saga->parent_step[0] != 0) {
+        char parent[SAGA_ID_TEXT_SIZE];
+        saga_view_id_text(&saga->parent_saga_id, parent);
+        printf("kind      %s\n", saga->definition);
+        printf("part of   %s, step %s\n", parent, saga->parent_step);
+    } else {
+        printf("kind      %s, key %s\n", saga->definition, saga->key);
+    }
     printf("state     %s, event %" PRIu64 "\n", saga_view_state(saga->state), saga->seq);
     printf("started   %s, %s %s\n", created, saga->ended_unix_ms != 0 ? "took" : "going for", took);
     if (saga->cause != NULL) {
@@ -192,7 +199,15 @@ static int get_print_table(const Saga__V1__SagaView *saga)
         saga_table_add(&table, "%s%s%s", status == NULL ? "" : saga_code_name(status->code),
                        status != NULL && status->reason[0] != 0 ? " " : "",
                        status == NULL ? "" : status->reason);
-        saga_table_add(&table, "%s", step->call[0] != 0 ? step->call : "(by the starter)");
+        if (step->saga[0] != 0) {
+            char child[SAGA_ID_TEXT_SIZE] = "";
+            if (step->child_saga_id.len != 0) {
+                saga_view_id_text(&step->child_saga_id, child);
+            }
+            saga_table_add(&table, "saga %s %s", step->saga, child);
+        } else {
+            saga_table_add(&table, "%s", step->call[0] != 0 ? step->call : "(by the starter)");
+        }
     }
     return saga_table_print(&table);
 }

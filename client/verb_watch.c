@@ -51,6 +51,18 @@ static struct watch_step *watch_step(struct watch *watch, const char *name)
     return made;
 }
 
+/* Tells whether an event hands a step to a saga of its own. */
+static bool watch_nests(const Saga__V1__AuditEvent *event, const char *step)
+{
+    for (size_t i = 0; i < event->n_decisions; i++) {
+        if (event->decisions[i]->via == SAGA__V1__VIA__VIA_CHILD &&
+            strcmp(event->decisions[i]->step, step) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void watch_print_move(struct watch *watch, const Saga__V1__AuditEvent *event,
                              const Saga__V1__Transition *move)
 {
@@ -68,6 +80,9 @@ static void watch_print_move(struct watch *watch, const Saga__V1__AuditEvent *ev
         char took[SAGA_DURATION_TEXT_SIZE];
         saga_client_duration_text(at_ms - step->since_ms, took);
         printf("  in %s", took);
+    }
+    if (begins && watch_nests(event, move->step)) {
+        fputs("  (a saga of its own)", stdout);
     }
     bool about = strcmp(event->step, move->step) == 0 && event->status != NULL &&
                  event->status->code != SAGA_CODE_OK;
@@ -113,6 +128,18 @@ static void watch_print_refusal(const struct watch *watch, const Saga__V1__Audit
            event->op == SAGA__V1__OP__OP_UNDO ? "undo" : "call", event->attempt, text);
 }
 
+static void watch_print_start(const Saga__V1__AuditEvent *event)
+{
+    if (event->parent_step[0] != 0) {
+        char parent[SAGA_ID_TEXT_SIZE];
+        saga_view_id_text(&event->parent_saga_id, parent);
+        printf("%+9.3f s  started      %s, step %s of saga %s\n", 0.0, event->definition,
+               event->parent_step, parent);
+    } else {
+        printf("%+9.3f s  started      %s, key %s\n", 0.0, event->definition, event->start_key);
+    }
+}
+
 static void watch_print(struct watch *watch, const Saga__V1__AuditEvent *event)
 {
     if (watch->json) {
@@ -123,7 +150,7 @@ static void watch_print(struct watch *watch, const Saga__V1__AuditEvent *event)
     } else {
         double at = (double)(event->time_unix_ms - watch->start_ms) / 1000;
         if (event->kind == SAGA__V1__EVENT_KIND__EVENT_KIND_START) {
-            printf("%+9.3f s  started      %s, key %s\n", at, event->definition, event->start_key);
+            watch_print_start(event);
         } else if (event->kind == SAGA__V1__EVENT_KIND__EVENT_KIND_RECOVERED) {
             printf("%+9.3f s  recovered    the orchestrator took it up again\n", at);
         } else if (event->operator_ != NULL) {
@@ -243,37 +270,102 @@ static const struct saga_option why_options[] = {
     {"width", "N", "100", "fold lines at this column; 0: do not fold", false},
 };
 
-static int why_tell(struct saga_conn *conn, const struct saga_options *options, size_t width,
-                    bool json)
+/* Sagas whose stories are to be told: the one that was asked for, then those in it. */
+struct why_list {
+    struct saga_id ids[SAGA_NEST_COUNT_MAX];
+    size_t count;
+};
+
+/* Lists the sagas that the steps of one have run. */
+static void why_note_children(struct why_list *list, const Saga__V1__SagaView *saga)
 {
-    const Saga__V1__GetSagaResponse *response = NULL;
-    struct saga_buf text = {0};
-    int status = saga_view_fetch(conn, options, true, &response);
-    if (status != SAGA_EXIT_OK) {
-        return status;
+    for (size_t i = 0; i < saga->n_steps; i++) {
+        const ProtobufCBinaryData *child = &saga->steps[i]->child_saga_id;
+        if (list->count < SAGA_NEST_COUNT_MAX &&
+            saga_client_id(child->data, child->len, &list->ids[list->count]) == SAGA_ERR_OK) {
+            list->count++;
+        }
     }
+}
+
+/* Appends a saga's story. Exit status; the message is printed. */
+static int why_story(const Saga__V1__GetSagaResponse *response, size_t width, struct saga_buf *text)
+{
     struct saga_story story = {
         .saga = response->saga,
         .events = response->events,
         .event_count = response->n_events,
         .now_unix_ms = saga_clock_unix_ms(),
-        .width = json ? 0 : width,
+        .width = width,
     };
-    enum saga_err err = saga_story_tell(&story, &text);
+    enum saga_err err = saga_story_tell(&story, text);
     if (err == SAGA_ERR_INVALID) {
-        status = saga_client_fail("the orchestrator has no events of this saga any more");
-    } else if (err != SAGA_ERR_OK) {
-        status = saga_client_fail("%s", saga_err_text(err));
-    } else if (json) {
-        char id[SAGA_ID_TEXT_SIZE];
-        saga_view_id_text(&response->saga->saga_id, id);
-        status = saga_client_print_json(json_pack("{s:s,s:s,s:s%}", "id", id, "state",
-                                                  saga_view_state(response->saga->state), "story",
-                                                  (const char *)text.data, text.size - 1));
-    } else {
+        return saga_client_fail("the orchestrator has no events of this saga any more");
+    }
+    return err == SAGA_ERR_OK ? SAGA_EXIT_OK : saga_client_fail("%s", saga_err_text(err));
+}
+
+static int why_print(const Saga__V1__GetSagaResponse *response, size_t width)
+{
+    struct saga_buf text = {0};
+    int status = why_story(response, width, &text);
+    if (status == SAGA_EXIT_OK) {
         fwrite(text.data, 1, text.size, stdout);
     }
     saga_buf_fini(&text);
+    return status;
+}
+
+static json_t *why_children_json(const Saga__V1__SagaView *saga)
+{
+    json_t *children = json_array();
+    for (size_t i = 0; i < saga->n_steps; i++) {
+        const Saga__V1__StepView *step = saga->steps[i];
+        char id[SAGA_ID_TEXT_SIZE];
+        if (step->child_saga_id.len > 0) {
+            saga_view_id_text(&step->child_saga_id, id);
+            (void)json_array_append_new(children, json_pack("{s:s,s:s,s:s}", "step", step->name,
+                                                            "saga", step->saga, "id", id));
+        }
+    }
+    return children;
+}
+
+static int why_print_json(const Saga__V1__GetSagaResponse *response)
+{
+    struct saga_buf text = {0};
+    int status = why_story(response, 0, &text);
+    if (status == SAGA_EXIT_OK) {
+        char id[SAGA_ID_TEXT_SIZE];
+        saga_view_id_text(&response->saga->saga_id, id);
+        status = saga_client_print_json(json_pack("{s:s,s:s,s:s%,s:o}", "id", id, "state",
+                                                  saga_view_state(response->saga->state), "story",
+                                                  (const char *)text.data, text.size - 1,
+                                                  "children", why_children_json(response->saga)));
+    }
+    saga_buf_fini(&text);
+    return status;
+}
+
+static int why_tell(struct saga_conn *conn, const struct saga_options *options, size_t width,
+                    bool json)
+{
+    const Saga__V1__GetSagaResponse *response = NULL;
+    struct why_list list = {.count = 0};
+    int status = saga_view_fetch(conn, options, true, &response);
+    if (status != SAGA_EXIT_OK || json) {
+        return status == SAGA_EXIT_OK ? why_print_json(response) : status;
+    }
+    status = why_print(response, width);
+    why_note_children(&list, response->saga);
+    for (size_t i = 0; i < list.count && status == SAGA_EXIT_OK; i++) {
+        putchar('\n');
+        status = saga_view_fetch_id(conn, list.ids[i], true, &response);
+        if (status == SAGA_EXIT_OK) {
+            status = why_print(response, width);
+            why_note_children(&list, response->saga);
+        }
+    }
     return status;
 }
 

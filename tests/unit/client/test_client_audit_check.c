@@ -70,6 +70,7 @@ struct telling {
     const char *reason;
     const char *decided; /* step of a decision */
     Saga__V1__Op decided_op;
+    Saga__V1__Via via; /* of the decision */
     const char *moved; /* step of a move */
     Saga__V1__StepState moved_to;
     Saga__V1__OperatorAct act;
@@ -107,6 +108,7 @@ static void encode(struct world *w, const struct telling *t)
         decision.step = (char *)(uintptr_t)t->decided;
         decision.op = t->decided_op;
         decision.attempt = 1;
+        decision.via = t->via;
         event.n_decisions = 1;
         event.decisions = decisions;
     }
@@ -362,6 +364,44 @@ static void test_audit_when_an_answer_has_no_effect_then_missing(void **state)
     (void)assert_only(w, SAGA_VIOLATION_MISSING, 1);
 }
 
+/* The same story with a child saga for a step: its effects are told under its own id. */
+static void test_audit_when_a_step_is_a_saga_then_no_effect_is_missing(void **state)
+{
+    struct world *w = *state;
+    struct telling tale[] = {
+        {.kind = KIND(START),
+         .state = STATE(RUNNING),
+         .decided = "stock",
+         .decided_op = CALL,
+         .via = SAGA__V1__VIA__VIA_CHILD,
+         .moved = "stock",
+         .moved_to = STEP(CALLED)},
+        {.kind = KIND(REPLY),
+         .state = STATE(RUNNING),
+         .step = "stock",
+         .op = CALL,
+         .moved = "stock",
+         .moved_to = STEP(SUCCEEDED)},
+        {.kind = KIND(TIMER),
+         .state = STATE(COMPENSATING),
+         .decided = "stock",
+         .decided_op = UNDO,
+         .via = SAGA__V1__VIA__VIA_CHILD,
+         .moved = "stock",
+         .moved_to = STEP(UNDOING)},
+        {.kind = KIND(REPLY),
+         .state = STATE(COMPENSATED),
+         .step = "stock",
+         .op = UNDO,
+         .moved = "stock",
+         .moved_to = STEP(UNDONE)},
+    };
+    for (size_t i = 0; i < sizeof tale / sizeof tale[0]; i++) {
+        event(w, &tale[i]);
+    }
+    (void)assert_only(w, SAGA_VIOLATION_COUNT, 0);
+}
+
 static void test_audit_when_the_saga_goes_on_then_the_effect_may_come_later(void **state)
 {
     struct world *w = *state;
@@ -608,6 +648,7 @@ int main(void)
         TEST(test_audit_when_an_effect_is_of_an_unknown_saga_then_undecided),
         TEST(test_audit_when_a_command_has_two_effects_then_twice),
         TEST(test_audit_when_an_answer_has_no_effect_then_missing),
+        TEST(test_audit_when_a_step_is_a_saga_then_no_effect_is_missing),
         TEST(test_audit_when_the_saga_goes_on_then_the_effect_may_come_later),
         TEST(test_audit_when_effect_and_answer_differ_then_differs),
         TEST(test_audit_when_a_refusal_leaves_no_effect_then_no_violation),

@@ -533,6 +533,65 @@ static void test_story_when_folded_then_no_line_is_wider(void **state)
     free(story);
 }
 
+/* A child saga: completed, then undone as a whole. */
+static void test_story_when_it_is_a_step_of_another_then_tells_of_which(void **state)
+{
+    (void)state;
+    struct tale tale;
+    uint8_t parent[16] = {0xaa};
+    begin(&tale);
+    tale.events[0]->parent_saga_id = (ProtobufCBinaryData){sizeof parent, parent};
+    tale.events[0]->parent_step = (char *)(uintptr_t) "prepare";
+    struct room *end = add(&tale, 12, KIND(REPLY), STATE(COMPLETED));
+    reply(end, "payment", CALL);
+    move(end, "payment", STEP(CALLED), STEP(SUCCEEDED));
+    struct room *back = add(&tale, 40, KIND(REVERSE), STATE(COMPENSATING));
+    blame(back, "", 1, "PARENT");
+    move(back, "payment", STEP(SUCCEEDED), STEP(UNDOING));
+    decide(back, "payment", UNDO, 1);
+    struct room *undone = add(&tale, 50, KIND(REPLY), STATE(COMPENSATED));
+    reply(undone, "payment", UNDO);
+    move(undone, "payment", STEP(UNDOING), STEP(UNDONE));
+    char *story = tell(&tale, "", 0);
+    assert_tells(story, "(create-order, step prepare of saga "
+                        "aa000000-0000-0000-0000-000000000000) started at");
+    assert_tells(story, "The saga that it is a step of undid it as a whole: it turned back after "
+                        "40 ms and undid payment (10 ms).");
+    free(story);
+}
+
+static void test_story_when_a_step_is_a_saga_then_names_it(void **state)
+{
+    (void)state;
+    struct tale tale;
+    uint8_t child[16] = {0xbb};
+    begin(&tale);
+    tale.rooms[0].decisions[1].via = SAGA__V1__VIA__VIA_CHILD; /* stock */
+    tale.count = 2;
+    Saga__V1__StepView step = SAGA__V1__STEP_VIEW__INIT;
+    Saga__V1__StepView *steps[] = {&step};
+    Saga__V1__SagaView view = SAGA__V1__SAGA_VIEW__INIT;
+    step.name = (char *)(uintptr_t) "stock";
+    step.saga = (char *)(uintptr_t) "hold-goods";
+    step.child_saga_id = (ProtobufCBinaryData){sizeof child, child};
+    view.n_steps = 1;
+    view.steps = steps;
+    struct saga_story told = {
+        .saga = &view,
+        .events = tale.events,
+        .event_count = tale.count,
+        .now_unix_ms = INT64_C(1800000000000) + 9000,
+    };
+    struct saga_buf out = {0};
+    assert_int_equal(saga_story_tell(&told, &out), SAGA_ERR_OK);
+    assert_int_equal(saga_buf_append(&out, (struct saga_bytes){(const uint8_t *)"", 1}),
+                     SAGA_ERR_OK);
+    assert_tells((const char *)out.data,
+                 "It waits for the call of stock (saga hold-goods "
+                 "bb000000-0000-0000-0000-000000000000), begun 9.00 s ago.");
+    saga_buf_fini(&out);
+}
+
 static void test_story_when_there_are_no_events_then_refuses(void **state)
 {
     (void)state;
@@ -561,6 +620,8 @@ int main(void)
         cmocka_unit_test(test_story_when_a_step_is_skipped_then_tells_who_before_what_follows),
         cmocka_unit_test(test_story_when_acted_on_after_the_turn_then_tells_it_before_the_undos),
         cmocka_unit_test(test_story_when_folded_then_no_line_is_wider),
+        cmocka_unit_test(test_story_when_it_is_a_step_of_another_then_tells_of_which),
+        cmocka_unit_test(test_story_when_a_step_is_a_saga_then_names_it),
         cmocka_unit_test(test_story_when_there_are_no_events_then_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
