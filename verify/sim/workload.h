@@ -23,6 +23,9 @@ enum {
     SAGA_WORKLOAD_TEXT_MAX = 24,           /* bytes of a string or bytes field */
     SAGA_WORKLOAD_DEPTH_MAX = 3,           /* messages in messages that are filled */
     SAGA_WORKLOAD_MESSAGE_SIZE_MAX = 2048, /* bytes of a message, about */
+    SAGA_WORKLOAD_DEFINITIONS_MAX = 3,
+    SAGA_WORKLOAD_STEPS_MAX = 10,
+    SAGA_WORKLOAD_SERVICES_MAX = 5,
 };
 
 /* ---- Messages ---- */
@@ -72,16 +75,17 @@ void saga_workload_behave(const struct saga_workload_key *key, const struct saga
 
 /* ---- Random sagas ---- */
 
-/* Shape of the random definitions of one set; 0 in a field: a sound default. */
+/* Shape of the random definitions of one set; 0 in a field: the most. */
 struct saga_workload_shape {
-    size_t definition_count; /* 1 to 4 */
-    size_t step_count_max;   /* 1 to 10 */
-    size_t service_count;    /* 1 to 5 */
+    size_t definition_count; /* 1 to SAGA_WORKLOAD_DEFINITIONS_MAX */
+    size_t step_count_max;   /* 1 to SAGA_WORKLOAD_STEPS_MAX */
+    size_t service_count;    /* 1 to SAGA_WORKLOAD_SERVICES_MAX */
 };
 
 /* Appends a FileDescriptorSet with random services, messages and saga definitions ("sim-0", …) that
  * pass all static checks: chains, diamonds, branches, conditions, a pivot or none, read-only steps,
- * steps of the starter, NNG and Kafka. Errors: NO_MEMORY. */
+ * steps of the starter, child sagas, NNG and Kafka. Services are "sim.v1.S0", … The same seed and
+ * shape give the same bytes. Errors: NO_MEMORY. */
 enum saga_err saga_workload_definitions(uint64_t seed, const struct saga_workload_shape *shape,
                                         struct saga_buf *out) SAGA_WARN_UNUSED;
 

@@ -384,10 +384,13 @@ enum saga_err saga_workload_input(const struct saga_decl *decl, uint64_t seed, s
 {
     struct maker maker = {.prng = seed, .out = out};
     struct fixes fixes = {.count = 0};
+    /* Of several conditions on one field the first wins; any may be the first. */
+    size_t first = (size_t)draw(&maker, decl->step_count);
     for (size_t i = 0; i < decl->step_count; i++) {
+        const struct saga_when *when = &decl->steps[(first + i) % decl->step_count].when;
         bool hold = draw(&maker, 2) == 0;
-        if (decl->steps[i].when.there) {
-            fix_field(&maker, &fixes, &decl->steps[i].when, decl->steps[i].when.field, hold);
+        if (when->there) {
+            fix_field(&maker, &fixes, when, when->field, hold);
         }
     }
     make_message(&maker, decl->context, &fixes, 0);
@@ -409,8 +412,10 @@ enum saga_err saga_workload_response(const struct saga_workload_key *key, uint64
     SAGA_ASSERT(method != NULL);
     struct maker maker = {.prng = seed_of(key, seed), .out = out};
     struct fixes fixes = {.count = 0};
-    for (size_t i = 0; key->op == SAGA_OP_CALL && i < key->decl->step_count; i++) {
-        const struct saga_when *when = &key->decl->steps[i].when;
+    size_t count = key->decl->step_count;
+    size_t first = (size_t)draw(&maker, count);
+    for (size_t i = 0; key->op == SAGA_OP_CALL && i < count; i++) {
+        const struct saga_when *when = &key->decl->steps[(first + i) % count].when;
         bool hold = draw(&maker, 2) == 0;
         for (size_t b = 0; when->there && b < made->result_bind.count; b++) {
             if (made->result_bind.fields[b].to == when->field) {
