@@ -246,6 +246,8 @@ static void take_slot(struct admin *admin, struct slot *slot, struct saga_runtim
         take_start(admin, slot, runtime);
     } else if (strcmp(command->method, SERVICE "OperateSaga") == 0) {
         take_operate(admin, slot, runtime);
+    } else if (admin_takes_pause(command->method)) {
+        admin_take_pause(admin, slot, runtime);
     } else {
         slot->next = admin->reads;
         admin->reads = slot;
@@ -341,6 +343,8 @@ static void client_answer(void *user, void *ticket, const struct saga_answer *an
         slot_fail(admin, slot, answer->code, answer->reason, answer->message);
     } else if (strcmp(slot->command->method, SERVICE "OperateSaga") == 0) {
         finish_operate(admin, slot, answer->state);
+    } else if (admin_takes_pause(slot->command->method)) {
+        admin_finish_pause(admin, slot, !answer->existing);
     } else {
         slot->existing = answer->existing;
         slot->wait_id = answer->id;

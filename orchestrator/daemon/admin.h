@@ -1,7 +1,7 @@
 /* The admin API over NNG: batches of OrchestratorService, HealthService and ReflectionService
  * commands.
  *
- * A batch is decoded on NNG's thread and queued. On the loop its writes (StartSaga, OperateSaga)
+ * A batch is decoded on NNG's thread and queued. On the loop its writes (StartSaga, OperateSaga, …)
  * join the turn; its reads are answered after the commit, so that they see what is durable. Waiting
  * requests (start with wait, watch) are kept until their saga changes or their time is over. */
 #ifndef SAGA_DAEMON_ADMIN_H

@@ -21,6 +21,9 @@ struct slot {
     uint64_t after_seq;
     bool watch;    /* waits for an event after after_seq; else for the end */
     bool existing; /* of the start's answer */
+    /* An act on a definition. */
+    const struct saga_runtime *runtime;
+    const char *definition; /* in the batch's arena */
 };
 
 /* One request, from decoding to its answer. */
@@ -57,6 +60,19 @@ void slot_finish(struct admin *admin, struct slot *slot, const struct saga_statu
 /* Ends a slot with a failure. */
 void slot_fail(struct admin *admin, struct slot *slot, enum saga_code code, const char *reason,
                const char *message);
+
+/* Acts on definitions (admin_pause.c): tells whether a method is one, takes it into the turn, and
+ * answers it. */
+bool admin_takes_pause(const char *method);
+void admin_take_pause(struct admin *admin, struct slot *slot, struct saga_runtime *runtime);
+void admin_finish_pause(struct admin *admin, struct slot *slot, bool changed);
+
+struct Saga__V1__Pause;
+
+/* Makes the message that says by whom a definition is paused; *pause is NULL when it is not.
+ * Returns false when there is no memory. */
+bool admin_make_pause(const struct saga_runtime *runtime, const char *definition,
+                      struct saga_arena *arena, struct Saga__V1__Pause **pause);
 
 /* Answers a read. Between turns. */
 void admin_read(struct admin *admin, struct slot *slot, struct saga_runtime *runtime);

@@ -194,6 +194,26 @@ static char *stalled_action(struct reading *reading, const struct saga_look *loo
     return take_text(reading, text);
 }
 
+/* What to do about a saga whose next steps are held; NULL: nothing is held. */
+static char *held_action(struct reading *reading, const struct saga_look *look)
+{
+    struct saga_pause_look pause;
+    char text[ACTION_SIZE];
+    bool waits = false;
+    for (uint8_t i = 0; i < look->saga.step_count; i++) {
+        waits = waits || look->saga.steps[i].state == SAGA_STEP_WAITING;
+    }
+    if (!waits || look->saga.state != SAGA_STATE_RUNNING ||
+        !saga_runtime_paused(reading->runtime, look->definition_name, &pause)) {
+        return NULL;
+    }
+    (void)snprintf(text, sizeof text,
+                   "%s has paused %s (%s): no step begins, though the saga's deadline counts; to "
+                   "let it go on: sagactl resume %s --why TEXT",
+                   pause.who, look->definition_name, pause.why, look->definition_name);
+    return take_text(reading, text);
+}
+
 /* Tells people what to do next; empty when there is nothing. */
 static char *next_action(struct reading *reading, const struct saga_look *look)
 {
@@ -209,7 +229,8 @@ static char *next_action(struct reading *reading, const struct saga_look *look)
             return action;
         }
     }
-    return take_text(reading, "");
+    char *held = held_action(reading, look);
+    return held != NULL ? held : take_text(reading, "");
 }
 
 static Saga__V1__SagaView *make_view(struct reading *reading, const struct saga_look *look)
@@ -236,6 +257,10 @@ static Saga__V1__SagaView *make_view(struct reading *reading, const struct saga_
         view->parent_saga_id = take_bytes(reading, look->texts.parent_id.b, SAGA_ID_SIZE);
     }
     view->next_action = next_action(reading, look);
+    if (!saga_ended(saga) &&
+        !admin_make_pause(reading->runtime, look->definition_name, reading->arena, &view->pause)) {
+        reading->err = SAGA_ERR_NO_MEMORY;
+    }
     if (look->version != NULL) {
         const struct saga_decl *decl = look->version->decl;
         view->context_type = take_text(reading, decl->context->name);
@@ -419,6 +444,9 @@ static void read_definitions(struct reading *reading, const ProtobufCMessage *me
         view.context_type = take_text(reading, decl->context->name);
         view.live_count = live;
         view.current = current;
+        if (!admin_make_pause(reading->runtime, version->name, reading->arena, &view.pause)) {
+            reading->err = SAGA_ERR_NO_MEMORY;
+        }
         view.steps = take(reading, version->def.step_count * sizeof *view.steps);
         for (uint32_t j = 0; view.steps != NULL && j < version->def.step_count; j++) {
             view.steps[view.n_steps++] = take_text(reading, version->step_names[j]);

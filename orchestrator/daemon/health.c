@@ -17,6 +17,7 @@ void health_publish(struct health *health, const struct saga_runtime *runtime, s
     atomic_store(&health->turns, (int64_t)counts->turns);
     atomic_store(&health->commits, (int64_t)counts->commits);
     atomic_store(&health->inbox, (int64_t)inbox_count);
+    atomic_store(&health->paused, (int64_t)saga_runtime_paused_count(runtime));
     atomic_store(&health->dead_letters, (int64_t)replies_dead_count(health->replies));
     atomic_store(&health->audit_position, relays_position(health->relays, false));
     atomic_store(&health->outbox_position, relays_position(health->relays, true));
@@ -79,6 +80,14 @@ void health_make_report(const struct health *health, struct health_report *repor
                        "a write failed (%s); nothing is accepted until a restart (see the log)",
                        saga_err_text(failure));
     }
+    int64_t paused = atomic_load(&health->paused);
+    if (paused > 0) {
+        /* Somebody wants it so: the daemon is as it should be. */
+        struct health_part *part = add_part(report, "definitions", HEALTH_SERVING);
+        (void)snprintf(part->detail, sizeof part->detail,
+                       "%lld paused: no saga of them starts, no step begins (sagactl definitions)",
+                       (long long)paused);
+    }
     add_kafka(health, report);
     const char *address = "";
     bool connected = false;
@@ -120,6 +129,7 @@ enum saga_err health_render_metrics(const struct health *health, struct saga_buf
         COUNTER(commits, "saga_commits_total", "Store transactions."),
         COUNTER(dead_letters, "saga_dead_letters_total", "Reply records put to saga-dead-letter."),
         GAUGE(live, "saga_live", "Sagas in flight."),
+        GAUGE(paused, "saga_definitions_paused", "Saga definitions that are paused."),
         GAUGE(inbox, "saga_inbox_entries", "Entries that wait for the loop."),
         GAUGE(audit_position, "saga_audit_published_position",
               "Last audit event known to be on Kafka."),

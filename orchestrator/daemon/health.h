@@ -36,7 +36,7 @@ struct health {
     _Atomic bool stopping;
     _Atomic int failure; /* enum saga_err: of the store; OK: none */
     _Atomic int64_t live, started, completed, compensated, parked, stalled, refused, events,
-        commands, turns, commits, inbox, dead_letters, audit_position, outbox_position;
+        commands, turns, commits, inbox, dead_letters, audit_position, outbox_position, paused;
     struct saga_histogram turn; /* a turn, from taking its entries to having answered */
     const struct transport *transport;
     const struct relays *relays; /* NULL: no Kafka configured */

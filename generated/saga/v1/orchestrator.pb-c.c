@@ -142,6 +142,51 @@ void   saga__v1__step_view__free_unpacked
   assert(message->base.descriptor == &saga__v1__step_view__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   saga__v1__pause__init
+                     (Saga__V1__Pause         *message)
+{
+  static const Saga__V1__Pause init_value = SAGA__V1__PAUSE__INIT;
+  *message = init_value;
+}
+size_t saga__v1__pause__get_packed_size
+                     (const Saga__V1__Pause *message)
+{
+  assert(message->base.descriptor == &saga__v1__pause__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t saga__v1__pause__pack
+                     (const Saga__V1__Pause *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &saga__v1__pause__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t saga__v1__pause__pack_to_buffer
+                     (const Saga__V1__Pause *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &saga__v1__pause__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Saga__V1__Pause *
+       saga__v1__pause__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Saga__V1__Pause *)
+     protobuf_c_message_unpack (&saga__v1__pause__descriptor,
+                                allocator, len, data);
+}
+void   saga__v1__pause__free_unpacked
+                     (Saga__V1__Pause *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &saga__v1__pause__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   saga__v1__saga_view__init
                      (Saga__V1__SagaView         *message)
 {
@@ -682,6 +727,186 @@ void   saga__v1__list_definitions_response__free_unpacked
   assert(message->base.descriptor == &saga__v1__list_definitions_response__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   saga__v1__pause_definition_request__init
+                     (Saga__V1__PauseDefinitionRequest         *message)
+{
+  static const Saga__V1__PauseDefinitionRequest init_value = SAGA__V1__PAUSE_DEFINITION_REQUEST__INIT;
+  *message = init_value;
+}
+size_t saga__v1__pause_definition_request__get_packed_size
+                     (const Saga__V1__PauseDefinitionRequest *message)
+{
+  assert(message->base.descriptor == &saga__v1__pause_definition_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t saga__v1__pause_definition_request__pack
+                     (const Saga__V1__PauseDefinitionRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &saga__v1__pause_definition_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t saga__v1__pause_definition_request__pack_to_buffer
+                     (const Saga__V1__PauseDefinitionRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &saga__v1__pause_definition_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Saga__V1__PauseDefinitionRequest *
+       saga__v1__pause_definition_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Saga__V1__PauseDefinitionRequest *)
+     protobuf_c_message_unpack (&saga__v1__pause_definition_request__descriptor,
+                                allocator, len, data);
+}
+void   saga__v1__pause_definition_request__free_unpacked
+                     (Saga__V1__PauseDefinitionRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &saga__v1__pause_definition_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   saga__v1__pause_definition_response__init
+                     (Saga__V1__PauseDefinitionResponse         *message)
+{
+  static const Saga__V1__PauseDefinitionResponse init_value = SAGA__V1__PAUSE_DEFINITION_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t saga__v1__pause_definition_response__get_packed_size
+                     (const Saga__V1__PauseDefinitionResponse *message)
+{
+  assert(message->base.descriptor == &saga__v1__pause_definition_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t saga__v1__pause_definition_response__pack
+                     (const Saga__V1__PauseDefinitionResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &saga__v1__pause_definition_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t saga__v1__pause_definition_response__pack_to_buffer
+                     (const Saga__V1__PauseDefinitionResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &saga__v1__pause_definition_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Saga__V1__PauseDefinitionResponse *
+       saga__v1__pause_definition_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Saga__V1__PauseDefinitionResponse *)
+     protobuf_c_message_unpack (&saga__v1__pause_definition_response__descriptor,
+                                allocator, len, data);
+}
+void   saga__v1__pause_definition_response__free_unpacked
+                     (Saga__V1__PauseDefinitionResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &saga__v1__pause_definition_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   saga__v1__resume_definition_request__init
+                     (Saga__V1__ResumeDefinitionRequest         *message)
+{
+  static const Saga__V1__ResumeDefinitionRequest init_value = SAGA__V1__RESUME_DEFINITION_REQUEST__INIT;
+  *message = init_value;
+}
+size_t saga__v1__resume_definition_request__get_packed_size
+                     (const Saga__V1__ResumeDefinitionRequest *message)
+{
+  assert(message->base.descriptor == &saga__v1__resume_definition_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t saga__v1__resume_definition_request__pack
+                     (const Saga__V1__ResumeDefinitionRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &saga__v1__resume_definition_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t saga__v1__resume_definition_request__pack_to_buffer
+                     (const Saga__V1__ResumeDefinitionRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &saga__v1__resume_definition_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Saga__V1__ResumeDefinitionRequest *
+       saga__v1__resume_definition_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Saga__V1__ResumeDefinitionRequest *)
+     protobuf_c_message_unpack (&saga__v1__resume_definition_request__descriptor,
+                                allocator, len, data);
+}
+void   saga__v1__resume_definition_request__free_unpacked
+                     (Saga__V1__ResumeDefinitionRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &saga__v1__resume_definition_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   saga__v1__resume_definition_response__init
+                     (Saga__V1__ResumeDefinitionResponse         *message)
+{
+  static const Saga__V1__ResumeDefinitionResponse init_value = SAGA__V1__RESUME_DEFINITION_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t saga__v1__resume_definition_response__get_packed_size
+                     (const Saga__V1__ResumeDefinitionResponse *message)
+{
+  assert(message->base.descriptor == &saga__v1__resume_definition_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t saga__v1__resume_definition_response__pack
+                     (const Saga__V1__ResumeDefinitionResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &saga__v1__resume_definition_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t saga__v1__resume_definition_response__pack_to_buffer
+                     (const Saga__V1__ResumeDefinitionResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &saga__v1__resume_definition_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Saga__V1__ResumeDefinitionResponse *
+       saga__v1__resume_definition_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Saga__V1__ResumeDefinitionResponse *)
+     protobuf_c_message_unpack (&saga__v1__resume_definition_response__descriptor,
+                                allocator, len, data);
+}
+void   saga__v1__resume_definition_response__free_unpacked
+                     (Saga__V1__ResumeDefinitionResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &saga__v1__resume_definition_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 static const ProtobufCFieldDescriptor saga__v1__start_saga_request__field_descriptors[4] =
 {
   {
@@ -1004,7 +1229,71 @@ const ProtobufCMessageDescriptor saga__v1__step_view__descriptor =
   (ProtobufCMessageInit) saga__v1__step_view__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor saga__v1__saga_view__field_descriptors[17] =
+static const ProtobufCFieldDescriptor saga__v1__pause__field_descriptors[3] =
+{
+  {
+    "who",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__Pause, who),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "why",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__Pause, why),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "since_unix_ms",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__Pause, since_unix_ms),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned saga__v1__pause__field_indices_by_name[] = {
+  2,   /* field[2] = since_unix_ms */
+  0,   /* field[0] = who */
+  1,   /* field[1] = why */
+};
+static const ProtobufCIntRange saga__v1__pause__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor saga__v1__pause__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "saga.v1.Pause",
+  "Pause",
+  "Saga__V1__Pause",
+  "saga.v1",
+  sizeof(Saga__V1__Pause),
+  3,
+  saga__v1__pause__field_descriptors,
+  saga__v1__pause__field_indices_by_name,
+  1,  saga__v1__pause__number_ranges,
+  (ProtobufCMessageInit) saga__v1__pause__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor saga__v1__saga_view__field_descriptors[18] =
 {
   {
     "saga_id",
@@ -1210,6 +1499,18 @@ static const ProtobufCFieldDescriptor saga__v1__saga_view__field_descriptors[17]
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "pause",
+    18,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__SagaView, pause),
+    &saga__v1__pause__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned saga__v1__saga_view__field_indices_by_name[] = {
   12,   /* field[12] = cause */
@@ -1224,6 +1525,7 @@ static const unsigned saga__v1__saga_view__field_indices_by_name[] = {
   13,   /* field[13] = next_action */
   15,   /* field[15] = parent_saga_id */
   16,   /* field[16] = parent_step */
+  17,   /* field[17] = pause */
   0,   /* field[0] = saga_id */
   14,   /* field[14] = seq */
   4,   /* field[4] = state */
@@ -1233,7 +1535,7 @@ static const unsigned saga__v1__saga_view__field_indices_by_name[] = {
 static const ProtobufCIntRange saga__v1__saga_view__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 17 }
+  { 0, 18 }
 };
 const ProtobufCMessageDescriptor saga__v1__saga_view__descriptor =
 {
@@ -1243,7 +1545,7 @@ const ProtobufCMessageDescriptor saga__v1__saga_view__descriptor =
   "Saga__V1__SagaView",
   "saga.v1",
   sizeof(Saga__V1__SagaView),
-  17,
+  18,
   saga__v1__saga_view__field_descriptors,
   saga__v1__saga_view__field_indices_by_name,
   1,  saga__v1__saga_view__number_ranges,
@@ -1754,7 +2056,7 @@ const ProtobufCMessageDescriptor saga__v1__list_definitions_request__descriptor 
   (ProtobufCMessageInit) saga__v1__list_definitions_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor saga__v1__definition_view__field_descriptors[6] =
+static const ProtobufCFieldDescriptor saga__v1__definition_view__field_descriptors[7] =
 {
   {
     "name",
@@ -1828,6 +2130,18 @@ static const ProtobufCFieldDescriptor saga__v1__definition_view__field_descripto
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "pause",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__DefinitionView, pause),
+    &saga__v1__pause__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned saga__v1__definition_view__field_indices_by_name[] = {
   2,   /* field[2] = context_type */
@@ -1835,12 +2149,13 @@ static const unsigned saga__v1__definition_view__field_indices_by_name[] = {
   1,   /* field[1] = hash */
   3,   /* field[3] = live_count */
   0,   /* field[0] = name */
+  6,   /* field[6] = pause */
   4,   /* field[4] = steps */
 };
 static const ProtobufCIntRange saga__v1__definition_view__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor saga__v1__definition_view__descriptor =
 {
@@ -1850,7 +2165,7 @@ const ProtobufCMessageDescriptor saga__v1__definition_view__descriptor =
   "Saga__V1__DefinitionView",
   "saga.v1",
   sizeof(Saga__V1__DefinitionView),
-  6,
+  7,
   saga__v1__definition_view__field_descriptors,
   saga__v1__definition_view__field_indices_by_name,
   1,  saga__v1__definition_view__number_ranges,
@@ -1895,7 +2210,224 @@ const ProtobufCMessageDescriptor saga__v1__list_definitions_response__descriptor
   (ProtobufCMessageInit) saga__v1__list_definitions_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCMethodDescriptor saga__v1__orchestrator_service__method_descriptors[6] =
+static const ProtobufCFieldDescriptor saga__v1__pause_definition_request__field_descriptors[3] =
+{
+  {
+    "definition",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__PauseDefinitionRequest, definition),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "who",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__PauseDefinitionRequest, who),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "why",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__PauseDefinitionRequest, why),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned saga__v1__pause_definition_request__field_indices_by_name[] = {
+  0,   /* field[0] = definition */
+  1,   /* field[1] = who */
+  2,   /* field[2] = why */
+};
+static const ProtobufCIntRange saga__v1__pause_definition_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor saga__v1__pause_definition_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "saga.v1.PauseDefinitionRequest",
+  "PauseDefinitionRequest",
+  "Saga__V1__PauseDefinitionRequest",
+  "saga.v1",
+  sizeof(Saga__V1__PauseDefinitionRequest),
+  3,
+  saga__v1__pause_definition_request__field_descriptors,
+  saga__v1__pause_definition_request__field_indices_by_name,
+  1,  saga__v1__pause_definition_request__number_ranges,
+  (ProtobufCMessageInit) saga__v1__pause_definition_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor saga__v1__pause_definition_response__field_descriptors[2] =
+{
+  {
+    "changed",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__PauseDefinitionResponse, changed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "pause",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__PauseDefinitionResponse, pause),
+    &saga__v1__pause__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned saga__v1__pause_definition_response__field_indices_by_name[] = {
+  0,   /* field[0] = changed */
+  1,   /* field[1] = pause */
+};
+static const ProtobufCIntRange saga__v1__pause_definition_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor saga__v1__pause_definition_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "saga.v1.PauseDefinitionResponse",
+  "PauseDefinitionResponse",
+  "Saga__V1__PauseDefinitionResponse",
+  "saga.v1",
+  sizeof(Saga__V1__PauseDefinitionResponse),
+  2,
+  saga__v1__pause_definition_response__field_descriptors,
+  saga__v1__pause_definition_response__field_indices_by_name,
+  1,  saga__v1__pause_definition_response__number_ranges,
+  (ProtobufCMessageInit) saga__v1__pause_definition_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor saga__v1__resume_definition_request__field_descriptors[3] =
+{
+  {
+    "definition",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__ResumeDefinitionRequest, definition),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "who",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__ResumeDefinitionRequest, who),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "why",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__ResumeDefinitionRequest, why),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned saga__v1__resume_definition_request__field_indices_by_name[] = {
+  0,   /* field[0] = definition */
+  1,   /* field[1] = who */
+  2,   /* field[2] = why */
+};
+static const ProtobufCIntRange saga__v1__resume_definition_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor saga__v1__resume_definition_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "saga.v1.ResumeDefinitionRequest",
+  "ResumeDefinitionRequest",
+  "Saga__V1__ResumeDefinitionRequest",
+  "saga.v1",
+  sizeof(Saga__V1__ResumeDefinitionRequest),
+  3,
+  saga__v1__resume_definition_request__field_descriptors,
+  saga__v1__resume_definition_request__field_indices_by_name,
+  1,  saga__v1__resume_definition_request__number_ranges,
+  (ProtobufCMessageInit) saga__v1__resume_definition_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor saga__v1__resume_definition_response__field_descriptors[1] =
+{
+  {
+    "changed",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__ResumeDefinitionResponse, changed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned saga__v1__resume_definition_response__field_indices_by_name[] = {
+  0,   /* field[0] = changed */
+};
+static const ProtobufCIntRange saga__v1__resume_definition_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor saga__v1__resume_definition_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "saga.v1.ResumeDefinitionResponse",
+  "ResumeDefinitionResponse",
+  "Saga__V1__ResumeDefinitionResponse",
+  "saga.v1",
+  sizeof(Saga__V1__ResumeDefinitionResponse),
+  1,
+  saga__v1__resume_definition_response__field_descriptors,
+  saga__v1__resume_definition_response__field_indices_by_name,
+  1,  saga__v1__resume_definition_response__number_ranges,
+  (ProtobufCMessageInit) saga__v1__resume_definition_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCMethodDescriptor saga__v1__orchestrator_service__method_descriptors[8] =
 {
   { "StartSaga", &saga__v1__start_saga_request__descriptor, &saga__v1__start_saga_response__descriptor },
   { "GetSaga", &saga__v1__get_saga_request__descriptor, &saga__v1__get_saga_response__descriptor },
@@ -1903,12 +2435,16 @@ static const ProtobufCMethodDescriptor saga__v1__orchestrator_service__method_de
   { "WatchSaga", &saga__v1__watch_saga_request__descriptor, &saga__v1__watch_saga_response__descriptor },
   { "OperateSaga", &saga__v1__operate_saga_request__descriptor, &saga__v1__operate_saga_response__descriptor },
   { "ListDefinitions", &saga__v1__list_definitions_request__descriptor, &saga__v1__list_definitions_response__descriptor },
+  { "PauseDefinition", &saga__v1__pause_definition_request__descriptor, &saga__v1__pause_definition_response__descriptor },
+  { "ResumeDefinition", &saga__v1__resume_definition_request__descriptor, &saga__v1__resume_definition_response__descriptor },
 };
 const unsigned saga__v1__orchestrator_service__method_indices_by_name[] = {
   1,        /* GetSaga */
   5,        /* ListDefinitions */
   2,        /* ListSagas */
   4,        /* OperateSaga */
+  6,        /* PauseDefinition */
+  7,        /* ResumeDefinition */
   0,        /* StartSaga */
   3         /* WatchSaga */
 };
@@ -1919,7 +2455,7 @@ const ProtobufCServiceDescriptor saga__v1__orchestrator_service__descriptor =
   "OrchestratorService",
   "Saga__V1__OrchestratorService",
   "saga.v1",
-  6,
+  8,
   saga__v1__orchestrator_service__method_descriptors,
   saga__v1__orchestrator_service__method_indices_by_name
 };
@@ -1970,6 +2506,22 @@ void saga__v1__orchestrator_service__list_definitions(ProtobufCService *service,
 {
   assert(service->descriptor == &saga__v1__orchestrator_service__descriptor);
   service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void saga__v1__orchestrator_service__pause_definition(ProtobufCService *service,
+                                                      const Saga__V1__PauseDefinitionRequest *input,
+                                                      Saga__V1__PauseDefinitionResponse_Closure closure,
+                                                      void *closure_data)
+{
+  assert(service->descriptor == &saga__v1__orchestrator_service__descriptor);
+  service->invoke(service, 6, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void saga__v1__orchestrator_service__resume_definition(ProtobufCService *service,
+                                                       const Saga__V1__ResumeDefinitionRequest *input,
+                                                       Saga__V1__ResumeDefinitionResponse_Closure closure,
+                                                       void *closure_data)
+{
+  assert(service->descriptor == &saga__v1__orchestrator_service__descriptor);
+  service->invoke(service, 7, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void saga__v1__orchestrator_service__init (Saga__V1__OrchestratorService_Service *service,
                                            Saga__V1__OrchestratorService_ServiceDestroy destroy)

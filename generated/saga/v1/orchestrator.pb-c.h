@@ -20,6 +20,7 @@ PROTOBUF_C__BEGIN_DECLS
 typedef struct Saga__V1__StartSagaRequest Saga__V1__StartSagaRequest;
 typedef struct Saga__V1__StartSagaResponse Saga__V1__StartSagaResponse;
 typedef struct Saga__V1__StepView Saga__V1__StepView;
+typedef struct Saga__V1__Pause Saga__V1__Pause;
 typedef struct Saga__V1__SagaView Saga__V1__SagaView;
 typedef struct Saga__V1__GetSagaRequest Saga__V1__GetSagaRequest;
 typedef struct Saga__V1__GetSagaResponse Saga__V1__GetSagaResponse;
@@ -32,6 +33,10 @@ typedef struct Saga__V1__OperateSagaResponse Saga__V1__OperateSagaResponse;
 typedef struct Saga__V1__ListDefinitionsRequest Saga__V1__ListDefinitionsRequest;
 typedef struct Saga__V1__DefinitionView Saga__V1__DefinitionView;
 typedef struct Saga__V1__ListDefinitionsResponse Saga__V1__ListDefinitionsResponse;
+typedef struct Saga__V1__PauseDefinitionRequest Saga__V1__PauseDefinitionRequest;
+typedef struct Saga__V1__PauseDefinitionResponse Saga__V1__PauseDefinitionResponse;
+typedef struct Saga__V1__ResumeDefinitionRequest Saga__V1__ResumeDefinitionRequest;
+typedef struct Saga__V1__ResumeDefinitionResponse Saga__V1__ResumeDefinitionResponse;
 
 
 /* --- enums --- */
@@ -152,6 +157,30 @@ struct  Saga__V1__StepView
 
 
 /*
+ * That a definition is paused, and by whom.
+ */
+struct  Saga__V1__Pause
+{
+  ProtobufCMessage base;
+  /*
+   * Who did it.
+   */
+  char *who;
+  /*
+   * Why.
+   */
+  char *why;
+  /*
+   * When, milliseconds since 1970.
+   */
+  int64_t since_unix_ms;
+};
+#define SAGA__V1__PAUSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&saga__v1__pause__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0 }
+
+
+/*
  * A saga as people see it.
  */
 struct  Saga__V1__SagaView
@@ -226,10 +255,14 @@ struct  Saga__V1__SagaView
    * The step of that saga; empty: none.
    */
   char *parent_step;
+  /*
+   * While it has not ended: its definition is paused, no step of it begins.
+   */
+  Saga__V1__Pause *pause;
 };
 #define SAGA__V1__SAGA_VIEW__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&saga__v1__saga_view__descriptor) \
-    , {0,NULL}, (char *)protobuf_c_empty_string, {0,NULL}, (char *)protobuf_c_empty_string, SAGA__V1__SAGA_STATE__SAGA_STATE_UNSPECIFIED, 0, 0, 0, 0, 0,NULL, {0,NULL}, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, 0, {0,NULL}, (char *)protobuf_c_empty_string }
+    , {0,NULL}, (char *)protobuf_c_empty_string, {0,NULL}, (char *)protobuf_c_empty_string, SAGA__V1__SAGA_STATE__SAGA_STATE_UNSPECIFIED, 0, 0, 0, 0, 0,NULL, {0,NULL}, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, 0, {0,NULL}, (char *)protobuf_c_empty_string, NULL }
 
 
 /*
@@ -462,10 +495,14 @@ struct  Saga__V1__DefinitionView
    * New sagas begin on this version.
    */
   protobuf_c_boolean current;
+  /*
+   * It is paused: no saga of it starts, no step of its sagas begins.
+   */
+  Saga__V1__Pause *pause;
 };
 #define SAGA__V1__DEFINITION_VIEW__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&saga__v1__definition_view__descriptor) \
-    , (char *)protobuf_c_empty_string, {0,NULL}, (char *)protobuf_c_empty_string, 0, 0,NULL, 0 }
+    , (char *)protobuf_c_empty_string, {0,NULL}, (char *)protobuf_c_empty_string, 0, 0,NULL, 0, NULL }
 
 
 /*
@@ -483,6 +520,91 @@ struct  Saga__V1__ListDefinitionsResponse
 #define SAGA__V1__LIST_DEFINITIONS_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&saga__v1__list_definitions_response__descriptor) \
     , 0,NULL }
+
+
+/*
+ * Pauses a definition, all its versions: new starts are refused with UNAVAILABLE, DEFINITION_PAUSED, and sagas in flight begin no new step; what is out goes
+ * on, its retries, undos and deadlines included. Durable; an event of the definition's own audit stream (S12).
+ */
+struct  Saga__V1__PauseDefinitionRequest
+{
+  ProtobufCMessage base;
+  /*
+   * Name of the saga definition.
+   */
+  char *definition;
+  /*
+   * Who; required.
+   */
+  char *who;
+  /*
+   * Why; required.
+   */
+  char *why;
+};
+#define SAGA__V1__PAUSE_DEFINITION_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&saga__v1__pause_definition_request__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
+
+
+/*
+ * What became of it.
+ */
+struct  Saga__V1__PauseDefinitionResponse
+{
+  ProtobufCMessage base;
+  /*
+   * False: it was paused already; nothing was done.
+   */
+  protobuf_c_boolean changed;
+  /*
+   * The pause that holds now.
+   */
+  Saga__V1__Pause *pause;
+};
+#define SAGA__V1__PAUSE_DEFINITION_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&saga__v1__pause_definition_response__descriptor) \
+    , 0, NULL }
+
+
+/*
+ * Lets a definition go on: starts are taken, and the steps that were held begin.
+ */
+struct  Saga__V1__ResumeDefinitionRequest
+{
+  ProtobufCMessage base;
+  /*
+   * Name of the saga definition.
+   */
+  char *definition;
+  /*
+   * Who; required.
+   */
+  char *who;
+  /*
+   * Why; required.
+   */
+  char *why;
+};
+#define SAGA__V1__RESUME_DEFINITION_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&saga__v1__resume_definition_request__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
+
+
+/*
+ * What became of it.
+ */
+struct  Saga__V1__ResumeDefinitionResponse
+{
+  ProtobufCMessage base;
+  /*
+   * False: it was not paused; nothing was done.
+   */
+  protobuf_c_boolean changed;
+};
+#define SAGA__V1__RESUME_DEFINITION_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&saga__v1__resume_definition_response__descriptor) \
+    , 0 }
 
 
 /* Saga__V1__StartSagaRequest methods */
@@ -541,6 +663,25 @@ Saga__V1__StepView *
                       const uint8_t       *data);
 void   saga__v1__step_view__free_unpacked
                      (Saga__V1__StepView *message,
+                      ProtobufCAllocator *allocator);
+/* Saga__V1__Pause methods */
+void   saga__v1__pause__init
+                     (Saga__V1__Pause         *message);
+size_t saga__v1__pause__get_packed_size
+                     (const Saga__V1__Pause   *message);
+size_t saga__v1__pause__pack
+                     (const Saga__V1__Pause   *message,
+                      uint8_t             *out);
+size_t saga__v1__pause__pack_to_buffer
+                     (const Saga__V1__Pause   *message,
+                      ProtobufCBuffer     *buffer);
+Saga__V1__Pause *
+       saga__v1__pause__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   saga__v1__pause__free_unpacked
+                     (Saga__V1__Pause *message,
                       ProtobufCAllocator *allocator);
 /* Saga__V1__SagaView methods */
 void   saga__v1__saga_view__init
@@ -770,6 +911,82 @@ Saga__V1__ListDefinitionsResponse *
 void   saga__v1__list_definitions_response__free_unpacked
                      (Saga__V1__ListDefinitionsResponse *message,
                       ProtobufCAllocator *allocator);
+/* Saga__V1__PauseDefinitionRequest methods */
+void   saga__v1__pause_definition_request__init
+                     (Saga__V1__PauseDefinitionRequest         *message);
+size_t saga__v1__pause_definition_request__get_packed_size
+                     (const Saga__V1__PauseDefinitionRequest   *message);
+size_t saga__v1__pause_definition_request__pack
+                     (const Saga__V1__PauseDefinitionRequest   *message,
+                      uint8_t             *out);
+size_t saga__v1__pause_definition_request__pack_to_buffer
+                     (const Saga__V1__PauseDefinitionRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Saga__V1__PauseDefinitionRequest *
+       saga__v1__pause_definition_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   saga__v1__pause_definition_request__free_unpacked
+                     (Saga__V1__PauseDefinitionRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Saga__V1__PauseDefinitionResponse methods */
+void   saga__v1__pause_definition_response__init
+                     (Saga__V1__PauseDefinitionResponse         *message);
+size_t saga__v1__pause_definition_response__get_packed_size
+                     (const Saga__V1__PauseDefinitionResponse   *message);
+size_t saga__v1__pause_definition_response__pack
+                     (const Saga__V1__PauseDefinitionResponse   *message,
+                      uint8_t             *out);
+size_t saga__v1__pause_definition_response__pack_to_buffer
+                     (const Saga__V1__PauseDefinitionResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Saga__V1__PauseDefinitionResponse *
+       saga__v1__pause_definition_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   saga__v1__pause_definition_response__free_unpacked
+                     (Saga__V1__PauseDefinitionResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Saga__V1__ResumeDefinitionRequest methods */
+void   saga__v1__resume_definition_request__init
+                     (Saga__V1__ResumeDefinitionRequest         *message);
+size_t saga__v1__resume_definition_request__get_packed_size
+                     (const Saga__V1__ResumeDefinitionRequest   *message);
+size_t saga__v1__resume_definition_request__pack
+                     (const Saga__V1__ResumeDefinitionRequest   *message,
+                      uint8_t             *out);
+size_t saga__v1__resume_definition_request__pack_to_buffer
+                     (const Saga__V1__ResumeDefinitionRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Saga__V1__ResumeDefinitionRequest *
+       saga__v1__resume_definition_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   saga__v1__resume_definition_request__free_unpacked
+                     (Saga__V1__ResumeDefinitionRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Saga__V1__ResumeDefinitionResponse methods */
+void   saga__v1__resume_definition_response__init
+                     (Saga__V1__ResumeDefinitionResponse         *message);
+size_t saga__v1__resume_definition_response__get_packed_size
+                     (const Saga__V1__ResumeDefinitionResponse   *message);
+size_t saga__v1__resume_definition_response__pack
+                     (const Saga__V1__ResumeDefinitionResponse   *message,
+                      uint8_t             *out);
+size_t saga__v1__resume_definition_response__pack_to_buffer
+                     (const Saga__V1__ResumeDefinitionResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Saga__V1__ResumeDefinitionResponse *
+       saga__v1__resume_definition_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   saga__v1__resume_definition_response__free_unpacked
+                     (Saga__V1__ResumeDefinitionResponse *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Saga__V1__StartSagaRequest_Closure)
@@ -780,6 +997,9 @@ typedef void (*Saga__V1__StartSagaResponse_Closure)
                   void *closure_data);
 typedef void (*Saga__V1__StepView_Closure)
                  (const Saga__V1__StepView *message,
+                  void *closure_data);
+typedef void (*Saga__V1__Pause_Closure)
+                 (const Saga__V1__Pause *message,
                   void *closure_data);
 typedef void (*Saga__V1__SagaView_Closure)
                  (const Saga__V1__SagaView *message,
@@ -817,6 +1037,18 @@ typedef void (*Saga__V1__DefinitionView_Closure)
 typedef void (*Saga__V1__ListDefinitionsResponse_Closure)
                  (const Saga__V1__ListDefinitionsResponse *message,
                   void *closure_data);
+typedef void (*Saga__V1__PauseDefinitionRequest_Closure)
+                 (const Saga__V1__PauseDefinitionRequest *message,
+                  void *closure_data);
+typedef void (*Saga__V1__PauseDefinitionResponse_Closure)
+                 (const Saga__V1__PauseDefinitionResponse *message,
+                  void *closure_data);
+typedef void (*Saga__V1__ResumeDefinitionRequest_Closure)
+                 (const Saga__V1__ResumeDefinitionRequest *message,
+                  void *closure_data);
+typedef void (*Saga__V1__ResumeDefinitionResponse_Closure)
+                 (const Saga__V1__ResumeDefinitionResponse *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -848,6 +1080,14 @@ struct Saga__V1__OrchestratorService_Service
                            const Saga__V1__ListDefinitionsRequest *input,
                            Saga__V1__ListDefinitionsResponse_Closure closure,
                            void *closure_data);
+  void (*pause_definition)(Saga__V1__OrchestratorService_Service *service,
+                           const Saga__V1__PauseDefinitionRequest *input,
+                           Saga__V1__PauseDefinitionResponse_Closure closure,
+                           void *closure_data);
+  void (*resume_definition)(Saga__V1__OrchestratorService_Service *service,
+                            const Saga__V1__ResumeDefinitionRequest *input,
+                            Saga__V1__ResumeDefinitionResponse_Closure closure,
+                            void *closure_data);
 };
 typedef void (*Saga__V1__OrchestratorService_ServiceDestroy)(Saga__V1__OrchestratorService_Service *);
 void saga__v1__orchestrator_service__init (Saga__V1__OrchestratorService_Service *service,
@@ -861,7 +1101,9 @@ void saga__v1__orchestrator_service__init (Saga__V1__OrchestratorService_Service
       function_prefix__ ## list_sagas,\
       function_prefix__ ## watch_saga,\
       function_prefix__ ## operate_saga,\
-      function_prefix__ ## list_definitions  }
+      function_prefix__ ## list_definitions,\
+      function_prefix__ ## pause_definition,\
+      function_prefix__ ## resume_definition  }
 void saga__v1__orchestrator_service__start_saga(ProtobufCService *service,
                                                 const Saga__V1__StartSagaRequest *input,
                                                 Saga__V1__StartSagaResponse_Closure closure,
@@ -886,12 +1128,21 @@ void saga__v1__orchestrator_service__list_definitions(ProtobufCService *service,
                                                       const Saga__V1__ListDefinitionsRequest *input,
                                                       Saga__V1__ListDefinitionsResponse_Closure closure,
                                                       void *closure_data);
+void saga__v1__orchestrator_service__pause_definition(ProtobufCService *service,
+                                                      const Saga__V1__PauseDefinitionRequest *input,
+                                                      Saga__V1__PauseDefinitionResponse_Closure closure,
+                                                      void *closure_data);
+void saga__v1__orchestrator_service__resume_definition(ProtobufCService *service,
+                                                       const Saga__V1__ResumeDefinitionRequest *input,
+                                                       Saga__V1__ResumeDefinitionResponse_Closure closure,
+                                                       void *closure_data);
 
 /* --- descriptors --- */
 
 extern const ProtobufCMessageDescriptor saga__v1__start_saga_request__descriptor;
 extern const ProtobufCMessageDescriptor saga__v1__start_saga_response__descriptor;
 extern const ProtobufCMessageDescriptor saga__v1__step_view__descriptor;
+extern const ProtobufCMessageDescriptor saga__v1__pause__descriptor;
 extern const ProtobufCMessageDescriptor saga__v1__saga_view__descriptor;
 extern const ProtobufCMessageDescriptor saga__v1__get_saga_request__descriptor;
 extern const ProtobufCMessageDescriptor saga__v1__get_saga_response__descriptor;
@@ -904,6 +1155,10 @@ extern const ProtobufCMessageDescriptor saga__v1__operate_saga_response__descrip
 extern const ProtobufCMessageDescriptor saga__v1__list_definitions_request__descriptor;
 extern const ProtobufCMessageDescriptor saga__v1__definition_view__descriptor;
 extern const ProtobufCMessageDescriptor saga__v1__list_definitions_response__descriptor;
+extern const ProtobufCMessageDescriptor saga__v1__pause_definition_request__descriptor;
+extern const ProtobufCMessageDescriptor saga__v1__pause_definition_response__descriptor;
+extern const ProtobufCMessageDescriptor saga__v1__resume_definition_request__descriptor;
+extern const ProtobufCMessageDescriptor saga__v1__resume_definition_response__descriptor;
 extern const ProtobufCServiceDescriptor saga__v1__orchestrator_service__descriptor;
 
 PROTOBUF_C__END_DECLS
