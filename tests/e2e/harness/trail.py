@@ -117,8 +117,11 @@ class Trail:
         """S13: each effect answers to exactly one decision, and the reverse; S3: at most one effect per step and op."""
         decided = collections.Counter()
         outcomes = {}
+        nested = set()  # steps that are sagas of their own: no participant has them
         for event in self.audit[saga_id]:
             for decision in event.decisions:
+                if decision.via == schema.VIA_CHILD:
+                    nested.add(decision.step)
                 decided[(decision.step, decision.op)] = max(decided[(decision.step, decision.op)], decision.attempt)
             if event.kind == schema.KIND_REPLY:
                 self._take_outcomes(event, outcomes)
@@ -130,7 +133,7 @@ class Trail:
             assert effect.attempt <= decided[where], f"saga {saga_id.hex()}: attempt of {where}"
             effects[where] = effect
         for where, (code, reason) in outcomes.items():
-            if where[0] in READ_ONLY_STEPS:
+            if where[0] in READ_ONLY_STEPS | nested:
                 assert where not in effects
                 continue
             assert where in effects, f"saga {saga_id.hex()}: {where} was answered {code} {reason}, but has no effect"
