@@ -316,6 +316,11 @@ void list_events(const struct check *check, const struct world *world, struct ev
         if (with(check, SAGA_CHECK_CRASH)) {
             add_beginning(check, world, list, plain);
         }
+        if (with(check, SAGA_CHECK_CRASH) && world->paused) {
+            plain.truth = true; /* the pause ended, and the process before it told this saga */
+            add_beginning(check, world, list, plain);
+            plain.truth = false;
+        }
         plain.kind = CHECK_REVERSE;
         if (check->config.child) {
             add(list, plain);

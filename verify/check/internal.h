@@ -73,7 +73,8 @@ struct check_event {
     uint8_t which;
     uint8_t act;
     bool deadline;     /* TIMER: the saga's has passed */
-    bool truth;        /* ACT: the operator has seen to it that what he says is so */
+    bool truth;        /* ACT: the operator has seen to it that what he says is so; RECOVERED: a
+                          pause has ended meanwhile */
     bool other_bytes;  /* START_AGAIN */
     uint32_t due_mask; /* TIMER: steps whose due time has passed */
     uint64_t when_mask;

@@ -179,7 +179,7 @@ static const char *judge_call(const struct check *check, const struct trial *tri
         return "S5: a step is called by a saga that does not go forward";
     }
     bool first = send->attempt == 1;
-    if (first && trial->from.paused && trial->ev.kind != CHECK_RESUME) {
+    if (first && world->paused) {
         return "a step begins although its definition is paused";
     }
     if (first && check->def.steps[send->step].conditional &&

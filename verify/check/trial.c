@@ -144,11 +144,13 @@ static void before_engine(struct world *world, const struct check_event *ev)
     case CHECK_RESUME:
         world->paused = false;
         break;
+    case CHECK_RECOVERED:
+        world->paused = world->paused && !ev->truth;
+        break;
     case CHECK_START:
     case CHECK_START_AGAIN:
     case CHECK_TIMER:
     case CHECK_DURABLE:
-    case CHECK_RECOVERED:
     case CHECK_REVERSE:
         break;
     }
