@@ -92,7 +92,8 @@ class NestedTest(SystemCase):
         self.assertIn("The saga that it is a step of undid it as a whole", told)
         self.assertIn(f"part of   {order['saga_id']}, step settle", self.sagactl("get", family["settle"]["id"]))
         self.assertIn("started      settle, step settle of saga", self.sagactl("watch", family["settle"]["id"], status=1))
-        self.sagactl("audit", "verify", f"--kafka={self.broker.bootstrap}")
+        self.sagactl("audit", "verify", f"--kafka={self.broker.bootstrap}",
+                     f"--descriptor-set={os.environ['SAGAD_DESCRIPTOR_SET']}")
 
     def test_child_when_cancelled_by_an_operator_then_the_order_is_rejected(self):
         self.assertEqual(self.system.kitchend.stop(), 0)
