@@ -16,6 +16,7 @@ from harness.orders import REASONS, Load, make_order
 from harness.util import ROOT, until
 
 CHILDREN = {"prepare": "prepare", "settle": "settle", "goods": "hold-goods"}
+NESTED = ROOT / "tests" / "support" / "nested" / "v1" / "nested.proto"
 SERVED = ("order", "customer", "product", "kitchen", "payment")
 
 
@@ -26,13 +27,21 @@ class NestedTest(SystemCase):
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory(prefix="saga-nested-")
         cls.addClassCleanup(cls.folder.cleanup)
-        descriptor_set = pathlib.Path(cls.folder.name) / "nested.binpb"
-        subprocess.run(["protoc", f"--descriptor_set_out={descriptor_set}", "--include_imports", "--include_source_info",
-                        "-I", ROOT / "proto", "-I", ROOT / "tests" / "support", "nested/v1/nested.proto",
-                        *(f"{name}/v1/{name}.proto" for name in SERVED), "saga/v1/orchestrator.proto"], check=True)
-        os.environ["SAGAD_DESCRIPTOR_SET"] = str(descriptor_set)
-        cls.addClassCleanup(os.environ.pop, "SAGAD_DESCRIPTOR_SET")
+        cls.addClassCleanup(os.environ.pop, "SAGAD_DESCRIPTOR_SET", None)
+        cls.declare()
         super().setUpClass()
+
+    @classmethod
+    def declare(cls, change=lambda text: text):
+        """Makes the descriptor set that sagad is started with, of the schema with a change."""
+        where = pathlib.Path(cls.folder.name)
+        source = where / "nested" / "v1" / "nested.proto"
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text(change(NESTED.read_text(encoding="utf-8")), encoding="utf-8")
+        subprocess.run(["protoc", f"--descriptor_set_out={where / 'nested.binpb'}", "--include_imports",
+                        "--include_source_info", "-I", ROOT / "proto", "-I", where, "nested/v1/nested.proto",
+                        *(f"{name}/v1/{name}.proto" for name in SERVED), "saga/v1/orchestrator.proto"], check=True)
+        os.environ["SAGAD_DESCRIPTOR_SET"] = str(where / "nested.binpb")
 
     def sagactl(self, *arguments, status=0):
         done = subprocess.run([util.bin_dir() / "sagactl", *arguments, f"--address={self.system.sagad.nng}"],
@@ -108,6 +117,25 @@ class NestedTest(SystemCase):
         self.assertIn("the kitchen burns", self.sagactl("why", saga))
         self.check_all()
 
+    def test_order_when_its_children_are_declared_anew_then_goes_on_with_those_it_began_with(self):
+        before = self.family(self.orders.decide(make_order("approved", random.Random(5))))
+        self.assertEqual(self.system.kitchend.stop(), 0)
+        placed = self.orders.place(make_order("approved", random.Random(6)))
+        until(lambda: query(self.system.sagad, "SELECT id FROM saga WHERE live AND definition_name = 'hold-goods'"), 30,
+              "no child")
+        self.system.sagad.kill()
+        self.declare(lambda text: text.replace("deadline_ms: 12000", "deadline_ms: 13000"))  # of settle
+        self.system.sagad.start()
+        self.system.kitchend.start()
+        order = self.orders.decided(placed["order_id"])
+        self.assertEqual(order["state"], "APPROVED")
+        for name, saga in self.family(order).items():  # settle began after the change
+            self.assertEqual(saga["definition_hash"], before[name]["definition_hash"])
+        after = self.family(self.orders.decide(make_order("approved", random.Random(7))))
+        self.assertEqual({name for name in after if after[name]["definition_hash"] != before[name]["definition_hash"]},
+                         {"settle", "order-nested"})
+        self.check_all()
+
     def test_start_when_its_key_is_a_childs_then_refused(self):
         self.sagactl("start", "hold-goods", "--key", "child:1/goods", "-d", '{"order_id": 1}', status=64 + 3)
 
@@ -121,6 +149,7 @@ class NestedTest(SystemCase):
         trail = self.check_all(120)
         check_reasons(self.system, kinds)
         self.assertGreater(len(trail.sagas), 2 * len(kinds))
+        self.sagactl("replay", "--all", f"--store={self.system.sagad.data_file}")  # S7
 
 
 if __name__ == "__main__":
