@@ -87,6 +87,9 @@ static void take_step_line(struct transcript *t, char **words, size_t count)
             step.call_via = SAGA_VIA_KAFKA;
         } else if (strcmp(words[i], "attempts") == 0 && i + 1 < count) {
             step.call_attempts_max = (uint32_t)atoi(words[++i]);
+        } else if (strcmp(words[i], "delay") == 0 && i + 2 < count) {
+            step.call_delay_ms = step.undo_delay_ms = atoi(words[++i]);
+            step.call_delay_ms_max = step.undo_delay_ms_max = atoi(words[++i]);
         } else if (strcmp(words[i], "after") == 0 && i + 1 < count) {
             step.after_mask |= UINT64_C(1) << find_step(t, words[++i]);
         } else {

@@ -1,14 +1,15 @@
 /* Transcripts: a definition and events as text, and what the engine makes of them as text.
  *
- *     step NAME [starter] [ro] [pivot] [when] [undo] [via kafka] [attempts N] [after NAME]…
+ *     step NAME [starter] [ro] [pivot] [when] [undo|undo-nng] [kafka|child] [attempts N] [delay MS MAX] [after NAME]…
  *     deadline MS
- *     start [when NAME]…
+ *     start [paused] [when NAME]…
  *     +MS                                   the clock goes on
  *     timer
  *     reply NAME call|undo CODE [attempt N] [unsent] [reused] [after MS] [when NAME]…
  *     durable NAME call|undo [attempt N]
- *     recovered
- *     operator retry|cancel|skip|compensate|resolve [NAME]
+ *     recovered [paused]
+ *     reverse
+ *     operator retry|cancel|skip|compensate|resolve|pause|resume [NAME] [paused]
  *
  * Lines that begin with two spaces are what the engine answered; `#` begins a comment. */
 #ifndef SAGA_TESTS_TRANSCRIPT_H
