@@ -47,6 +47,15 @@ bool saga_canary_broken(const char *name)
     return true;
 }
 
+bool saga_canary_muted(void)
+{
+    static _Atomic int known; /* 1: no, 2: yes */
+    if (known == 0) {
+        known = getenv("SAGA_BREAK_MUTE") == NULL ? 1 : 2;
+    }
+    return known == 2;
+}
+
 uint64_t saga_canary_noise(void)
 {
     static _Atomic uint64_t count;

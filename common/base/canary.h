@@ -22,18 +22,24 @@
 /* The same at a second place that a canary needs; it proves nothing. */
 #define SAGA_BROKEN_TOO(name) saga_canary_named(#name)
 
+/* Tells whether the code's own checks of itself are to be silent (SAGA_BREAK_MUTE=1), so that
+ * others must notice. */
+#define SAGA_MUTED() saga_canary_muted()
+
 /* A number that no event holds: another one at each call. */
 #define SAGA_NOISE() saga_canary_noise()
 
 /* Thread: any. */
 bool saga_canary_broken(const char *name);
 bool saga_canary_named(const char *name);
+bool saga_canary_muted(void);
 uint64_t saga_canary_noise(void);
 
 #else
 
 #define SAGA_BROKEN(name) false
 #define SAGA_BROKEN_TOO(name) false
+#define SAGA_MUTED() false
 #define SAGA_NOISE() UINT64_C(0)
 
 #endif
