@@ -39,6 +39,8 @@ static struct saga_audit_input input_of(const struct log *log, const struct saga
         .who = ev->kind == SAGA_EVENT_OPERATOR ? "ann" : "",
         .why = ev->kind == SAGA_EVENT_OPERATOR ? "because" : "",
         .start_key = "order-1",
+        .parent_step = "goods",
+        .parent_id = {{9}},
         .prev_hash = log->last_hash,
     };
 }
@@ -169,6 +171,8 @@ static void test_chain_when_verified_then_each_hash_is_of_its_event(void **state
         assert_memory_equal(audit->hash.data, hash, SAGA_DIGEST_SIZE);
         assert_int_equal(audit->seq, i + 1);
         assert_int_equal(audit->prev_hash.len, i == 0 ? 0 : SAGA_DIGEST_SIZE);
+        assert_string_equal(audit->parent_step, i == 0 ? "goods" : ""); /* START alone */
+        assert_int_equal(audit->parent_saga_id.len, i == 0 ? SAGA_ID_SIZE : 0);
         assert_true(i == 0 || memcmp(audit->prev_hash.data, prev, SAGA_DIGEST_SIZE) == 0);
         memcpy(prev, hash, SAGA_DIGEST_SIZE);
         free_audit(audit);

@@ -14,6 +14,8 @@ static const struct saga_texts some_texts = {
     .cause_reason = "OUT_OF_STOCK",
     .cause_message = "product 7: 0 left",
     .traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    .parent_step = "goods",
+    .parent_id = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}},
 };
 static const struct saga_texts no_texts = {"", "", "", "", {{0}}};
 
@@ -60,6 +62,8 @@ static void assert_round_trip(const struct saga *saga, const struct saga_texts *
     assert_string_equal(texts->cause_reason, read_texts.cause_reason);
     assert_string_equal(texts->cause_message, read_texts.cause_message);
     assert_string_equal(texts->traceparent, read_texts.traceparent);
+    assert_string_equal(texts->parent_step, read_texts.parent_step);
+    assert_true(saga_id_equal(texts->parent_id, read_texts.parent_id));
     saga_buf_fini(&buf);
 }
 
@@ -148,7 +152,10 @@ static void test_record_when_all_is_at_its_limit_then_it_comes_back(void **state
     reason[sizeof reason - 1] = '\0';
     message[sizeof message - 1] = '\0';
     traceparent[sizeof traceparent - 1] = '\0';
-    const struct saga_texts texts = {reason, message, traceparent, "", {{0}}};
+    char step[SAGA_STEP_NAME_MAX + 1];
+    memset(step, 's', sizeof step);
+    step[sizeof step - 1] = '\0';
+    const struct saga_texts texts = {reason, message, traceparent, step, {{0xff}}};
     assert_round_trip(&saga, &texts);
     struct saga nothing = {.cause_step = SAGA_STEP_ALL};
     assert_round_trip(&nothing, &no_texts);
@@ -210,6 +217,7 @@ static enum saga_err decode_exact(const uint8_t *bytes, size_t size, struct saga
         assert_true(strlen(texts.cause_reason) <= SAGA_STATUS_REASON_MAX);
         assert_true(strlen(texts.cause_message) <= SAGA_STATUS_MESSAGE_MAX);
         assert_true(strlen(texts.traceparent) <= SAGA_TRACEPARENT_MAX);
+        assert_true(strlen(texts.parent_step) <= SAGA_STEP_NAME_MAX);
         assert_true(saga->step_count <= SAGA_STEPS_MAX && saga->state <= SAGA_STATE_PARKED);
         assert_true(saga->cause_step == SAGA_STEP_ALL || saga->cause_step < saga->step_count);
         for (size_t i = 0; i < saga->step_count; i++) {
@@ -285,6 +293,26 @@ static void test_record_when_a_newer_program_added_fields_then_passed_over(void 
     saga_buf_fini(&buf);
 }
 
+/* Records from before there were child sagas end with the steps. */
+static void test_record_when_it_ends_before_the_parent_then_it_is_no_child(void **state)
+{
+    (void)state;
+    struct saga saga = largest_saga();
+    struct saga read = {.id = saga.id};
+    struct saga_texts texts = some_texts;
+    struct saga_buf buf = {0};
+    assert_int_equal(saga_record_encode(&saga, &no_texts, &buf), SAGA_ERR_OK);
+    buf.size -= 1; /* the last byte of the body said that there is no parent */
+    size_t body_size = buf.size - 7;
+    buf.data[1] = (uint8_t)body_size;
+    buf.data[2] = (uint8_t)(body_size >> 8);
+    mend_check(buf.data, buf.size);
+    assert_int_equal(saga_record_decode(saga_buf_view(&buf), &read, &texts), SAGA_ERR_OK);
+    assert_same_saga(&saga, &read);
+    assert_string_equal(texts.parent_step, "");
+    saga_buf_fini(&buf);
+}
+
 static void test_record_when_mutated_at_random_then_corrupt_or_within_bounds(void **state)
 {
     (void)state;
@@ -330,6 +358,7 @@ int record_tests(void)
         cmocka_unit_test(test_record_when_cut_or_grown_then_corrupt),
         cmocka_unit_test(test_record_when_failed_then_outputs_are_untouched),
         cmocka_unit_test(test_record_when_a_newer_program_added_fields_then_passed_over),
+        cmocka_unit_test(test_record_when_it_ends_before_the_parent_then_it_is_no_child),
         cmocka_unit_test(test_record_when_mutated_at_random_then_corrupt_or_within_bounds),
     };
     return cmocka_run_group_tests_name("record", tests, NULL, NULL);
