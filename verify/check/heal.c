@@ -12,6 +12,7 @@
 #include "verify/check/internal.h"
 
 #define RANK_NONE UINT32_MAX
+#define RANK_REACHED (UINT32_MAX - 1)
 
 enum { WALK_MAX = 256 };
 
@@ -41,24 +42,34 @@ struct healing {
     size_t memory_max;
 };
 
-bool go_way(const struct check *check, struct trial *trial, const struct world *base,
-            const struct heal_way *way, bool when)
+static bool sends_nothing(const struct trial *trial)
 {
+    return trial->ev.kind == CHECK_TIMER && trial->up.send_count == 0;
+}
+
+uint8_t go_way(const struct check *check, struct trial *trial, const struct world *base,
+               const struct heal_way *way, bool when)
+{
+    uint8_t gone = 0;
     world_copy(check, &trial->from, base);
-    for (uint8_t i = 0; i < way->count; i++) {
-        trial->ev = way->events[i];
+    while (gone < way->count) {
+        trial->ev = way->events[gone];
         trial->ev.when_mask = when ? UINT64_MAX : 0;
         set_times(check, &trial->from, &trial->ev);
         make_transition(check, trial);
         if (trial->asked && trial->ev.kind != CHECK_RESUME &&
             trial->up.verdict != SAGA_VERDICT_TAKEN) {
-            return false;
+            return 0;
         }
         uint32_t key[KEY_WORDS_MAX]; /* only what is in it counts: times go back to rest */
         world_pack(check, &trial->to, key);
         world_unpack(check, key, &trial->from);
+        gone++;
+        if (sends_nothing(trial)) {
+            break; /* what was to arrive and be answered has not left */
+        }
     }
-    return true;
+    return gone;
 }
 
 static enum saga_err put_way(struct healing *healing, struct shard_ways *ways, uint32_t to)
@@ -99,7 +110,8 @@ static enum saga_err list_state(struct healing *healing, struct heal_worker *wor
     list_heals(check, &worker->base, &worker->list);
     for (size_t i = 0; i < worker->list.count; i++) {
         for (unsigned when = 0; when <= 1; when++) { /* no condition holds, or all do */
-            if (!go_way(check, &worker->trial, &worker->base, &worker->list.ways[i], when != 0)) {
+            if (go_way(check, &worker->trial, &worker->base, &worker->list.ways[i], when != 0) ==
+                0) {
                 continue;
             }
             uint32_t to = state_of(exploration, &worker->trial.from);
@@ -269,9 +281,45 @@ static void find_wrong(struct healing *healing)
     }
 }
 
+/* Marks what states without a number lead to. */
+static void mark_reached(struct healing *healing)
+{
+    const struct space *space = &healing->exploration->space;
+    for (uint32_t s = 0; s < SPACE_SHARDS; s++) {
+        const struct shard_ways *ways = &healing->ways[s];
+        for (uint32_t i = 0; i < space->shards[s].count; i++) {
+            bool none = ways->ranks[i] >= RANK_REACHED;
+            for (uint32_t k = ways->first[i]; none && k < ways->first[i + 1]; k++) {
+                uint32_t *there =
+                    &healing->ways[ways->to[k] % SPACE_SHARDS].ranks[ways->to[k] / SPACE_SHARDS];
+                *there = *there == RANK_NONE ? RANK_REACHED : *there;
+            }
+        }
+    }
+}
+
+/* Drops states that only lead to a circle: what none without a number leads to. */
+static void drop_forerunners(struct healing *healing)
+{
+    const struct space *space = &healing->exploration->space;
+    bool again = true;
+    while (again) {
+        again = false;
+        mark_reached(healing);
+        for (uint32_t s = 0; s < SPACE_SHARDS; s++) {
+            for (uint32_t i = 0; i < space->shards[s].count; i++) {
+                uint32_t *rank = &healing->ways[s].ranks[i];
+                again = again || *rank == RANK_NONE;
+                *rank = *rank == RANK_NONE ? 0 : *rank == RANK_REACHED ? RANK_NONE : *rank;
+            }
+        }
+    }
+}
+
 static void find_round(struct healing *healing)
 {
     struct exploration *exploration = healing->exploration;
+    drop_forerunners(healing);
     for (uint32_t s = 0; s < SPACE_SHARDS; s++) {
         for (uint32_t i = 0; i < exploration->space.shards[s].count; i++) {
             if (healing->ways[s].ranks[i] == RANK_NONE) {

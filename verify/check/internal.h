@@ -173,6 +173,7 @@ bool twin_agrees(const struct check *check, struct trial *trial, const uint32_t 
 /* Tells what rule a transition breaks, or NULL. */
 const char *judge(const struct check *check, const struct trial *trial);
 const char *judge_act(const struct check *check, const struct trial *trial);
+const char *judge_start_again(const struct trial *trial);
 
 /* ---- space.c: the states that are known ---- */
 
@@ -264,9 +265,10 @@ struct heal_list {
 };
 void list_heals(const struct check *check, const struct world *world, struct heal_list *list);
 
-/* Goes a way from base; trial->from is where it leads. Whether it can be gone. */
-bool go_way(const struct check *check, struct trial *trial, const struct world *base,
-            const struct heal_way *way, bool when);
+/* Goes a way from base; trial->from is where it leads. Gives how many of its events were gone: 0,
+ * it cannot be gone; a time that passes and sends nothing is a way by itself. */
+uint8_t go_way(const struct check *check, struct trial *trial, const struct world *base,
+               const struct heal_way *way, bool when);
 
 /* S1: from each state, however it goes on once faults have stopped, an end is reached. Errors:
  * NO_MEMORY. */

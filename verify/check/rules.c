@@ -304,7 +304,10 @@ static const char *judge_time(const struct check *check, const struct trial *tri
 const char *judge(const struct check *check, const struct trial *trial)
 {
     const char *wrong = NULL;
-    if (trial->asked) {
+    if (trial->ev.kind == CHECK_START_AGAIN) {
+        wrong = judge_start_again(trial);
+    }
+    if (trial->asked && wrong == NULL) {
         wrong = judge_record(check, trial);
         wrong = wrong != NULL ? wrong : judge_sends(check, trial);
         wrong = wrong != NULL ? wrong : judge_reply(check, trial);

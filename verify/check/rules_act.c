@@ -27,6 +27,12 @@ static const char *judge_cancel(const struct check *check, const struct trial *t
     if (after->state != SAGA_STATE_COMPENSATING && after->state != SAGA_STATE_COMPENSATED) {
         return "S11: a cancelled saga is not compensated";
     }
+    for (uint8_t i = 0; i < check->def.step_count && after->state == SAGA_STATE_COMPENSATED; i++) {
+        if (check->def.steps[i].has_undo &&
+            (has_effect(check, &trial->to, i) || may_take_effect(check, &trial->to, i))) {
+            return "S11: a cancel ended the saga, and what it has done is not undone";
+        }
+    }
     return after->cause == SAGA_CAUSE_CANCEL && trial->up.cause_set
                ? NULL
                : "S12: the record of a cancel does not say that it was one";
@@ -106,13 +112,15 @@ static const char *judge_turning(const struct trial *trial)
     return NULL;
 }
 
+const char *judge_start_again(const struct trial *trial)
+{
+    return trial->up.verdict == SAGA_VERDICT_TAKEN
+               ? "S10: a start whose key has a saga starts another"
+               : NULL;
+}
+
 const char *judge_act(const struct check *check, const struct trial *trial)
 {
-    if (trial->ev.kind == CHECK_START_AGAIN) {
-        return trial->up.verdict == SAGA_VERDICT_TAKEN
-                   ? "S10: a start whose key has a saga starts another"
-                   : NULL;
-    }
     const char *wrong = trial->ev.kind == CHECK_ACT ? judge_act_taken(check, trial) : NULL;
     return wrong != NULL ? wrong : judge_turning(trial);
 }

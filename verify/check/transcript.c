@@ -172,7 +172,8 @@ static bool play_way(struct replay *replay, uint32_t from, uint32_t to)
     list_heals(check, &replay->base, &replay->heals);
     for (size_t i = 0; i < replay->heals.count * 2; i++) {
         const struct heal_way *way = &replay->heals.ways[i / 2];
-        if (!go_way(check, &replay->trial, &replay->base, way, i % 2 != 0)) {
+        uint8_t gone = go_way(check, &replay->trial, &replay->base, way, i % 2 != 0);
+        if (gone == 0) {
             continue;
         }
         world_pack(check, &replay->trial.from, key);
@@ -180,7 +181,7 @@ static bool play_way(struct replay *replay, uint32_t from, uint32_t to)
         if (space_find(&replay->exploration->space, space_hash(check, key), key) != to) {
             continue;
         }
-        for (uint8_t k = 0; k < way->count; k++) {
+        for (uint8_t k = 0; k < gone; k++) {
             struct check_event ev = way->events[k];
             ev.when_mask = i % 2 != 0 ? UINT64_MAX : 0;
             play(replay, ev);
