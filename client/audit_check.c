@@ -13,6 +13,8 @@
 #include "common/base/status.h"
 #include "common/wire/envelope.h"
 #include "common/wire/schema.h"
+#include "orchestrator/codec/codec.h"
+#include "orchestrator/runtime/runtime.h"
 #include "saga/v1/audit.pb-c.h"
 
 enum { HASH_FIELD = 31, NAMES_MAX = 65535, SAGAS_START = 1024 };
@@ -41,6 +43,7 @@ struct trail {
     struct saga_id id;
     bool used;
     uint8_t state;
+    uint8_t last_act;   /* of a definition's stream; 0: it is a saga's */
     uint64_t first_seq; /* 0: no event yet */
     uint64_t next_seq;
     uint8_t last_hash[32];
@@ -465,10 +468,40 @@ static enum saga_err take_act(struct saga_audit_check *check, struct trail *trai
     return SAGA_ERR_OK;
 }
 
+bool saga_audit_is_of_definition(const Saga__V1__AuditEvent *event)
+{
+    return event->kind == SAGA__V1__EVENT_KIND__EVENT_KIND_OPERATOR && event->operator_ != NULL &&
+           event->state == SAGA__V1__SAGA_STATE__SAGA_STATE_UNSPECIFIED;
+}
+
+/* S12: whoever acts says who and why. Acts on a definition take turns, and stand under its id. */
+static void check_act(struct saga_audit_check *check, struct trail *trail,
+                      const Saga__V1__AuditEvent *event)
+{
+    if (event->kind != SAGA__V1__EVENT_KIND__EVENT_KIND_OPERATOR) {
+        return;
+    }
+    const Saga__V1__Operator *by = event->operator_;
+    bool wrong = by == NULL || by->who[0] == 0 || by->why[0] == 0;
+    if (!wrong && saga_audit_is_of_definition(event)) {
+        uint8_t turn = trail->last_act == SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_PAUSE
+                           ? SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESUME
+                           : SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_PAUSE;
+        bool known = trail->last_act != 0 || event->seq == 1;
+        struct saga_id stream = saga_runtime_pause_stream(saga_codec_port(), event->definition);
+        wrong = (known && (uint8_t)by->act != turn) || !saga_id_equal(stream, trail->id);
+        trail->last_act = (uint8_t)by->act;
+    }
+    if (wrong) {
+        tell_event(check, SAGA_VIOLATION_ACT, &trail->id, event->seq);
+    }
+}
+
 static enum saga_err take_story(struct saga_audit_check *check, struct trail *trail,
                                 const Saga__V1__AuditEvent *event)
 {
     trail->state = (uint8_t)event->state;
+    check_act(check, trail, event);
     for (size_t i = 0; i < event->n_decisions; i++) {
         const Saga__V1__Decision *decision = event->decisions[i];
         struct deed *deed =
@@ -626,6 +659,11 @@ static void compare_undo(struct saga_audit_check *check, const struct trail *tra
 static void finish_trail(struct saga_audit_check *check, const struct trail *trail)
 {
     bool truncated = trail->first_seq != 1;
+    if (trail->last_act != 0) {
+        check->counts.definitions++;
+        check->counts.truncated += truncated;
+        return;
+    }
     check->counts.sagas++;
     check->counts.completed += trail->state == SAGA__V1__SAGA_STATE__SAGA_STATE_COMPLETED;
     check->counts.compensated += trail->state == SAGA__V1__SAGA_STATE__SAGA_STATE_COMPENSATED;

@@ -28,7 +28,8 @@
     X(MISSING, "a decided and answered command without its effect (S13)")                          \
     X(DIFFERS, "the effect is not what was answered (S13)")                                        \
     X(FORBIDDEN, "a call took effect after its undo (S4)")                                         \
-    X(HELD, "the saga is COMPENSATED, but an effect was left (S5)")
+    X(HELD, "the saga is COMPENSATED, but an effect was left (S5)")                                \
+    X(ACT, "an operator's act without who or why, or on a definition out of turn (S12)")
 
 enum saga_violation {
 #define X(name, text) SAGA_VIOLATION_##name,
@@ -54,7 +55,8 @@ struct saga_audit_counts {
     uint64_t sagas;
     uint64_t completed;
     uint64_t compensated;
-    uint64_t open;      /* not ended, or parked */
+    uint64_t open;        /* not ended, or parked */
+    uint64_t definitions; /* that were paused or let go on: each has a stream of its own */
     uint64_t truncated; /* their first events are not on the topic any more; with allow_truncated no
                            violation, and not compared */
     uint64_t violations[SAGA_VIOLATION_COUNT];
@@ -63,6 +65,7 @@ struct saga_audit_counts {
 struct saga_audit_check;
 
 struct saga_schema;
+struct Saga__V1__AuditEvent;
 
 struct saga_audit_config {
     bool allow_truncated; /* the topics may have lost their oldest records: what cannot be compared
@@ -88,6 +91,9 @@ enum saga_err saga_audit_check_effect(struct saga_audit_check *check, struct sag
 
 /* Compares decisions and effects of all sagas, at the end of both streams. */
 void saga_audit_check_finish(struct saga_audit_check *check, struct saga_audit_counts *counts);
+
+/* Tells whether an event is of a definition, not of a saga: that it is paused, or goes on. */
+bool saga_audit_is_of_definition(const struct Saga__V1__AuditEvent *event);
 
 /* Computes the hash of an encoded AuditEvent: SHA-256 over it without its field `hash`. Errors:
  * MALFORMED; INTERNAL. */

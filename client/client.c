@@ -4,11 +4,13 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/base/limits.h"
 
@@ -226,6 +228,18 @@ void saga_client_duration_text(int64_t ms, char text[SAGA_DURATION_TEXT_SIZE])
         snprintf(text, SAGA_DURATION_TEXT_SIZE, "%" PRId64 " h %" PRId64 " min", ms / 3600000,
                  ms / 60000 % 60);
     }
+}
+
+const char *saga_client_who(const struct saga_options *options)
+{
+    const char *who = saga_options_text(options, "who");
+    who = who != NULL ? who : getenv("USER");
+    who = who != NULL && who[0] != 0 ? who : getenv("LOGNAME");
+    if (who == NULL || who[0] == 0) {
+        const struct passwd *user = getpwuid(getuid());
+        who = user == NULL ? NULL : user->pw_name;
+    }
+    return who;
 }
 
 void saga_client_clean(char *text)

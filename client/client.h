@@ -106,6 +106,9 @@ void saga_client_time_text(int64_t unix_ms, char text[SAGA_TIME_TEXT_SIZE]);
 enum { SAGA_DURATION_TEXT_SIZE = 32 };
 void saga_client_duration_text(int64_t ms, char text[SAGA_DURATION_TEXT_SIZE]);
 
+/* Tells who acts: the setting `who`, else USER, LOGNAME, the user's name; NULL: nobody knows. */
+const char *saga_client_who(const struct saga_options *options);
+
 /* Replaces control characters, which would act on a terminal, by '?'. */
 void saga_client_clean(char *text);
 

@@ -35,6 +35,11 @@ const char *saga_view_event_kind(Saga__V1__EventKind kind)
     return enum_name(&saga__v1__event_kind__descriptor, (int)kind, "EVENT_KIND_");
 }
 
+const char *saga_view_act(Saga__V1__OperatorAct act)
+{
+    return enum_name(&saga__v1__operator_act__descriptor, (int)act, "OPERATOR_ACT_");
+}
+
 const char *saga_view_health(int state)
 {
     return enum_name(&saga__v1__health_state__descriptor, state, "HEALTH_STATE_");
@@ -210,6 +215,29 @@ json_t *saga_view_wire_json(const struct saga_schema *schema, const char *type,
     return value;
 }
 
+json_t *saga_view_pause_json(const Saga__V1__Pause *pause)
+{
+    if (pause == NULL) {
+        return json_null();
+    }
+    json_t *object = json_object();
+    set(object, "who", text_json(pause->who));
+    set(object, "why", text_json(pause->why));
+    set(object, "since", time_json(pause->since_unix_ms));
+    return object;
+}
+
+void saga_view_pause_text(const Saga__V1__Pause *pause, char *text, size_t size)
+{
+    char time[SAGA_TIME_TEXT_SIZE];
+    text[0] = '\0';
+    if (pause != NULL) {
+        saga_client_time_text(pause->since_unix_ms, time);
+        snprintf(text, size, "since %s by %s: “%s”", time, pause->who, pause->why);
+        saga_client_clean(text);
+    }
+}
+
 json_t *saga_view_json(const Saga__V1__SagaView *saga, const struct saga_schema *schema)
 {
     char id[SAGA_ID_TEXT_SIZE];
@@ -237,6 +265,7 @@ json_t *saga_view_json(const Saga__V1__SagaView *saga, const struct saga_schema 
     }
     if (whole) {
         set(object, "next_action", text_json(saga->next_action));
+        set(object, "pause", saga_view_pause_json(saga->pause));
         json_t *steps = json_array();
         for (size_t i = 0; i < saga->n_steps; i++) {
             (void)json_array_append_new(steps, step_json(saga, saga->steps[i]));
@@ -309,7 +338,8 @@ json_t *saga_view_event_json(const Saga__V1__AuditEvent *event)
     set(object, "decisions", decisions_json(event));
     if (event->operator_ != NULL) {
         set(object, "operator",
-            json_pack("{s:s,s:s}", "who", event->operator_->who, "why", event->operator_->why));
+            json_pack("{s:s,s:s,s:s}", "act", saga_view_act(event->operator_->act), "who",
+                      event->operator_->who, "why", event->operator_->why));
     }
     if (event->cause != NULL) {
         set(object, "cause", failure_json(event->cause));

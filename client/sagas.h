@@ -9,6 +9,7 @@
 const char *saga_view_state(Saga__V1__SagaState state);
 const char *saga_view_step_state(Saga__V1__StepState state);
 const char *saga_view_event_kind(Saga__V1__EventKind kind);
+const char *saga_view_act(Saga__V1__OperatorAct act);
 const char *saga_view_health(int state);
 
 /* Finds a saga state by its name, in any case. Gives false when there is none. */
@@ -27,6 +28,12 @@ json_t *saga_view_status_json(const Saga__V1__Status *status);
  * NULL: there is none. */
 const Saga__V1__Status *saga_view_last_status(const Saga__V1__SagaView *saga,
                                               const Saga__V1__StepView *step);
+
+/* Makes JSON of a pause; null when there is none. */
+json_t *saga_view_pause_json(const Saga__V1__Pause *pause);
+
+/* Writes a pause: "since 2026-11-23T16:47:32.123Z by ann: “new prices”"; "" when there is none. */
+void saga_view_pause_text(const Saga__V1__Pause *pause, char *text, size_t size);
 
 /* Makes JSON of a saga; one without steps (from a list) without the fields that a list does not
  * tell; its context by the schema (schema NULL: without). NULL: out of memory. */

@@ -510,6 +510,18 @@ static void tell_next(struct teller *t)
     }
 }
 
+/* A saga may wait for nothing but for its definition to go on. */
+static void tell_pause(struct teller *t)
+{
+    const Saga__V1__Pause *pause = t->story->saga == NULL ? NULL : t->story->saga->pause;
+    if (pause == NULL) {
+        return;
+    }
+    say(t, " Its definition is paused:");
+    say_duration(t, "", t->story->now_unix_ms - pause->since_unix_ms);
+    say(t, " ago %s held it, “%s”; no step of it begins until it goes on.", pause->who, pause->why);
+}
+
 static void tell_end(struct teller *t)
 {
     const Saga__V1__AuditEvent *last = t->story->events[t->story->event_count - 1];
@@ -541,6 +553,7 @@ static void tell_end(struct teller *t)
     default:
         say(t, " It has not ended.");
         tell_waiting(t);
+        tell_pause(t);
         break;
     }
     tell_next(t);

@@ -146,12 +146,13 @@ static int verify_print(struct audit *audit, const struct saga_audit_counts *cou
     uint64_t sum = violation_sum(counts);
     if (audit->json) {
         json_t *object = json_pack(
-            "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:O}", "events", (json_int_t)counts->events,
+            "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:O}", "events", (json_int_t)counts->events,
             "effects", (json_int_t)counts->effects, "redelivered", (json_int_t)counts->redelivered,
             "sagas", (json_int_t)counts->sagas, "completed", (json_int_t)counts->completed,
             "compensated", (json_int_t)counts->compensated, "open", (json_int_t)counts->open,
-            "truncated", (json_int_t)counts->truncated, "violation_count", (json_int_t)sum,
-            "violations", audit->violations);
+            "truncated", (json_int_t)counts->truncated, "definitions",
+            (json_int_t)counts->definitions, "violation_count", (json_int_t)sum, "violations",
+            audit->violations);
         int status = saga_client_print_json(object);
         return status == SAGA_EXIT_OK && sum > 0 ? SAGA_EXIT_FAILED : status;
     }
@@ -163,6 +164,9 @@ static int verify_print(struct audit *audit, const struct saga_audit_counts *cou
            " records came more than once\n",
            counts->events, counts->effects, counts->sagas, counts->completed, counts->compensated,
            counts->open, counts->truncated, counts->redelivered);
+    if (counts->definitions > 0) {
+        printf("%" PRIu64 " definitions were paused or let go on\n", counts->definitions);
+    }
     for (size_t i = 0; i < SAGA_VIOLATION_COUNT; i++) {
         if (counts->violations[i] > 0) {
             printf("  %-10s %6" PRIu64 "  %s\n", saga_violation_name((enum saga_violation)i),
@@ -236,6 +240,15 @@ static void tail_print_event(const struct audit *audit, const Saga__V1__AuditEve
     if (event->status != NULL && event->status->code != SAGA_CODE_OK) {
         printf(" %s %s", saga_code_name(event->status->code), event->status->reason);
     }
+    if (event->operator_ != NULL) {
+        char act[SAGA_WHO_MAX + SAGA_WHY_MAX + 16];
+        snprintf(act, sizeof act, "by %s: “%s”", event->operator_->who, event->operator_->why);
+        saga_client_clean(act);
+        printf(" %s %s%s", saga_view_act(event->operator_->act),
+               saga_audit_is_of_definition(event) ? event->definition : "",
+               saga_audit_is_of_definition(event) ? " " : "");
+        fputs(act, stdout);
+    }
     for (size_t i = 0; i < event->n_transitions; i++) {
         const Saga__V1__Transition *move = event->transitions[i];
         if (move->from == SAGA__V1__STEP_STATE__STEP_STATE_UNSPECIFIED) {
@@ -244,7 +257,7 @@ static void tail_print_event(const struct audit *audit, const Saga__V1__AuditEve
         printf(" %s:%s->%s", move->step, saga_view_step_state(move->from),
                saga_view_step_state(move->to));
     }
-    printf(" %s\n", saga_view_state(event->state));
+    printf(" %s\n", saga_audit_is_of_definition(event) ? "" : saga_view_state(event->state));
 }
 
 static void tail_print_effect(const struct audit *audit, const Saga__V1__EffectEvent *effect)

@@ -313,6 +313,12 @@ static void health_add_row(struct saga_table *table, const char *name,
         const Saga__V1__HealthPart *part = response->parts[i];
         size_t used = strlen(parts);
         bool well = part->state == SAGA__V1__HEALTH_STATE__HEALTH_STATE_SERVING;
+        if (well && strcmp(part->name, "definitions") == 0) {
+            /* "2 paused: …": well, and worth knowing. */
+            snprintf(parts + used, sizeof parts - used, "%sdefinitions %.*s", i == 0 ? "" : ", ",
+                     (int)strcspn(part->detail, ":"), part->detail);
+            continue;
+        }
         snprintf(parts + used, sizeof parts - used, "%s%s %s%s%s%s", i == 0 ? "" : ", ", part->name,
                  well ? "ok" : saga_view_health((int)part->state),
                  !well && part->detail[0] != 0 ? " (" : "", well ? "" : part->detail,

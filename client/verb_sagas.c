@@ -172,6 +172,11 @@ static void get_print_head(const Saga__V1__SagaView *saga)
                status == NULL ? "" : saga_code_name(status->code),
                status == NULL ? "" : status->reason, status == NULL ? "" : status->message);
     }
+    if (saga->pause != NULL) {
+        char pause[SAGA_WHO_MAX + SAGA_WHY_MAX + 64];
+        saga_view_pause_text(saga->pause, pause, sizeof pause);
+        printf("paused    its definition, %s\n", pause);
+    }
     if (saga->next_action[0] != 0) {
         printf("next      %s\n", saga->next_action);
     }
@@ -374,9 +379,10 @@ static json_t *definition_json(const Saga__V1__DefinitionView *view)
     for (size_t i = 0; i < view->n_steps; i++) {
         (void)json_array_append_new(steps, json_string(view->steps[i]));
     }
-    return json_pack("{s:s,s:s,s:s,s:b,s:I,s:o}", "name", view->name, "hash", hash, "context_type",
-                     view->context_type, "current", (int)view->current, "live",
-                     (json_int_t)view->live_count, "steps", steps);
+    return json_pack("{s:s,s:s,s:s,s:b,s:I,s:o,s:o}", "name", view->name, "hash", hash,
+                     "context_type", view->context_type, "current", (int)view->current, "live",
+                     (json_int_t)view->live_count, "pause", saga_view_pause_json(view->pause),
+                     "steps", steps);
 }
 
 static int definitions_print(const Saga__V1__ListDefinitionsResponse *response, bool json)
@@ -388,8 +394,9 @@ static int definitions_print(const Saga__V1__ListDefinitionsResponse *response, 
         }
         return saga_client_print_json(array);
     }
-    struct saga_table table = {.column_count = 6};
-    static const char *const heads[] = {"NAME", "VERSION", "CURRENT", "LIVE", "CONTEXT", "STEPS"};
+    struct saga_table table = {.column_count = 7};
+    static const char *const heads[] = {"NAME",   "VERSION", "CURRENT", "LIVE",
+                                        "PAUSED", "CONTEXT", "STEPS"};
     for (size_t i = 0; i < table.column_count; i++) {
         saga_table_add(&table, "%s", heads[i]);
     }
@@ -407,7 +414,10 @@ static int definitions_print(const Saga__V1__ListDefinitionsResponse *response, 
         saga_table_add(&table, "%s", view->name);
         saga_table_add(&table, "%s", hash);
         saga_table_add(&table, "%s", view->current ? "yes" : "no");
+        char pause[SAGA_WHO_MAX + SAGA_WHY_MAX + 64];
+        saga_view_pause_text(view->pause, pause, sizeof pause);
         saga_table_add(&table, "%" PRIu64, view->live_count);
+        saga_table_add(&table, "%s", pause[0] == '\0' ? "no" : pause);
         saga_table_add(&table, "%s", view->context_type);
         saga_table_add(&table, "%s", steps);
     }

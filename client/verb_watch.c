@@ -2,11 +2,9 @@
 #include "client/verbs.h"
 
 #include <inttypes.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "client/sagas.h"
 #include "client/story.h"
@@ -408,19 +406,6 @@ static const struct saga_option act_options[] = {
 /* cancel is about no step: without the last option. */
 enum { ACT_OPTIONS = sizeof act_options / sizeof act_options[0], CANCEL_OPTIONS = ACT_OPTIONS - 1 };
 
-/* Tells who is at the keyboard; NULL: nobody knows. */
-static const char *act_who(const struct saga_options *options)
-{
-    const char *who = saga_options_text(options, "who");
-    who = who != NULL ? who : getenv("USER");
-    who = who != NULL && who[0] != 0 ? who : getenv("LOGNAME");
-    if (who == NULL || who[0] == 0) {
-        const struct passwd *user = getpwuid(getuid());
-        who = user == NULL ? NULL : user->pw_name;
-    }
-    return who;
-}
-
 static int act_send(struct saga_conn *conn, Saga__V1__OperateSagaRequest *message, bool json)
 {
     struct saga_conn_request request = {
@@ -457,7 +442,7 @@ static int act_run(const struct saga_options *options, Saga__V1__OperatorAct act
     bool cancels = act == SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_CANCEL;
     const char *given_step = cancels ? NULL : saga_options_text(options, "step");
     const char *given_why = saga_options_text(options, "why");
-    const char *given_who = act_who(options);
+    const char *given_who = saga_client_who(options);
     if (given_why == NULL) {
         return saga_client_usage(
             "missing: --why TEXT; an operator's act is recorded with its reason");

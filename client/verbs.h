@@ -16,6 +16,8 @@ extern const struct saga_verb saga_verb_skip;
 extern const struct saga_verb saga_verb_resolve;
 extern const struct saga_verb saga_verb_compensate;
 extern const struct saga_verb saga_verb_definitions;
+extern const struct saga_verb saga_verb_pause;
+extern const struct saga_verb saga_verb_resume;
 extern const struct saga_verb saga_verb_call;
 extern const struct saga_verb saga_verb_describe;
 extern const struct saga_verb saga_verb_list_services;

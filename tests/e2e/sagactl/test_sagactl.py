@@ -184,6 +184,31 @@ class SagactlTest(unittest.TestCase):
         self.ctl("replay", "--all", f"--store={self.dev.directory}/seed.json", expect=FAILED)
         self.ctl("replay", expect=USAGE)
 
+    def test_pause_holds_orders_which_go_on_with_resume(self):
+        dev = self.start_dev("pause")
+        there = orders.Orders(lambda: dev.endpoints()["orderd"]["http"])
+        self.ctl("pause", "create-order", dev=dev, expect=USAGE)
+        self.ctl("pause", "nosuch", "--why=x", dev=dev, expect=NOT_FOUND)
+        text, _ = self.ctl("pause", "create-order", "--why=new prices", "--who=ann", dev=dev)
+        self.assertIn("create-order is paused", text)
+        again = self.ctl_json("pause", "create-order", "--why=again", "--who=bob", dev=dev)
+        self.assertEqual((again["changed"], again["pause"]["who"], again["pause"]["why"]), (False, "ann", "new prices"))
+        order = there.place({"customer_id": 1, "items": [{"product_id": 1, "quantity": 1}]}, wait="1s")
+        self.assertEqual((order["state"], order["saga_id"]), ("PENDING", ""))
+        _, problem = self.ctl("start", "create-order", "-d", "{}", dev=dev, expect=UNAVAILABLE)
+        self.assertIn("DEFINITION_PAUSED", problem)
+        shown = {one["name"]: one["pause"] for one in self.ctl_json("definitions", dev=dev)}
+        self.assertEqual(shown["create-order"]["who"], "ann")
+        self.assertIsNone(shown["create-order-async"])
+        self.assertRegex(self.ctl("definitions", dev=dev)[0], r"create-order .* since .* by ann: “new prices”")
+        self.assertIn("definitions 1 paused", self.ctl("health", "sagad", dev=dev)[0])
+        self.assertIn("goes on", self.ctl("resume", "create-order", "--why=done", dev=dev)[0])
+        self.assertEqual(there.decided(order["order_id"])["state"], "APPROVED")
+        self.assertIn("was not paused", self.ctl("resume", "create-order", "--why=done", dev=dev)[0])
+        report = self.ctl_json("audit", "verify", dev=dev)
+        self.assertEqual((report["violation_count"], report["definitions"]), (0, 1))
+        self.stop(dev, DONE)
+
     def test_health_of_all_and_of_one(self):
         text, _ = self.ctl("health")
         for name in NAMES:

@@ -13,6 +13,8 @@
 #include "common/wire/envelope.h"
 #include "common/wire/schema.h"
 #include "descriptor_set.h"
+#include "orchestrator/codec/codec.h"
+#include "orchestrator/runtime/runtime.h"
 #include "saga/v1/audit.pb-c.h"
 
 #define STEP(name) SAGA__V1__STEP_STATE__STEP_STATE_##name
@@ -74,6 +76,7 @@ struct telling {
     const char *moved; /* step of a move */
     Saga__V1__StepState moved_to;
     Saga__V1__OperatorAct act;
+    bool silent; /* an act without a why */
 };
 
 static void give(struct world *w)
@@ -122,7 +125,7 @@ static void encode(struct world *w, const struct telling *t)
     if (t->act != 0) {
         who.act = t->act;
         who.who = (char *)(uintptr_t) "alice";
-        who.why = (char *)(uintptr_t) "done by hand";
+        who.why = (char *)(uintptr_t)(t->silent ? "" : "done by hand");
         event.operator_ = &who;
     }
     if (w->seq > 1) {
@@ -629,12 +632,95 @@ static void test_hash_when_bytes_are_cut_then_malformed(void **state)
     assert_int_equal(saga_audit_hash(cut, hash), SAGA_ERR_MALFORMED);
 }
 
+/* ---- Acts on definitions ---- */
+
+#define ACT(name) SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_##name
+
+/* What comes is of the stream of create-order. */
+static void be_definition(struct world *w)
+{
+    w->id = saga_runtime_pause_stream(saga_codec_port(), "create-order");
+    saga_id_format(w->id, w->key);
+}
+
+static void act(struct world *w, Saga__V1__OperatorAct what)
+{
+    event(w, &(struct telling){.kind = KIND(OPERATOR), .act = what});
+}
+
+static void test_audit_when_a_definition_is_paused_and_goes_on_then_no_violation(void **state)
+{
+    struct world *w = *state;
+    be_definition(w);
+    act(w, ACT(PAUSE));
+    act(w, ACT(RESUME));
+    act(w, ACT(PAUSE));
+    give(w); /* again */
+    struct saga_audit_counts counts = assert_only(w, SAGA_VIOLATION_COUNT, 0);
+    assert_int_equal(counts.definitions, 1);
+    assert_int_equal(counts.sagas, 0);
+    assert_int_equal(counts.open, 0);
+    assert_int_equal(counts.redelivered, 1);
+}
+
+static void test_audit_when_a_definition_goes_on_unpaused_then_act(void **state)
+{
+    struct world *w = *state;
+    be_definition(w);
+    act(w, ACT(RESUME));
+    (void)assert_only(w, SAGA_VIOLATION_ACT, 1);
+}
+
+static void test_audit_when_a_definition_is_paused_twice_then_act(void **state)
+{
+    struct world *w = *state;
+    be_definition(w);
+    act(w, ACT(PAUSE));
+    act(w, ACT(PAUSE));
+    (void)assert_only(w, SAGA_VIOLATION_ACT, 1);
+}
+
+static void test_audit_when_a_pause_stands_under_another_id_then_act(void **state)
+{
+    struct world *w = *state;
+    act(w, ACT(PAUSE));
+    (void)assert_only(w, SAGA_VIOLATION_ACT, 1);
+}
+
+static void test_audit_when_an_act_tells_no_reason_then_act(void **state)
+{
+    struct world *w = *state;
+    start(w);
+    event(w,
+          &(struct telling){
+              .kind = KIND(OPERATOR), .state = STATE(RUNNING), .act = ACT(RETRY), .silent = true});
+    (void)assert_only(w, SAGA_VIOLATION_ACT, 1);
+}
+
+static void test_audit_when_an_act_on_a_definition_is_missing_then_gap(void **state)
+{
+    struct world *w = *state;
+    be_definition(w);
+    act(w, ACT(PAUSE));
+    encode(w, &(struct telling){.kind = KIND(OPERATOR), .act = ACT(RESUME)});
+    act(w, ACT(PAUSE));
+    struct saga_audit_counts counts = {0};
+    saga_audit_check_finish(w->check, &counts);
+    assert_int_equal(counts.violations[SAGA_VIOLATION_GAP], 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_audit_when_streams_agree_then_no_violation),
+        TEST(test_audit_when_a_definition_is_paused_and_goes_on_then_no_violation),
+        TEST(test_audit_when_a_definition_goes_on_unpaused_then_act),
+        TEST(test_audit_when_a_definition_is_paused_twice_then_act),
+        TEST(test_audit_when_a_pause_stands_under_another_id_then_act),
+        TEST(test_audit_when_an_act_tells_no_reason_then_act),
+        TEST(test_audit_when_an_act_on_a_definition_is_missing_then_gap),
         TEST(test_audit_when_records_come_again_then_no_violation),
         TEST(test_audit_when_bytes_are_garbage_then_malformed),
         TEST(test_audit_when_key_is_another_saga_then_key),

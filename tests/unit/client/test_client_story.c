@@ -592,6 +592,34 @@ static void test_story_when_a_step_is_a_saga_then_names_it(void **state)
     saga_buf_fini(&out);
 }
 
+static void test_story_when_its_definition_is_paused_then_tells_who_holds_it(void **state)
+{
+    (void)state;
+    struct tale tale;
+    begin(&tale);
+    Saga__V1__Pause pause = SAGA__V1__PAUSE__INIT;
+    Saga__V1__SagaView view = SAGA__V1__SAGA_VIEW__INIT;
+    pause.who = (char *)(uintptr_t) "ann";
+    pause.why = (char *)(uintptr_t) "new prices";
+    pause.since_unix_ms = INT64_C(1800000000000) + 5000;
+    view.pause = &pause;
+    view.next_action = (char *)(uintptr_t) "sagactl resume create-order --why TEXT";
+    struct saga_story told = {
+        .saga = &view,
+        .events = tale.events,
+        .event_count = tale.count,
+        .now_unix_ms = INT64_C(1800000000000) + 9000,
+    };
+    struct saga_buf out = {0};
+    assert_int_equal(saga_story_tell(&told, &out), SAGA_ERR_OK);
+    assert_int_equal(saga_buf_append(&out, (struct saga_bytes){(const uint8_t *)"", 1}),
+                     SAGA_ERR_OK);
+    assert_tells((const char *)out.data,
+                 "Its definition is paused: 4.00 s ago ann held it, “new prices”; no step of it "
+                 "begins until it goes on. What to do next: sagactl resume create-order");
+    saga_buf_fini(&out);
+}
+
 static void test_story_when_there_are_no_events_then_refuses(void **state)
 {
     (void)state;
@@ -622,6 +650,7 @@ int main(void)
         cmocka_unit_test(test_story_when_folded_then_no_line_is_wider),
         cmocka_unit_test(test_story_when_it_is_a_step_of_another_then_tells_of_which),
         cmocka_unit_test(test_story_when_a_step_is_a_saga_then_names_it),
+        cmocka_unit_test(test_story_when_its_definition_is_paused_then_tells_who_holds_it),
         cmocka_unit_test(test_story_when_there_are_no_events_then_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

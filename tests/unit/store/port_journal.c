@@ -185,6 +185,67 @@ static void test_definition_when_put_then_newest_is_current_and_set_stored(void 
     }
 }
 
+static bool see_pause(void *user, const struct saga_pause_row *row)
+{
+    struct seen *seen = user;
+    assert_true(seen->count < SEEN_MAX);
+    seen->seqs[seen->count] = row->seq;
+    seen->flags[seen->count] = row->paused ? 1 : 0;
+    seen->positions[seen->count] = row->last_hash[0];
+    (void)snprintf(seen->texts[seen->count], sizeof seen->texts[0], "%s %s %s %lld",
+                   row->definition_name, row->who, row->why, (long long)row->since_unix_ms);
+    seen->count += 1;
+    return seen->stop_at == 0 || seen->count < seen->stop_at;
+}
+
+static void put_pause(const struct saga_store_port *port, const char *name, bool paused,
+                      uint64_t seq)
+{
+    struct saga_pause_row row = {
+        .definition_name = name,
+        .paused = paused,
+        .seq = seq,
+        .last_hash = {(uint8_t)(10 + seq)},
+        .who = "ann",
+        .why = paused ? "stop" : "go",
+        .since_unix_ms = (int64_t)(100 * seq),
+    };
+    OK(port, put_pause, &row);
+}
+
+static void test_pause_when_put_then_the_last_act_of_each_is_kept(void **state)
+{
+    struct fixture *fx = *state;
+    struct saga_pause_row older = {
+        .definition_name = "b", .paused = true, .seq = 1, .who = "x", .why = "y"};
+    begin(&fx->port);
+    put_pause(&fx->port, "b", true, 1);
+    put_pause(&fx->port, "a", true, 1);
+    put_pause(&fx->port, "b", false, 2);
+    commit(&fx->port);
+    begin(&fx->port);
+    put_pause(&fx->port, "a", false, 2);
+    fx->port.ops->rollback(fx->port.store);
+    begin(&fx->port);
+    FAILS(SAGA_ERR_CONFLICT, &fx->port, put_pause, &older);
+    fx->port.ops->rollback(fx->port.store);
+    for (int i = 0; i < 2; i++) {
+        struct seen seen = {0};
+        OK(&fx->port, list_pauses, see_pause, &seen);
+        assert_int_equal(seen.count, 2);
+        assert_string_equal(seen.texts[0], "a ann stop 100");
+        assert_string_equal(seen.texts[1], "b ann go 200");
+        assert_int_equal(seen.flags[0], 1);
+        assert_int_equal(seen.flags[1], 0);
+        assert_int_equal(seen.seqs[1], 2);
+        assert_int_equal(seen.positions[1], 12);
+        seen = (struct seen){.stop_at = 1};
+        OK(&fx->port, list_pauses, see_pause, &seen);
+        assert_int_equal(seen.count, 1);
+        reopen(fx);
+    }
+}
+
 /* ---- Threads: the relays read while the loop writes ---- */
 
 enum { WRITTEN = 2000 };
@@ -267,6 +328,7 @@ int port_journal_tests(void)
         PORT_CASE(test_cursor_when_set_back_then_it_stays),
         PORT_CASE(test_offset_when_committed_then_seen_and_kept),
         PORT_CASE(test_definition_when_put_then_newest_is_current_and_set_stored),
+        PORT_CASE(test_pause_when_put_then_the_last_act_of_each_is_kept),
     };
     static const struct CMUnitTest threaded[] = {
         PORT_CASE(test_relays_when_reading_while_writing_then_every_row_once_in_order),
