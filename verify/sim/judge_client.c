@@ -139,7 +139,14 @@ void saga_judge_act_answered(struct saga_judge *judge, const struct saga_judge_a
                              const struct saga_answer *answer)
 {
     if (is_wide(act)) {
-        return; /* what it does to each saga is an event of that saga */
+        struct act *entry = act_of(judge, NULL, act);
+        bool anew = answer->code == SAGA_CODE_OK && !answer->existing;
+        if (entry != NULL && anew && ++entry->answered > entry->taken) {
+            judge_tell(judge, SAGA_RULE_S12, NULL, NULL,
+                       "an act on \"%s\" was acknowledged without a durable event of it",
+                       act->definition);
+        }
+        return;
     }
     struct trail *trail = judge_find(judge, act->saga_id);
     if (trail == NULL || trail->version == NULL) {
@@ -171,15 +178,13 @@ void judge_act_taken(struct saga_judge *judge, struct trail *trail,
         judge_tell(judge, SAGA_RULE_S12, trail, act->step,
                    "an act is recorded without who or without why");
     }
-    struct act *entry = act_of(judge, trail, act);
+    struct act *entry = act_of(judge, trail->stream ? NULL : trail, act);
     if (entry == NULL) {
         return;
     }
     entry->taken++;
-    if (entry->asked > 0) {
-        return;
-    }
-    struct act *wide = act_of(judge, NULL, act);
+    /* What is done to a definition shows as an event of each of its sagas too. */
+    const struct act *wide = entry->asked > 0 ? entry : act_of(judge, NULL, act);
     if (wide != NULL && wide->asked == 0) {
         judge_tell(judge, SAGA_RULE_S12, trail, act->step,
                    "an act is recorded that nobody has asked for (by \"%s\")", act->who);

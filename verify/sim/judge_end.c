@@ -165,11 +165,6 @@ static void check_state(struct saga_judge *judge, const struct trail *trail,
     if (trail->cancelled && state == SAGA_STATE_COMPLETED) {
         judge_tell(judge, SAGA_RULE_S11, trail, NULL, "cancelled, but COMPLETED");
     }
-    if (end->audit_drained && trail->topic_next != trail->hash_count + 1) {
-        judge_tell(judge, SAGA_RULE_S9, trail, NULL,
-                   "the log has %zu events, saga-audit ends with event %llu", trail->hash_count,
-                   (unsigned long long)(trail->topic_next - 1));
-    }
     judge->counts.completed += state == SAGA_STATE_COMPLETED ? 1 : 0;
     judge->counts.compensated += state == SAGA_STATE_COMPENSATED ? 1 : 0;
     judge->counts.parked += state == SAGA_STATE_PARKED ? 1 : 0;
@@ -204,8 +199,14 @@ enum saga_err saga_judge_finish(struct saga_judge *judge, const struct saga_judg
     struct saga_judge_counts *sum = &judge->counts;
     sum->sagas = sum->completed = sum->compensated = sum->parked = sum->open = 0;
     for (size_t i = 0; i < judge->trail_count; i++) {
-        if (judge->trails[i]->version != NULL) {
-            check_trail(judge, judge->trails[i], end);
+        const struct trail *trail = judge->trails[i];
+        if (end->audit_drained && trail->topic_next != trail->hash_count + 1) {
+            judge_tell(judge, SAGA_RULE_S9, trail, NULL,
+                       "the log has %zu events, saga-audit ends with event %llu", trail->hash_count,
+                       (unsigned long long)(trail->topic_next - 1));
+        }
+        if (trail->version != NULL) {
+            check_trail(judge, trail, end);
         }
     }
     *counts = *sum;

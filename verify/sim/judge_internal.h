@@ -65,6 +65,7 @@ struct trail {
     size_t act_count, act_capacity;
     struct known_epoch *epochs;
     size_t epoch_count, epoch_capacity;
+    bool stream;          /* not a saga: what was done to a definition (PAUSE, RESUME) */
     struct trail *parent; /* NULL: started by a client */
     struct trail *children[SAGA_STEPS_MAX];
     bool pivot_refused;  /* a definitive no of the pivot is durable */
@@ -175,7 +176,7 @@ const struct saga_step_decl *judge_decl(const struct trail *trail, uint8_t step)
 
 /* ---- judge_client.c ---- */
 
-/* An operator's event has become durable. */
+/* An operator's event has become durable: of a saga, or of a definition's stream. */
 void judge_act_taken(struct saga_judge *judge, struct trail *trail,
                      const struct saga_judge_act *act);
 

@@ -152,7 +152,7 @@ void saga_judge_log_end(struct saga_judge *judge)
                        "%zu events were committed, the log ends with event %llu", trail->hash_count,
                        (unsigned long long)(trail->log_next - 1));
         }
-        if (judge->log_rows && trail->hash_count > 0) {
+        if (judge->log_rows && trail->hash_count > 0 && !trail->stream) {
             check_row(judge, trail);
         }
     }

@@ -312,12 +312,39 @@ static bool take_place(struct saga_judge *judge, struct trail *trail,
     return true;
 }
 
+/* S12: an act on a definition is an event of a stream of its own, which no engine runs. Returns
+ * false when the event is a saga's. */
+static bool take_stream(struct saga_judge *judge, struct trail *trail,
+                        const Saga__V1__AuditEvent *event)
+{
+    if (event->seq == 1) {
+        trail->stream = event->kind == SAGA__V1__EVENT_KIND__EVENT_KIND_OPERATOR &&
+                        event->state == SAGA__V1__SAGA_STATE__SAGA_STATE_UNSPECIFIED;
+    }
+    if (!trail->stream) {
+        return false;
+    }
+    if (event->operator_ == NULL) {
+        judge_tell(judge, SAGA_RULE_S12, trail, NULL, "an act on a definition says not by whom");
+        return true;
+    }
+    struct saga_judge_act act = {
+        .definition = event->definition,
+        .act = (enum saga_act)event->operator_->act,
+        .step = event->step,
+        .who = event->operator_->who,
+        .why = event->operator_->why,
+    };
+    judge_act_taken(judge, trail, &act);
+    return true;
+}
+
 static void take_story(struct saga_judge *judge, struct trail *trail,
                        const Saga__V1__AuditEvent *event, struct saga_bytes bytes)
 {
     uint8_t before = trail->saga.state;
     struct saga_event ev;
-    if (trail->broken || !take_version(judge, trail, event)) {
+    if (take_stream(judge, trail, event) || trail->broken || !take_version(judge, trail, event)) {
         return;
     }
     if (event->seq == 1) {

@@ -67,10 +67,10 @@ static struct place *find_place(struct saga_judge *judge, const Saga__V1__Effect
 {
     uint64_t service = judge_hash(JUDGE_HASH_START, effect->service, strlen(effect->service));
     struct journal *journal = NULL;
-    for (uint16_t i = 0; i < SAGA_JUDGE_PARTICIPANTS_MAX; i++) {
+    for (unsigned i = 0; i < SAGA_JUDGE_PARTICIPANTS_MAX; i++) {
         if (judge->journals[i].used && judge->journals[i].service == service) {
             journal = &judge->journals[i];
-            *participant = i;
+            *participant = (uint16_t)i;
         }
     }
     size_t low = 0;
