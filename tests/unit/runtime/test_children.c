@@ -416,6 +416,105 @@ static void test_child_when_its_definition_is_missing_then_the_parent_parks(void
     assert_string_equal(look.texts.cause_reason, "DEFINITION_UNKNOWN");
 }
 
+/* Starts the saga "swollen" with a text of a size. */
+static struct saga_id start_swollen(struct world *world, size_t size)
+{
+    struct saga_buf input = {0};
+    assert_int_equal(saga_buf_reserve(&input, size + 8), SAGA_ERR_OK);
+    uint8_t *at = input.data;
+    *at++ = 0x1a; /* text */
+    *at++ = (uint8_t)((size & 0x7f) | 0x80);
+    *at++ = (uint8_t)((size >> 7 & 0x7f) | 0x80);
+    *at++ = (uint8_t)(size >> 14);
+    memset(at, 'x', size);
+    input.size = (size_t)(at - input.data) + size;
+    struct saga_start start = {.definition = "swollen",
+                               .key = "1",
+                               .input = saga_buf_view(&input),
+                               .traceparent = "",
+                               .ticket = world};
+    saga_runtime_turn_begin(world->runtime, world->now);
+    saga_runtime_start(world->runtime, &start);
+    assert_int_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
+    saga_buf_fini(&input);
+    assert_int_equal(world->answers[world->answer_count - 1].code, SAGA_CODE_OK);
+    return world->answers[world->answer_count - 1].id;
+}
+
+static void test_child_when_its_input_is_too_large_then_a_definitive_no(void **state)
+{
+    struct world *world = *state;
+    struct saga_id id = start_swollen(world, 40000); /* twice that for the child */
+    struct saga_look look = look_at(world, id);
+    assert_int_equal(look.saga.state, SAGA_STATE_COMPENSATED);
+    assert_int_equal(look.saga.steps[0].state, SAGA_STEP_REJECTED);
+    assert_int_equal(look.saga.cause_code, SAGA_CODE_INVALID_ARGUMENT);
+    assert_string_equal(look.texts.cause_reason, "BAD_INPUT");
+    struct saga_id none;
+    assert_false(find_child(world, "two-texts", id, "twice", &none));
+    assert_int_equal(saga_runtime_live_count(world->runtime), 0);
+}
+
+/* It completed, but its parent cannot take what it brings: asked again it says the same, and in the
+ * end it is undone. */
+static void test_parent_when_a_child_brings_too_much_then_it_is_undone(void **state)
+{
+    struct world *world = *state;
+    static uint8_t large[40000 + 4] = {0x0a, 0xc0, 0xb8, 0x02}; /* ticket_id: 40000 bytes */
+    memset(large + 4, 't', sizeof large - 4);
+    struct saga_id id = start_swollen(world, 32000);
+    struct saga_id texts = child_of(world, "two-texts", id, "twice");
+    answer_call(world, texts, 0, SAGA_CODE_OK, nothing);
+    struct saga_id goods = child_of(world, "hold-goods", id, "goods");
+    answer_call(world, goods, GOODS_STOCK, SAGA_CODE_OK, total);
+    answer_call(world, goods, GOODS_TICKET, SAGA_CODE_OK, (struct saga_bytes){large, sizeof large});
+    assert_state(world, goods, SAGA_STATE_COMPLETED);
+    assert_int_equal(look_at(world, id).saga.steps[1].last_code, SAGA_CODE_INTERNAL);
+    for (int i = 0; i < 10 && look_at(world, id).saga.state == SAGA_STATE_RUNNING; i++) {
+        world->now = saga_runtime_next_due(world->runtime);
+        assert_int_equal(world_turn(world), SAGA_ERR_OK);
+    }
+    assert_string_equal(look_at(world, id).texts.cause_reason, "BAD_REPLY");
+    assert_state(world, goods, SAGA_STATE_COMPENSATING);
+    answer_undo(world, goods, GOODS_TICKET);
+    answer_undo(world, goods, GOODS_STOCK);
+    assert_state(world, id, SAGA_STATE_COMPENSATED);
+    assert_int_equal(saga_runtime_live_count(world->runtime), 0);
+}
+
+/* No checked definition has such a child. If there were one, nothing of it is undone (S2). */
+static void test_child_when_its_pivot_is_reached_then_it_is_not_reversed(void **state)
+{
+    struct world *world = *state;
+    for (size_t i = 0; i < world->extra_count; i++) {
+        if (strcmp(world->extras[i].name, "hold-goods") == 0) {
+            world->extras[i].def.steps[GOODS_TICKET].pivot = true;
+            world->extras[i].def.steps[GOODS_TICKET].has_undo = false;
+            assert_true(saga_definition_finish(&world->extras[i].def));
+        }
+    }
+    struct family family = prepared_family(world);
+    operate(world, family.settle, SAGA_ACT_CANCEL);
+    answer_undo(world, family.settle, SETTLE_PAYMENT);
+    assert_state(world, family.goods, SAGA_STATE_COMPLETED);
+    assert_int_equal(saga_runtime_live_count(world->runtime), 2); /* order and prepare */
+    struct saga_look look = look_at(world, family.prepare);
+    assert_int_equal(look.saga.steps[PREPARE_GOODS].state, SAGA_STEP_UNDOING);
+    assert_int_equal(look.saga.steps[PREPARE_GOODS].wait, SAGA_WAIT_RETRY);
+    assert_int_equal(look.saga.steps[PREPARE_GOODS].last_code, SAGA_CODE_FAILED_PRECONDITION);
+    struct saga_operate resolve = {.saga_id = family.prepare,
+                                   .act = SAGA_ACT_RESOLVE,
+                                   .step_name = "goods",
+                                   .who = "me",
+                                   .why = "by hand",
+                                   .ticket = world};
+    saga_runtime_turn_begin(world->runtime, world->now);
+    saga_runtime_operate(world->runtime, &resolve);
+    assert_int_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
+    assert_state(world, family.prepare, SAGA_STATE_COMPENSATED);
+    assert_step(world, family.order, PARENT_PREPARE, SAGA_STEP_UNDONE);
+}
+
 /* ---- Crashes ---- */
 
 static void test_recovery_when_children_are_out_then_goes_on_without_a_second_one(void **state)
@@ -675,6 +774,9 @@ int main(void)
         CASE(test_child_when_the_house_is_full_then_starts_all_the_same),
         CASE(test_reply_when_a_participant_speaks_for_a_child_then_is_ignored),
         CASE(test_child_when_its_definition_is_missing_then_the_parent_parks),
+        CASE(test_child_when_its_input_is_too_large_then_a_definitive_no),
+        CASE(test_parent_when_a_child_brings_too_much_then_it_is_undone),
+        CASE(test_child_when_its_pivot_is_reached_then_it_is_not_reversed),
         CASE(test_recovery_when_children_are_out_then_goes_on_without_a_second_one),
         CASE(test_recovery_when_a_reversed_child_is_out_then_it_is_still_undone),
         CASE(test_recovery_when_children_are_on_a_later_page_then_each_is_taken_up_once),
