@@ -36,6 +36,7 @@
     /* A pause, and another orchestrator meanwhile. */                                             \
     X(ZOMBIE_BEFORE_SENDS, "orchestrator hangs after commit; a successor comes; it wakes later")   \
     X(ZOMBIE_IDLE, "orchestrator hangs between turns; a successor comes; it wakes later")          \
+    X(PAUSE, "orchestrator hangs between turns and wakes later")                                   \
     X(TAKEOVER, "a second orchestrator is started while the first one runs")                       \
     /* The orchestrator's disk. */                                                                 \
     X(DISK_EIO_READ, "a read gives EIO")                                                           \
@@ -52,6 +53,7 @@
     /* Requests and replies (NNG); identity: command and copy. */                                  \
     X(REQUEST_LOST, "a request is lost")                                                           \
     X(REQUEST_DOUBLED, "a request comes twice")                                                    \
+    X(REQUEST_REFUSED, "a request certainly does not leave")                                       \
     X(REQUEST_DELAYED, "a request is late")                                                        \
     X(REPLY_LOST, "a reply is lost")                                                               \
     X(REPLY_DOUBLED, "a reply comes twice")                                                        \
@@ -61,6 +63,7 @@
     X(PARTITION_BACK, "no reply passes from a participant")                                        \
     /* Kafka. */                                                                                   \
     X(BROKER_DOWN, "Kafka is down")                                                                \
+    X(RECORD_REFUSED, "records are not taken and are sent again")                                  \
     X(ACK_LOST, "records are there, the producer is not told and sends again")                     \
     X(RECORD_DELAYED, "records are seen late")                                                     \
     X(CONSUMER_REWIND, "a consumer goes back to its committed offset")                             \
@@ -76,6 +79,7 @@
     X(ANSWER_RETRY, "a handler says not now")                                                      \
     X(ANSWER_UNKNOWN, "a handler fails in an unknown way")                                         \
     X(ANSWER_PARK, "a handler says that the set-up is wrong")                                      \
+    X(ANSWER_HIDDEN, "a handler has its effect, what arrives is unknown")                          \
     X(ANSWER_BAD, "a handler answers what the schema does not allow")                              \
     X(ANSWER_SLOW, "a handler is slow")                                                            \
     /* Operators. */                                                                               \
