@@ -162,6 +162,39 @@ void stage_act(struct stage *stage, enum saga_act act, uint8_t step)
     saga_judge_act_answered(stage->judge, &asked, &answer);
 }
 
+struct saga_judge_act stage_pause_of(void)
+{
+    return (struct saga_judge_act){
+        .definition = "create-order", .act = SAGA_ACT_PAUSE, .step = "", .who = WHO, .why = WHY};
+}
+
+void stage_pause(struct stage *stage, struct saga_buf *event)
+{
+    struct saga stream = {.id = {{0xde, 0xf1}}, .seq = 1};
+    struct saga_event ev = {.kind = SAGA_EVENT_OPERATOR,
+                            .act = SAGA_ACT_PAUSE,
+                            .step = SAGA_STEP_ALL,
+                            .now_unix_ms = stage->now};
+    struct saga_update up = {.verdict = SAGA_VERDICT_TAKEN};
+    struct saga_audit_input in = {
+        .version = &stage->version,
+        .saga = &stream,
+        .ev = &ev,
+        .up = &up,
+        .reason = "",
+        .message = "",
+        .who = WHO,
+        .why = WHY,
+        .start_key = "",
+        .prev_hash = stage->hash,
+    };
+    uint8_t hash[SAGA_DIGEST_SIZE];
+    assert_int_equal(saga_audit_encode(&in, event, hash), SAGA_ERR_OK);
+    saga_judge_commit_begin(stage->judge, stage->epoch);
+    saga_judge_commit_event(stage->judge, saga_buf_view(event));
+    saga_judge_commit_end(stage->judge);
+}
+
 /* ---- Commands ---- */
 
 static const struct saga_step_decl *decl_of(const struct stage *stage, uint8_t step)

@@ -60,6 +60,10 @@ struct saga_answer stage_answer_of(const struct stage *stage);
 /* An operator asks, the event is taken, the operator is answered. */
 void stage_act(struct stage *stage, enum saga_act act, uint8_t step);
 
+/* What was done to the definition: the event of its stream, committed. */
+struct saga_judge_act stage_pause_of(void);
+void stage_pause(struct stage *stage, struct saga_buf *event);
+
 /* The command of a step's present attempt. */
 struct saga_command stage_command(const struct stage *stage, uint8_t step, enum saga_op op);
 void stage_send(struct stage *stage, uint8_t step, enum saga_op op);

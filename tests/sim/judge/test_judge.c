@@ -573,6 +573,45 @@ static void test_s12_when_an_act_has_no_author_or_nobody_asked_then_told(void **
     stage_broke(stage, SAGA_RULE_S12);
 }
 
+static void test_s12_when_a_definition_is_paused_then_its_stream_is_no_saga(void **state)
+{
+    struct stage *stage = *state;
+    struct saga_judge_act act = stage_pause_of();
+    struct saga_answer answer = {.code = SAGA_CODE_OK, .reason = "", .message = "", .seq = 1};
+    struct saga_buf event = {0};
+    char key[SAGA_ID_TEXT_SIZE];
+    saga_id_format((struct saga_id){{0xde, 0xf1}}, key);
+    saga_judge_act_asked(stage->judge, &act);
+    stage_pause(stage, &event);
+    saga_judge_act_answered(stage->judge, &act, &answer);
+    saga_judge_log_begin(stage->judge);
+    saga_judge_log_event(stage->judge, saga_buf_view(&event));
+    saga_judge_log_end(stage->judge);
+    saga_judge_topic_audit(stage->judge, 0, saga_bytes_text(key), saga_buf_view(&event));
+    stage_finish(stage);
+    stage_clean(stage);
+    assert_int_equal(stage->counts.sagas, 0);
+    saga_buf_fini(&event);
+}
+
+static void test_s12_when_a_pause_is_not_recorded_or_not_asked_for_then_told(void **state)
+{
+    struct stage *stage = *state;
+    struct saga_judge_act act = stage_pause_of();
+    struct saga_answer answer = {.code = SAGA_CODE_OK, .reason = "", .message = "", .seq = 1};
+    struct saga_buf event = {0};
+    stage_pause(stage, &event);
+    saga_buf_fini(&event);
+    stage_broke(stage, SAGA_RULE_S12);
+    saga_judge_act_answered(stage->judge, &act, &answer);
+    stage_clean(stage);
+    saga_judge_act_answered(stage->judge, &act, &answer);
+    stage_broke(stage, SAGA_RULE_S12);
+    answer.existing = true; /* it was paused already: nothing is recorded */
+    saga_judge_act_answered(stage->judge, &act, &answer);
+    stage_clean(stage);
+}
+
 /* ---- S13 ---- */
 
 static void test_s13_when_an_effect_is_told_that_nobody_has_then_told(void **state)
@@ -607,139 +646,6 @@ static void test_s13_when_a_table_holds_more_than_was_done_then_told(void **stat
     saga_judge_table_effect(stage->judge, 0, stage->id, "stock", SAGA_OP_CALL);
     saga_judge_tables_end(stage->judge);
     stage_broke(stage, SAGA_RULE_S13);
-}
-
-/* ---- B1 to B8 ---- */
-
-static void test_b1_when_a_duplicate_is_answered_otherwise_then_told(void **state)
-{
-    struct stage *stage = *state;
-    stage_start(stage);
-    stage_forward(stage, STOCK);
-    struct stage_deed again = {
-        .step = STOCK, .op = SAGA_OP_CALL, .not_run = true, .replayed = true, .not_stored = true};
-    stage_deed(stage, again);
-    stage_clean(stage);
-    again.reply = other;
-    stage_deed(stage, again);
-    stage_broke(stage, SAGA_RULE_B1);
-    again.reply = (struct saga_bytes){0};
-    again.not_run = false;
-    again.replayed = true;
-    stage_deed(stage, again);
-    stage_broke(stage, SAGA_RULE_B1);
-}
-
-static void test_b1_when_a_committed_row_or_effect_is_gone_then_told(void **state)
-{
-    struct stage *stage = *state;
-    stage_start(stage);
-    stage_forward(stage, TICKET);
-    saga_judge_tables_begin(stage->judge, stage->now);
-    saga_judge_table_effect(stage->judge, stage->rows[0].participant, stage->id, "stock",
-                            SAGA_OP_CALL);
-    saga_judge_tables_end(stage->judge);
-    stage_broke(stage, SAGA_RULE_B1);
-}
-
-static void test_b2_when_an_undo_runs_without_its_call_then_told(void **state)
-{
-    struct stage *stage = *state;
-    stage_start(stage);
-    stage_act(stage, SAGA_ACT_CANCEL, SAGA_STEP_ALL);
-    stage_clean(stage);
-    stage_deed(stage, (struct stage_deed){.step = STOCK, .op = SAGA_OP_UNDO});
-    stage_broke(stage, SAGA_RULE_B2);
-}
-
-static void test_b2_when_an_undo_is_empty_though_its_call_happened_then_told(void **state)
-{
-    struct stage *stage = *state;
-    stage_turn_back(stage);
-    stage_deed(stage, (struct stage_deed){
-                          .step = TICKET, .op = SAGA_OP_UNDO, .not_run = true, .empty = true});
-    stage_broke(stage, SAGA_RULE_B2);
-}
-
-static void test_b3_when_a_call_after_its_undo_is_answered_then_told(void **state)
-{
-    struct stage *stage = *state;
-    stage_start(stage);
-    stage_act(stage, SAGA_ACT_CANCEL, SAGA_STEP_ALL);
-    stage_deed(stage, (struct stage_deed){
-                          .step = STOCK, .op = SAGA_OP_UNDO, .not_run = true, .empty = true});
-    stage_clean(stage);
-    stage_deed(stage, (struct stage_deed){.step = STOCK,
-                                          .op = SAGA_OP_CALL,
-                                          .code = SAGA_CODE_UNAVAILABLE,
-                                          .not_run = true,
-                                          .not_stored = true});
-    stage_broke(stage, SAGA_RULE_B3);
-}
-
-static void test_b4_when_a_duplicate_undo_runs_then_told(void **state)
-{
-    struct stage *stage = *state;
-    stage_turn_back(stage);
-    stage_do(stage, TICKET, SAGA_OP_UNDO);
-    stage_clean(stage);
-    stage_deed(stage, (struct stage_deed){.step = TICKET, .op = SAGA_OP_UNDO});
-    stage_broke(stage, SAGA_RULE_B4);
-}
-
-static void test_b5_when_another_payload_is_taken_then_told(void **state)
-{
-    struct stage *stage = *state;
-    stage_start(stage);
-    stage_forward(stage, STOCK);
-    stage_deed(stage, (struct stage_deed){.step = STOCK,
-                                          .op = SAGA_OP_CALL,
-                                          .payload = other,
-                                          .not_run = true,
-                                          .replayed = true,
-                                          .not_stored = true});
-    stage_broke(stage, SAGA_RULE_B5);
-}
-
-static void test_b6_when_a_no_is_forgotten_or_a_maybe_kept_then_told(void **state)
-{
-    struct stage *stage = *state;
-    stage_start(stage);
-    stage_deed(stage, (struct stage_deed){.step = STOCK,
-                                          .op = SAGA_OP_CALL,
-                                          .code = SAGA_CODE_NOT_FOUND,
-                                          .not_stored = true});
-    stage_broke(stage, SAGA_RULE_B6);
-    stage_deed(stage, (struct stage_deed){
-                          .step = STOCK, .op = SAGA_OP_CALL, .code = SAGA_CODE_UNAVAILABLE});
-    stage_broke(stage, SAGA_RULE_B6);
-}
-
-static void test_b7_when_a_row_is_gone_too_early_then_told(void **state)
-{
-    struct stage *stage = *state;
-    stage_start(stage);
-    stage_forward(stage, TICKET);
-    saga_judge_tables_begin(stage->judge, stage->now);
-    saga_judge_table_row(stage->judge, &stage->rows[0]);
-    saga_judge_tables_end(stage->judge);
-    stage_broke(stage, SAGA_RULE_B7);
-}
-
-static void test_b8_when_rows_are_published_out_of_order_or_not_at_all_then_told(void **state)
-{
-    struct stage *stage = *state;
-    stage_start(stage);
-    stage_forward(stage, CONFIRM);
-    size_t ticket = 1; /* rows: stock, ticket, payment, accept, confirm */
-    size_t accept = 3;
-    assert_int_equal(stage->rows[ticket].participant, stage->rows[accept].participant);
-    stage_publish_row(stage, accept);
-    stage_clean(stage);
-    stage_publish_row(stage, ticket);
-    stage_broke(stage, SAGA_RULE_B8);
-    stage_finish(stage);
-    stage_broke(stage, SAGA_RULE_B8);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -784,19 +690,11 @@ int main(void)
         TEST(test_s11_when_a_cancel_is_refused_before_the_pivot_then_told),
         TEST(test_s12_when_an_act_is_acknowledged_without_its_event_then_told),
         TEST(test_s12_when_an_act_has_no_author_or_nobody_asked_then_told),
+        TEST(test_s12_when_a_definition_is_paused_then_its_stream_is_no_saga),
+        TEST(test_s12_when_a_pause_is_not_recorded_or_not_asked_for_then_told),
         TEST(test_s13_when_an_effect_is_told_that_nobody_has_then_told),
         TEST(test_s13_when_an_answered_command_left_no_effect_then_told),
         TEST(test_s13_when_a_table_holds_more_than_was_done_then_told),
-        TEST(test_b1_when_a_duplicate_is_answered_otherwise_then_told),
-        TEST(test_b1_when_a_committed_row_or_effect_is_gone_then_told),
-        TEST(test_b2_when_an_undo_runs_without_its_call_then_told),
-        TEST(test_b2_when_an_undo_is_empty_though_its_call_happened_then_told),
-        TEST(test_b3_when_a_call_after_its_undo_is_answered_then_told),
-        TEST(test_b4_when_a_duplicate_undo_runs_then_told),
-        TEST(test_b5_when_another_payload_is_taken_then_told),
-        TEST(test_b6_when_a_no_is_forgotten_or_a_maybe_kept_then_told),
-        TEST(test_b7_when_a_row_is_gone_too_early_then_told),
-        TEST(test_b8_when_rows_are_published_out_of_order_or_not_at_all_then_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
