@@ -45,14 +45,19 @@ static void make(struct defs *defs, uint64_t *prng)
         defs_init(defs);
         uint32_t count = 1 + (uint32_t)saga_prng_below(prng, RANDOM_STEPS_MAX);
         uint32_t pivot = (uint32_t)saga_prng_below(prng, count + 1);
+        unsigned before = 0;
         for (uint32_t i = 0; i < count; i++) {
             uint64_t after = 0;
             for (uint32_t j = 0; j < i; j++) {
                 bool must = i == pivot || j == pivot;
                 after |= must || chance(prng, 40) ? UINT64_C(1) << j : 0;
             }
-            (void)defs_add(defs, names[i], random_traits(prng, i == 0, i < pivot, i == pivot),
-                           after);
+            unsigned traits = random_traits(prng, i == 0, i < pivot, i == pivot);
+            bool like = i > 0 && i != pivot && i - 1 != pivot && chance(prng, 40);
+            after = like ? defs->def.steps[i - 1].after_mask : after;
+            traits = like ? before : traits;
+            before = traits;
+            (void)defs_add(defs, names[i], traits, after);
         }
         if (pivot == count) { /* none: then it may be a step itself */
             defs->config.child = chance(prng, 50);

@@ -311,7 +311,6 @@ static void check_wrong(const struct wrong_engine *wrong, uint32_t threads)
     } else {
         defs_order(&defs, 0);
     }
-    defs.config.attempts = 2;
     defs.config.threads = threads;
     defs.config.engine = &engine;
     defs_run(&defs, &result);
