@@ -97,9 +97,8 @@ void take_undo_outcome(struct turn *turn, uint8_t step, uint32_t code)
     struct saga_step_run *run = &turn->saga->steps[step];
     SAGA_ASSERT(run->state == SAGA_STEP_UNDOING);
     run->last_code = (uint8_t)code;
-    bool given_up = run->failures + 1 >= turn->def->steps[step].undo_attempts_max &&
-                    SAGA_BROKEN(S5_UNDO_GIVEN_UP);
-    if (code == SAGA_CODE_OK || given_up) {
+    if (code == SAGA_CODE_OK || (run->failures + 1 >= turn->def->steps[step].undo_attempts_max &&
+                                 SAGA_BROKEN(S5_UNDO_GIVEN_UP))) {
         move_step(turn, step, SAGA_STEP_UNDONE);
         wait_nothing(turn, step);
         advance_backward(turn);

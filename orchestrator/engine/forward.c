@@ -91,8 +91,8 @@ void advance_forward(struct turn *turn)
         begin_steps(turn);
     }
     for (uint8_t i = 0; i < saga->step_count; i++) {
-        bool early = saga->steps[i].state == SAGA_STEP_CALLED && SAGA_BROKEN(S1_COMPLETES_EARLY);
-        if (!is_done(&saga->steps[i]) && !early) {
+        if (!is_done(&saga->steps[i]) &&
+            !(saga->steps[i].state == SAGA_STEP_CALLED && SAGA_BROKEN(S1_COMPLETES_EARLY))) {
             return;
         }
     }

@@ -290,9 +290,8 @@ static void undo_child(struct saga_runtime *runtime, struct live *parent, uint8_
     if (!find_child(runtime, parent, step, at, &child)) {
         return;
     }
-    bool left = child.live != NULL && child.live->saga.state == SAGA_STATE_COMPLETED &&
-                SAGA_BROKEN(S5_CHILD_LEFT);
-    if (child.live == NULL || left) {
+    if (child.live == NULL ||
+        (child.live->saga.state == SAGA_STATE_COMPLETED && SAGA_BROKEN(S5_CHILD_LEFT))) {
         /* Never started, and never will be: its parent's step is CALLED no more (S4). */
         what.empty = true;
         tell(runtime, parent, &what);

@@ -299,9 +299,8 @@ enum saga_err saga_barrier_enter(struct saga_barrier *barrier, const struct saga
     } else if (view.own_position != 0 && !view.own_same && !SAGA_BROKEN(B5_PAYLOAD)) { /* B5 */
         refuse(pass, SAGA_CODE_INVALID_ARGUMENT, "KEY_REUSED",
                "the same saga, step and op were used with another method or payload");
-    } else if (view.own_position != 0 &&
-               !(command->op == SAGA_OP_CALL ? SAGA_BROKEN(B1_TWICE)
-                                             : SAGA_BROKEN(B4_TWICE))) { /* B1, B4, B6 */
+    } else if (view.own_position != 0 && !(command->op == SAGA_OP_CALL && SAGA_BROKEN(B1_TWICE)) &&
+               !(command->op == SAGA_OP_UNDO && SAGA_BROKEN(B4_TWICE))) { /* B1, B4, B6 */
         pass->verdict = SAGA_BARRIER_REPLAY;
         if (epoch > view.own_epoch && !SAGA_BROKEN(S8_REPLAY)) {
             pass->wrote = true;
@@ -342,9 +341,11 @@ static enum saga_err insert_row(struct saga_barrier *barrier, const struct saga_
     const struct saga_command *command = row->command;
     const struct saga_reply *reply = row->reply;
     struct saga_sql_stmt *stmt = NULL;
-    bool twice = SAGA_BROKEN_TOO(B1_TWICE) || SAGA_BROKEN_TOO(B4_TWICE);
-    enum saga_err err = saga_sql_prepare(
-        barrier->sql, twice ? INSERT("INSERT OR IGNORE") : INSERT("INSERT"), &stmt, detail);
+    enum saga_err err = saga_sql_prepare(barrier->sql,
+                                         SAGA_BROKEN_TOO(B1_TWICE) || SAGA_BROKEN_TOO(B4_TWICE)
+                                             ? INSERT("INSERT OR IGNORE")
+                                             : INSERT("INSERT"),
+                                         &stmt, detail);
     if (err != SAGA_ERR_OK) {
         return err;
     }
