@@ -186,11 +186,12 @@ static int print_result(struct telling *telling, const struct saga_replay_counts
     wipe_progress(telling);
     if (telling->json) {
         int status = saga_client_print_json(json_pack(
-            "{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:O}", "program", "sagactl " SAGA_VERSION,
-            "sagas", (json_int_t)counts->sagas, "ended", (json_int_t)counts->ended, "in_flight",
-            (json_int_t)counts->in_flight, "events", (json_int_t)counts->events, "same",
-            (json_int_t)counts->same, "different", (json_int_t)counts->found[SAGA_REPLAY_DIFFERENT],
-            "broken", (json_int_t)counts->found[SAGA_REPLAY_BROKEN], "definition",
+            "{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:O}", "program", "sagactl " SAGA_VERSION,
+            "sagas", (json_int_t)counts->sagas, "streams", (json_int_t)counts->streams, "ended",
+            (json_int_t)counts->ended, "in_flight", (json_int_t)counts->in_flight, "events",
+            (json_int_t)counts->events, "same", (json_int_t)counts->same, "different",
+            (json_int_t)counts->found[SAGA_REPLAY_DIFFERENT], "broken",
+            (json_int_t)counts->found[SAGA_REPLAY_BROKEN], "definition",
             (json_int_t)counts->found[SAGA_REPLAY_DEFINITION], "findings", telling->findings));
         return status == SAGA_EXIT_OK && sum > 0 ? SAGA_EXIT_FAILED : status;
     }
@@ -204,6 +205,9 @@ static int print_result(struct telling *telling, const struct saga_replay_counts
            counts->sagas, counts->ended, counts->in_flight, counts->events, counts->same,
            counts->found[SAGA_REPLAY_DIFFERENT], counts->found[SAGA_REPLAY_BROKEN],
            counts->found[SAGA_REPLAY_DEFINITION]);
+    if (counts->streams > 0) {
+        printf("%" PRIu64 " definitions that were paused or let go on\n", counts->streams);
+    }
     puts(sum == 0 ? "sagactl " SAGA_VERSION
                     " decides everything as it was recorded, byte for byte (S7)"
                   : "sagactl " SAGA_VERSION " does NOT reproduce what was recorded");

@@ -22,6 +22,11 @@ struct saga_replay {
     bool done; /* nothing more is to be learnt of it */
     enum saga_err err;
     const struct saga_version *version; /* NULL: not known */
+    bool stream;                        /* it is none, but a definition's acts */
+    bool paused;                        /* by the last act */
+    int64_t act_unix_ms;                /* of it */
+    char who[SAGA_WHO_MAX + 1];
+    char why[SAGA_WHY_MAX + 1];
     struct saga_id id;
     char definition[SAGA_DEFINITION_NAME_MAX + 1];
     struct saga saga;
@@ -29,6 +34,8 @@ struct saga_replay {
     uint8_t last_hash[SAGA_DIGEST_SIZE];
     uint8_t start_digest[SAGA_DIGEST_SIZE];
     char start_key[SAGA_START_KEY_MAX + 1];
+    char parent_step[SAGA_STEP_NAME_MAX + 1];
+    struct saga_id parent_id;
     char cause_reason[SAGA_STATUS_REASON_MAX + 1];
     char cause_message[SAGA_STATUS_MESSAGE_MAX + 1];
 
@@ -49,6 +56,28 @@ struct saga_replay {
 void replay_text_clear(struct replay_text *text);
 void replay_text_add(struct replay_text *text, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* ---- replay.c, for acts.c ---- */
+
+bool replay_broken(struct saga_replay *replay, uint64_t seq, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Makes what is encoded of a recorded event. */
+struct saga_audit_input replay_input(struct saga_replay *replay, const Saga__V1__AuditEvent *event,
+                                     const struct saga_event *ev);
+
+/* Encodes a decided event and compares it with what was recorded; tells when it differs. Gives
+ * whether to go on. */
+bool replay_compare_event(struct saga_replay *replay, const Saga__V1__AuditEvent *event,
+                          const struct saga_audit_input *in, struct saga_bytes bytes);
+
+/* ---- acts.c ---- */
+
+/* Takes an event of a definition's stream that stands in its place. */
+bool replay_act(struct saga_replay *replay, const Saga__V1__AuditEvent *event,
+                struct saga_bytes bytes);
+
+/* ---- words.c ---- */
 
 /* A field of an event, written so that two that differ are written differently (bytes by their
  * digest). */

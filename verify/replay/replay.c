@@ -114,22 +114,29 @@ void saga_replay_compare(struct saga_replay *replay, const char *name, const cha
 
 /* ---- A saga ---- */
 
-bool saga_replay_begin(struct saga_replay *replay, const struct saga_replay_subject *subject,
-                       const char *why)
+static void begin(struct saga_replay *replay, struct saga_id id, const char *definition)
 {
     SAGA_ASSERT(!replay->begun);
     replay->begun = true;
     replay->done = false;
     replay->err = SAGA_ERR_OK;
-    replay->id = subject->id;
-    (void)snprintf(replay->definition, sizeof replay->definition, "%s", subject->definition_name);
+    replay->id = id;
+    (void)snprintf(replay->definition, sizeof replay->definition, "%s", definition);
     replay->saga = (struct saga){0};
+    replay->version = NULL;
+    replay->stream = false;
     replay->field_count = 0;
     replay->start_key[0] = '\0';
     replay->cause_reason[0] = '\0';
     replay->cause_message[0] = '\0';
     saga_buf_clear(&replay->context);
     saga_arena_clear(&replay->texts_arena);
+}
+
+bool saga_replay_begin(struct saga_replay *replay, const struct saga_replay_subject *subject,
+                       const char *why)
+{
+    begin(replay, subject->id, subject->definition_name);
     replay->version = saga_catalog_find(replay->config.catalog, subject->definition_hash);
     if (replay->version == NULL) {
         const uint8_t *hash = subject->definition_hash;
@@ -144,10 +151,20 @@ bool saga_replay_begin(struct saga_replay *replay, const struct saga_replay_subj
     return replay->version != NULL;
 }
 
+void saga_replay_begin_stream(struct saga_replay *replay, struct saga_id stream,
+                              const char *definition)
+{
+    begin(replay, stream, definition);
+    replay->saga.id = stream;
+    replay->stream = true;
+    replay->paused = false;
+    replay->act_unix_ms = 0;
+    replay->who[0] = '\0';
+    replay->why[0] = '\0';
+}
+
 /* Breaks with a formatted message. */
-static bool broken(struct saga_replay *replay, uint64_t seq, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-static bool broken(struct saga_replay *replay, uint64_t seq, const char *format, ...)
+bool replay_broken(struct saga_replay *replay, uint64_t seq, const char *format, ...)
 {
     char message[SAGA_ERR_DETAIL_SIZE];
     va_list args;
@@ -165,30 +182,31 @@ static bool check_place(struct saga_replay *replay, uint64_t seq, const Saga__V1
     size_t prev_size = event->prev_hash.len;
     uint64_t wanted = replay->saga.seq + 1;
     if (seq != wanted) {
-        return broken(replay, wanted, "event %" PRIu64 " is missing; %" PRIu64 " comes next",
-                      wanted, seq);
+        return replay_broken(replay, wanted, "event %" PRIu64 " is missing; %" PRIu64 " comes next",
+                             wanted, seq);
     }
     if (event->seq != seq) {
-        return broken(replay, seq, "it says that it is number %" PRIu64, event->seq);
+        return replay_broken(replay, seq, "it says that it is number %" PRIu64, event->seq);
     }
     if (event->saga_id.len != SAGA_ID_SIZE ||
         memcmp(event->saga_id.data, replay->id.b, SAGA_ID_SIZE) != 0) {
-        return broken(replay, seq, "it is of another saga");
+        return replay_broken(replay, seq, "it is of another saga");
     }
     bool linked = seq == 1 ? prev_size == 0
                            : prev_size == SAGA_DIGEST_SIZE &&
                                  memcmp(prev, replay->last_hash, SAGA_DIGEST_SIZE) == 0;
     if (!linked) {
-        return broken(replay, seq,
-                      "the chain is broken: its prev_hash is not the hash of event "
-                      "%" PRIu64,
-                      seq - 1);
+        return replay_broken(replay, seq,
+                             "the chain is broken: its prev_hash is not the hash of event "
+                             "%" PRIu64,
+                             seq - 1);
     }
-    if ((event->kind == SAGA__V1__EVENT_KIND__EVENT_KIND_START) != (seq == 1)) {
-        return broken(replay, seq, "a saga begins with START, and only once");
+    bool start = event->kind == SAGA__V1__EVENT_KIND__EVENT_KIND_START;
+    if (!replay->stream && start != (seq == 1)) {
+        return replay_broken(replay, seq, "a saga begins with START, and only once");
     }
     if (event->time_unix_ms < 0 || event->time_unix_ms >> TIME_MS_MAX_BITS != 0) {
-        return broken(replay, seq, "its time is none: %" PRId64, event->time_unix_ms);
+        return replay_broken(replay, seq, "its time is none: %" PRId64, event->time_unix_ms);
     }
     return true;
 }
@@ -233,8 +251,8 @@ static struct saga_id parent_of(const Saga__V1__AuditEvent *event)
     return id;
 }
 
-static struct saga_audit_input
-input_of(struct saga_replay *replay, const Saga__V1__AuditEvent *event, const struct saga_event *ev)
+struct saga_audit_input replay_input(struct saga_replay *replay, const Saga__V1__AuditEvent *event,
+                                     const struct saga_event *ev)
 {
     const Saga__V1__Status *status = event->cause != NULL ? event->cause->status : event->status;
     return (struct saga_audit_input){
@@ -321,6 +339,8 @@ static bool keep(struct saga_replay *replay, const Saga__V1__AuditEvent *event,
         struct saga_bytes input = {event->payload.data, event->payload.len};
         saga_digest(input, replay->start_digest);
         (void)snprintf(replay->start_key, sizeof replay->start_key, "%s", event->start_key);
+        (void)snprintf(replay->parent_step, sizeof replay->parent_step, "%s", event->parent_step);
+        replay->parent_id = parent_of(event);
     }
     if (replay->update.merge_reply) {
         struct saga_buf before = replay->context;
@@ -336,6 +356,17 @@ static bool keep(struct saga_replay *replay, const Saga__V1__AuditEvent *event,
     return true;
 }
 
+bool replay_compare_event(struct saga_replay *replay, const Saga__V1__AuditEvent *event,
+                          const struct saga_audit_input *in, struct saga_bytes bytes)
+{
+    saga_buf_clear(&replay->encoded);
+    if (saga_audit_encode(in, &replay->encoded, replay->last_hash) != SAGA_ERR_OK) {
+        return out_of_memory(replay);
+    }
+    return saga_bytes_equal(saga_buf_view(&replay->encoded), bytes) ||
+           differs(replay, event, saga_buf_view(&replay->encoded));
+}
+
 /* Decides again on an event that stands in its place. */
 static bool decide(struct saga_replay *replay, const Saga__V1__AuditEvent *event,
                    struct saga_bytes bytes)
@@ -344,9 +375,9 @@ static bool decide(struct saga_replay *replay, const Saga__V1__AuditEvent *event
     struct saga_err_detail bad = {{0}};
     struct saga_event ev;
     if (saga_event_from_audit(event, replay->version, &ev, &detail) != SAGA_ERR_OK) {
-        return broken(replay, event->seq, "%s", detail.text);
+        return replay_broken(replay, event->seq, "%s", detail.text);
     }
-    struct saga_audit_input in = input_of(replay, event, &ev);
+    struct saga_audit_input in = replay_input(replay, event, &ev);
     if (ev.kind == SAGA_EVENT_START &&
         saga_buf_append(&replay->context, in.payload) != SAGA_ERR_OK) {
         return out_of_memory(replay);
@@ -361,14 +392,7 @@ static bool decide(struct saga_replay *replay, const Saga__V1__AuditEvent *event
     if (replay->update.verdict != SAGA_VERDICT_TAKEN) {
         return not_taken(replay, event);
     }
-    saga_buf_clear(&replay->encoded);
-    if (saga_audit_encode(&in, &replay->encoded, replay->last_hash) != SAGA_ERR_OK) {
-        return out_of_memory(replay);
-    }
-    if (!saga_bytes_equal(saga_buf_view(&replay->encoded), bytes)) {
-        return differs(replay, event, saga_buf_view(&replay->encoded));
-    }
-    return keep(replay, event, &ev);
+    return replay_compare_event(replay, event, &in, bytes) && keep(replay, event, &ev);
 }
 
 bool saga_replay_event(struct saga_replay *replay, uint64_t seq, struct saga_bytes event)
@@ -379,15 +403,17 @@ bool saga_replay_event(struct saga_replay *replay, uint64_t seq, struct saga_byt
     }
     uint8_t hash[SAGA_DIGEST_SIZE];
     if (saga_audit_verify(event, hash) != SAGA_ERR_OK) {
-        return broken(replay, seq, "its hash is not that of its bytes (%zu of them)", event.size);
+        return replay_broken(replay, seq, "its hash is not that of its bytes (%zu of them)",
+                             event.size);
     }
     saga_arena_clear(&replay->arena);
     const Saga__V1__AuditEvent *decoded = (const Saga__V1__AuditEvent *)saga_message_decode(
         &saga__v1__audit_event__descriptor, event, &replay->arena);
     if (decoded == NULL) {
-        return broken(replay, seq, "its bytes are no audit event");
+        return replay_broken(replay, seq, "its bytes are no audit event");
     }
-    return check_place(replay, seq, decoded) && decide(replay, decoded, event);
+    return check_place(replay, seq, decoded) &&
+           (replay->stream ? replay_act(replay, decoded, event) : decide(replay, decoded, event));
 }
 
 /* The record's texts: what a crash before now may have cut is cut here too, since both writers cut
@@ -402,12 +428,15 @@ static void compare_record(struct saga_replay *replay, const struct saga_row *ro
     }
     const char *wrong = saga_invariant(&replay->version->def, &replay->stored);
     if (wrong != NULL) {
-        (void)broken(replay, 0, "its stored record cannot be: %s", wrong);
+        (void)replay_broken(replay, 0, "its stored record cannot be: %s", wrong);
         return;
     }
     replay_compare_states(replay, replay->version, &replay->stored, &replay->saga);
     saga_replay_compare(replay, "reason of the cause", texts.cause_reason, replay->cause_reason);
     saga_replay_compare(replay, "message of the cause", texts.cause_message, replay->cause_message);
+    saga_replay_compare(replay, "step of the parent", texts.parent_step, replay->parent_step);
+    replay_compare_bytes(replay, "parent", (struct saga_bytes){texts.parent_id.b, SAGA_ID_SIZE},
+                         (struct saga_bytes){replay->parent_id.b, SAGA_ID_SIZE});
 }
 
 void saga_replay_row(struct saga_replay *replay, const struct saga_row *row)
@@ -417,9 +446,9 @@ void saga_replay_row(struct saga_replay *replay, const struct saga_row *row)
         return;
     }
     if (replay->saga.seq != row->seq) {
-        (void)broken(replay, replay->saga.seq + 1,
-                     "event %" PRIu64 " is missing; the saga has %" PRIu64, replay->saga.seq + 1,
-                     row->seq);
+        (void)replay_broken(replay, replay->saga.seq + 1,
+                            "event %" PRIu64 " is missing; the saga has %" PRIu64,
+                            replay->saga.seq + 1, row->seq);
         return;
     }
     compare_record(replay, row);
@@ -447,8 +476,13 @@ enum saga_err saga_replay_end(struct saga_replay *replay)
         tell(replay, &(struct saga_replay_finding){
                          .kind = SAGA_REPLAY_DIFFERENT,
                          .message = "the state that comes out is not the stored one"});
-    } else if (replay->err == SAGA_ERR_OK && !replay->done) {
+    } else if (replay->err == SAGA_ERR_OK && !replay->done && !replay->stream) {
         replay->counts.same += 1;
+    }
+    replay->begun = false;
+    if (replay->stream) {
+        replay->counts.streams += 1;
+        return replay->err;
     }
     replay->counts.sagas += 1;
     if (saga_ended(&replay->saga)) {
@@ -456,6 +490,5 @@ enum saga_err saga_replay_end(struct saga_replay *replay)
     } else {
         replay->counts.in_flight += 1;
     }
-    replay->begun = false;
     return replay->err;
 }

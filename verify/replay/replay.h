@@ -59,9 +59,10 @@ struct saga_replay_finding {
 typedef void saga_replay_told(void *user, const struct saga_replay_finding *finding);
 
 struct saga_replay_counts {
-    uint64_t sagas;  /* looked at */
-    uint64_t events; /* given to the engine */
-    uint64_t ended;  /* of the sagas */
+    uint64_t sagas;   /* looked at */
+    uint64_t streams; /* of definitions that were paused or let go on, looked at */
+    uint64_t events;  /* given to the engine */
+    uint64_t ended;   /* of the sagas */
     uint64_t in_flight;
     uint64_t same;
     uint64_t found[SAGA_REPLAY_KIND_COUNT]; /* sagas with a finding of a kind */
@@ -102,6 +103,14 @@ void saga_replay_break(struct saga_replay *replay, uint64_t seq, const char *mes
 /* Compares the state that came out with the stored row, its record, context and last hash. */
 void saga_replay_row(struct saga_replay *replay, const struct saga_row *row);
 
+/* Begins the stream of acts on a definition (saga_runtime_pause_stream): its events are given as
+ * those of a saga. */
+void saga_replay_begin_stream(struct saga_replay *replay, struct saga_id stream,
+                              const char *definition);
+
+/* Compares what came out with the stored row of the definition. */
+void saga_replay_pause_row(struct saga_replay *replay, const struct saga_pause_row *row);
+
 /* Compares one more text of the state, for whoever has no row. Nothing is told before end. */
 void saga_replay_compare(struct saga_replay *replay, const char *name, const char *recorded,
                          const char *now);
@@ -128,9 +137,10 @@ struct saga_replay_store_config {
     void *user;
 };
 
-/* Runs every saga of a store again, the newest first; those that start meanwhile are left out. The
- * definitions are those of the store. Errors: the store's (detail names the saga after which it was
- * met), NO_MEMORY, CLOSED (progress said so); counts are what was done. */
+/* Runs every saga of a store again, the newest first, and the acts on definitions; sagas that start
+ * meanwhile are left out. The definitions are those of the store. Errors: the store's (detail names
+ * the saga after which it was met), NO_MEMORY, CLOSED (progress said so); counts are what was done.
+ */
 enum saga_err saga_replay_store(const struct saga_replay_store_config *config,
                                 struct saga_replay_counts *counts,
                                 struct saga_err_detail *detail) SAGA_WARN_UNUSED;

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "common/base/assert.h"
+#include "orchestrator/codec/codec.h"
+#include "orchestrator/runtime/runtime.h"
 #include "verify/replay/replay.h"
 
 enum {
@@ -116,6 +118,33 @@ static bool visit_saga(void *user, const struct saga_row *row)
     return walk->err == SAGA_ERR_OK;
 }
 
+/* ---- Acts on definitions ---- */
+
+static bool visit_pause(void *user, const struct saga_pause_row *row)
+{
+    struct walk *walk = user;
+    const struct saga_store_port *store = &walk->config->store;
+    struct saga_err_detail detail = {{0}};
+    struct saga_audit_range range = {
+        .id = saga_runtime_pause_stream(saga_codec_port(), row->definition_name),
+        .count_max = SIZE_MAX};
+    walk->seq_max = row->seq;
+    saga_replay_begin_stream(walk->replay, range.id, row->definition_name);
+    if (store->ops->list_audit(store->store, &range, visit_event, walk, &detail) != SAGA_ERR_OK) {
+        saga_replay_break(walk->replay, 0, detail.text);
+    }
+    saga_replay_pause_row(walk->replay, row);
+    walk->err = saga_replay_end(walk->replay);
+    return walk->err == SAGA_ERR_OK;
+}
+
+static enum saga_err walk_pauses(struct walk *walk, struct saga_err_detail *detail)
+{
+    const struct saga_store_port *store = &walk->config->store;
+    enum saga_err err = store->ops->list_pauses(store->store, visit_pause, walk, detail);
+    return err == SAGA_ERR_OK ? walk->err : err;
+}
+
 static enum saga_err walk_all(struct walk *walk, struct saga_err_detail *detail)
 {
     const struct saga_replay_store_config *config = walk->config;
@@ -173,6 +202,9 @@ enum saga_err saga_replay_store(const struct saga_replay_store_config *config,
 {
     struct walk walk = {.config = config};
     enum saga_err err = open_walk(&walk, detail);
+    if (err == SAGA_ERR_OK) {
+        err = walk_pauses(&walk, detail);
+    }
     if (err == SAGA_ERR_OK) {
         err = walk_all(&walk, detail);
     }

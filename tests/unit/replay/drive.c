@@ -21,7 +21,10 @@ static uint64_t below(struct drive *drive, uint64_t bound)
 void drive_open(struct drive *drive, uint64_t seed)
 {
     *drive = (struct drive){.prng = seed};
-    world_open(&drive->world);
+    world_open_with(&drive->world, SAGA_NESTED_SET);
+    world_close_runtime(&drive->world);
+    drive->world.live_max = 64;
+    assert_int_equal(world_open_runtime(&drive->world), SAGA_ERR_OK);
 }
 
 void drive_close(struct drive *drive)
@@ -36,9 +39,32 @@ static void begin(struct drive *drive)
     saga_runtime_turn_begin(drive->world.runtime, drive->world.now);
 }
 
+/* The place of a saga in ids, or count. */
+static size_t place_of(const struct drive *drive, struct saga_id id)
+{
+    size_t at = drive->count;
+    while (at > 0 && !saga_id_equal(drive->ids[at - 1], id)) {
+        at--;
+    }
+    return at > 0 ? at - 1 : drive->count;
+}
+
+static size_t note(struct drive *drive, struct saga_id id)
+{
+    size_t at = place_of(drive, id);
+    if (at == drive->count && at < DRIVE_SAGAS_MAX) {
+        drive->ids[drive->count++] = id;
+    }
+    return at;
+}
+
+/* Ends a turn; sagas that the runtime has started itself, as steps of others, are driven too. */
 static void end(struct drive *drive)
 {
     assert_int_equal(saga_runtime_turn_end(drive->world.runtime, false, NULL), SAGA_ERR_OK);
+    for (size_t i = 0; i < drive->world.sent_count; i++) {
+        (void)note(drive, drive->world.sent[i].saga_id);
+    }
 }
 
 size_t drive_start(struct drive *drive, const char *definition)
@@ -58,11 +84,8 @@ size_t drive_start(struct drive *drive, const char *definition)
     saga_runtime_start(world->runtime, &start);
     end(drive);
     assert_int_equal(world->answer_count, 1);
-    if (world->answers[0].code == SAGA_CODE_OK) {
-        drive->ids[drive->count] = world->answers[0].id;
-        return drive->count++;
-    }
-    return drive->count;
+    return world->answers[0].code == SAGA_CODE_OK ? note(drive, world->answers[0].id)
+                                                  : drive->count;
 }
 
 static bool look_at(struct drive *drive, size_t saga, struct saga_look *look)
@@ -216,6 +239,24 @@ static void happen_operator(struct drive *drive, size_t saga)
                   step == look.saga.step_count ? "" : look.version->step_names[step]);
 }
 
+/* What sagas are started of: those of the ordering system, and sagas in sagas. */
+static const char *const definitions[] = {"create-order", "create-order-async", "order-nested",
+                                          "hold-twice", "prepare"};
+enum { DEFINITIONS = sizeof definitions / sizeof definitions[0] };
+
+void drive_pause(struct drive *drive, const char *definition, enum saga_act act)
+{
+    begin(drive);
+    world_pause(&drive->world, definition, act);
+    end(drive);
+}
+
+static void happen_pause(struct drive *drive)
+{
+    drive_pause(drive, definitions[below(drive, DEFINITIONS)],
+                below(drive, 3) == 0 ? SAGA_ACT_PAUSE : SAGA_ACT_RESUME);
+}
+
 void drive_run(struct drive *drive, unsigned steps)
 {
     for (unsigned i = 0; i < steps; i++) {
@@ -227,7 +268,7 @@ void drive_run(struct drive *drive, unsigned steps)
         }
         drive->world.now += (int64_t)below(drive, 40);
         if ((what < 8 || drive->count == 0) && !full) {
-            (void)drive_start(drive, below(drive, 2) == 0 ? "create-order" : "create-order-async");
+            (void)drive_start(drive, definitions[below(drive, DEFINITIONS)]);
         } else if (drive->count == 0) {
             continue;
         } else if (what < 70) {
@@ -236,8 +277,10 @@ void drive_run(struct drive *drive, unsigned steps)
             happen_durable(drive, saga);
         } else if (what < 94) {
             drive_wait(drive, (int64_t)below(drive, 12000));
-        } else if (what < 98) {
+        } else if (what < 97) {
             happen_operator(drive, saga);
+        } else if (what < 98) {
+            happen_pause(drive);
         } else {
             world_crash(&drive->world);
         }

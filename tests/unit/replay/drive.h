@@ -12,17 +12,17 @@ struct drive {
     uint64_t prng;
     struct saga_id ids[DRIVE_SAGAS_MAX];
     size_t count;
-    uint64_t seen[8]; /* events by kind, enum saga_event_kind */
 };
 
 /* Opens a world, and closes it with its file. */
 void drive_open(struct drive *drive, uint64_t seed);
 void drive_close(struct drive *drive);
 
-/* Starts a saga and gives its place in ids. */
+/* Starts a saga and gives its place in ids; count when it is refused. */
 size_t drive_start(struct drive *drive, const char *definition);
 
-/* Lets `steps` things happen. */
+/* Lets `steps` things happen: starts, replies of every class, late and twice, timers, Kafka, acts
+ * on sagas and on definitions, crashes. */
 void drive_run(struct drive *drive, unsigned steps);
 
 /* Answers what is out of the saga with OK until it has ended. */
@@ -34,6 +34,9 @@ void drive_reply(struct drive *drive, size_t saga, uint8_t step, enum saga_code 
 
 /* Lets time pass and timers fire. */
 void drive_wait(struct drive *drive, int64_t ms);
+
+/* Pauses a definition or lets it go on. */
+void drive_pause(struct drive *drive, const char *definition, enum saga_act act);
 
 /* Acts as an operator. */
 void drive_operate(struct drive *drive, size_t saga, enum saga_act act, const char *step);

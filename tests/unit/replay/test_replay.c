@@ -123,6 +123,7 @@ static void test_store_when_sagas_went_every_way_then_all_come_out_the_same(void
     struct drive *drive = calloc(1, sizeof *drive);
     assert_non_null(drive);
     uint64_t ended = 0;
+    uint64_t streams = 0;
     uint64_t in_flight = 0;
     uint64_t events = 0;
     for (uint64_t seed = 1; seed <= 12; seed++) {
@@ -133,6 +134,7 @@ static void test_store_when_sagas_went_every_way_then_all_come_out_the_same(void
         world_close_runtime(&drive->world);
         struct told told = replay_file(drive->world.path);
         expect_clean(&told);
+        streams += told.counts.streams;
         ended += told.counts.ended;
         in_flight += told.counts.in_flight;
         events += told.counts.events;
@@ -141,6 +143,7 @@ static void test_store_when_sagas_went_every_way_then_all_come_out_the_same(void
     free(drive);
     /* A drive that reaches nothing proves nothing. */
     assert_true(ended >= 50);
+    assert_true(streams >= 5);
     assert_true(in_flight >= 30);
     assert_true(events >= 2000);
 }
@@ -284,6 +287,73 @@ static void test_condition_when_it_did_not_hold_then_is_told(void **state)
     struct told told = replay_file(drive->world.path);
     expect_one(drive, &told, ENDED, SAGA_REPLAY_DIFFERENT, 2);
     assert_string_equal(told.fields, "conditions: 0x1 | 0x0\n");
+}
+
+/* ---- Acts on definitions ---- */
+
+static void pause_twice(struct drive *drive)
+{
+    assert_int_equal(world_open_runtime(&drive->world), SAGA_ERR_OK);
+    drive_pause(drive, "create-order", SAGA_ACT_PAUSE);
+    drive_pause(drive, "create-order", SAGA_ACT_RESUME);
+    drive_pause(drive, "create-order", SAGA_ACT_PAUSE);
+    world_close_runtime(&drive->world);
+}
+
+/* Changes an event of the stream of create-order. */
+static void expect_act(struct drive *drive, const char *sql, enum saga_replay_kind kind,
+                       uint64_t seq, const char *part)
+{
+    pause_twice(drive);
+    struct told told = replay_file(drive->world.path);
+    expect_clean(&told);
+    assert_int_equal(told.counts.streams, 1);
+    drive_sql(drive, sql);
+    told = replay_file(drive->world.path);
+    assert_int_equal(told.count, 1);
+    assert_int_equal(told.kinds[0], kind);
+    assert_int_equal(told.seqs[0], seq);
+    assert_int_equal(told.counts.same, told.counts.sagas);
+    if (strstr(told.message, part) == NULL && strstr(told.fields, part) == NULL) {
+        fail_msg("%s is neither in %s nor in %s", part, told.message, told.fields);
+    }
+}
+
+#define OF_STREAM "saga_id NOT IN (SELECT id FROM saga)"
+
+static void test_acts_when_the_row_says_otherwise_then_is_told(void **state)
+{
+    expect_act(*state, "UPDATE definition_pause SET paused = 0", SAGA_REPLAY_DIFFERENT, 0,
+               "paused: no | yes\n");
+}
+
+static void test_acts_when_one_is_missing_then_is_broken(void **state)
+{
+    expect_act(*state, "DELETE FROM audit WHERE seq = 2 AND " OF_STREAM, SAGA_REPLAY_BROKEN, 2,
+               "event 2 is missing");
+}
+
+static void test_acts_when_one_is_changed_then_is_broken(void **state)
+{
+    expect_act(*state,
+               "UPDATE audit SET event = CAST(substr(event, 1, 30) || x'7f' || substr(event, 32)"
+               " AS BLOB) WHERE seq = 3 AND " OF_STREAM,
+               SAGA_REPLAY_BROKEN, 3, "its hash is not that of its bytes");
+}
+
+static void test_acts_when_there_is_one_too_few_then_is_broken(void **state)
+{
+    expect_act(*state, "DELETE FROM audit WHERE seq = 3 AND " OF_STREAM, SAGA_REPLAY_BROKEN, 3,
+               "event 3 is missing; there are 3");
+}
+
+static void test_store_when_it_knows_no_pauses_then_its_sagas_are_replayed(void **state)
+{
+    struct drive *drive = *state;
+    drive_sql(drive, "DROP TABLE definition_pause; PRAGMA user_version = 1");
+    struct told told = replay_file(drive->world.path);
+    expect_clean(&told);
+    assert_int_equal(told.counts.sagas, 3);
 }
 
 /* ---- A changed state ---- */
@@ -476,6 +546,11 @@ int main(void)
         T(test_decision_when_many_sagas_differ_then_each_is_told_once),
         T(test_event_when_it_would_be_ignored_then_is_told),
         T(test_condition_when_it_did_not_hold_then_is_told),
+        T(test_acts_when_the_row_says_otherwise_then_is_told),
+        T(test_acts_when_one_is_missing_then_is_broken),
+        T(test_acts_when_one_is_changed_then_is_broken),
+        T(test_acts_when_there_is_one_too_few_then_is_broken),
+        T(test_store_when_it_knows_no_pauses_then_its_sagas_are_replayed),
         T(test_row_when_its_context_is_another_then_is_told),
         T(test_row_when_its_record_is_of_another_saga_then_each_field_is_told),
         T(test_row_when_its_record_is_corrupt_then_is_broken),

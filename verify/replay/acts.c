@@ -1,0 +1,83 @@
+/* The stream of a definition's acts: paused, let go on, in turns (S9, S12). */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/assert.h"
+#include "orchestrator/codec/codec.h"
+#include "verify/replay/internal.h"
+
+/* Reads the act of an event; 0: it is none that may stand here. */
+static enum saga_act act_of(const Saga__V1__AuditEvent *event)
+{
+    bool operates = event->kind == SAGA__V1__EVENT_KIND__EVENT_KIND_OPERATOR;
+    if (!operates || event->operator_ == NULL) {
+        return (enum saga_act)0;
+    }
+    switch (event->operator_->act) {
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_PAUSE:
+        return SAGA_ACT_PAUSE;
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESUME:
+        return SAGA_ACT_RESUME;
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_UNSPECIFIED:
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RETRY:
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_CANCEL:
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_SKIP:
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_COMPENSATE:
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESOLVE:
+    case _SAGA__V1__OPERATOR_ACT_IS_INT_SIZE:
+    default:
+        return (enum saga_act)0;
+    }
+}
+
+bool replay_act(struct saga_replay *replay, const Saga__V1__AuditEvent *event,
+                struct saga_bytes bytes)
+{
+    enum saga_act act = act_of(event);
+    if (act != (replay->paused ? SAGA_ACT_RESUME : SAGA_ACT_PAUSE)) {
+        return replay_broken(replay, event->seq,
+                             "a definition is paused and goes on in turns; "
+                             "this act is not the next");
+    }
+    replay->version = event->definition_hash.len != SAGA_DIGEST_SIZE
+                          ? NULL
+                          : saga_catalog_find(replay->config.catalog, event->definition_hash.data);
+    if (replay->version == NULL) {
+        return replay_broken(replay, event->seq,
+                             "the version that was current then is not there, or cannot be used");
+    }
+    struct saga_event ev = {.kind = SAGA_EVENT_OPERATOR,
+                            .act = act,
+                            .step = SAGA_STEP_ALL,
+                            .now_unix_ms = event->time_unix_ms};
+    replay->update = (struct saga_update){.verdict = SAGA_VERDICT_TAKEN, .refusal = ""};
+    replay->saga.seq += 1;
+    replay->counts.events += 1;
+    struct saga_audit_input in = replay_input(replay, event, &ev);
+    replay->paused = act == SAGA_ACT_PAUSE;
+    replay->act_unix_ms = event->time_unix_ms;
+    (void)snprintf(replay->who, sizeof replay->who, "%s", event->operator_->who);
+    (void)snprintf(replay->why, sizeof replay->why, "%s", event->operator_->why);
+    return replay_compare_event(replay, event, &in, bytes);
+}
+
+void saga_replay_pause_row(struct saga_replay *replay, const struct saga_pause_row *row)
+{
+    SAGA_ASSERT(replay->begun && replay->stream);
+    if (replay->done) {
+        return;
+    }
+    if (replay->saga.seq != row->seq) {
+        (void)replay_broken(replay, replay->saga.seq + 1, "event %llu is missing; there are %llu",
+                            (unsigned long long)replay->saga.seq + 1, (unsigned long long)row->seq);
+        return;
+    }
+    saga_replay_compare(replay, "paused", row->paused ? "yes" : "no",
+                        replay->paused ? "yes" : "no");
+    saga_replay_compare(replay, "who", row->who, replay->who);
+    saga_replay_compare(replay, "why", row->why, replay->why);
+    replay_compare_number(replay, "since", row->since_unix_ms, replay->act_unix_ms);
+    replay_compare_bytes(replay, "hash of the last event",
+                         (struct saga_bytes){row->last_hash, SAGA_DIGEST_SIZE},
+                         (struct saga_bytes){replay->last_hash, SAGA_DIGEST_SIZE});
+}
