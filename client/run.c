@@ -22,6 +22,7 @@ const struct saga_verb *const saga_verbs[] = {
     &saga_verb_seed,          &saga_verb_topics,
     &saga_verb_audit,         &saga_verb_replay,
     &saga_verb_bench,         &saga_verb_check,
+    &saga_verb_sim,
     &saga_verb_completion,    NULL,
 };
 

@@ -28,6 +28,7 @@ extern const struct saga_verb saga_verb_audit;
 extern const struct saga_verb saga_verb_bench;
 extern const struct saga_verb saga_verb_replay;
 extern const struct saga_verb saga_verb_check;
+extern const struct saga_verb saga_verb_sim;
 extern const struct saga_verb saga_verb_completion;
 
 #endif
