@@ -271,7 +271,9 @@ void world_open(struct world *world)
 void world_open_with(struct world *world, const char *set_path)
 {
     *world = (struct world){.now = 1000000};
-    (void)snprintf(world->path, sizeof world->path, "/tmp/saga-test-XXXXXX");
+    const char *root = getenv("TMPDIR");
+    (void)snprintf(world->path, sizeof world->path, "%s/saga-test-XXXXXX",
+                   root == NULL ? "/tmp" : root);
     int file = mkstemp(world->path);
     assert_true(file >= 0);
     (void)close(file);
