@@ -40,11 +40,14 @@ static bool run_file(const char *path, const char *name)
     struct saga_buf out = {0};
     read_all(path, &text);
     if (canary) {
-        char *found = strstr((char *)text.data, "SUCCEEDED");
+        assert_int_equal(saga_buf_append(&text, (struct saga_bytes){(const uint8_t *)"", 1}),
+                         SAGA_ERR_OK);
+        text.size--;
+        char *found = strstr((char *)text.data, "\n  seq ");
         assert_non_null(found);
-        memcpy(found, "SUCCESSED", 9);
+        found[3] = 'S';
     }
-    const char *wrong = transcript_run(saga_buf_view(&text), &out);
+    const char *wrong = transcript_run(saga_buf_view(&text), &out, NULL);
     if (wrong != NULL) {
         print_error("%s: %s\n", name, wrong);
         fail();
@@ -74,7 +77,8 @@ static void test_engine_transcripts_when_run_then_are_as_recorded(void **state)
     for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
         size_t size = strlen(entry->d_name);
         if (size > 4 && strcmp(entry->d_name + size - 4, ".txt") == 0 &&
-            strcmp(entry->d_name, "CMakeLists.txt") != 0) {
+            strcmp(entry->d_name, "CMakeLists.txt") != 0 &&
+            strcmp(entry->d_name, "rows.txt") != 0) {
             char path[4096];
             (void)snprintf(path, sizeof path, "%s/%s", FOLDER, entry->d_name);
             same += run_file(path, entry->d_name) ? 1 : 0;

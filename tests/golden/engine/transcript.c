@@ -7,8 +7,9 @@
 #include <string.h>
 
 #include "orchestrator/engine/engine.h"
+#include "tests/golden/engine/rows.h"
 
-enum { WORDS_MAX = 32, LINE_MAX_SIZE = 512 };
+enum { WORDS_MAX = 32, LINE_MAX_SIZE = 512, BEGIN = 1000000 };
 
 struct transcript {
     struct saga_definition def;
@@ -18,6 +19,7 @@ struct transcript {
     int64_t now;
     bool started;
     struct saga_buf *out;
+    struct rows *rows;
     const char *wrong;
 };
 
@@ -157,10 +159,14 @@ static void run_event(struct transcript *t, struct saga_event *ev)
     if (t->wrong != NULL) {
         return;
     }
-    uint8_t before = t->saga.state;
+    struct saga before = t->saga;
+    char row[ROW_SIZE];
     ev->now_unix_ms = t->now;
     saga_step(&t->def, &t->saga, ev, &t->up);
-    emit_update(t, before);
+    emit_update(t, before.state);
+    if (t->rows != NULL && row_of(&t->def, &before, ev, &t->saga, t->up.verdict, row)) {
+        (void)rows_put(t->rows, row);
+    }
 }
 
 /* Words behind the fixed ones of a line. */
@@ -251,6 +257,10 @@ static void take_words(struct transcript *t, char **words, size_t count)
         t->def.deadline_ms = atoi(words[1]);
     } else if (strcmp(words[0], "start") == 0) {
         take_start_line(t, words, count);
+    } else if (strcmp(words[0], "again") == 0 && t->started) {
+        memset(&t->saga, 0, sizeof t->saga);
+        t->started = false;
+        t->now = BEGIN;
     } else if (words[0][0] == '+') {
         t->now += atoi(words[0] + 1);
     } else if (strcmp(words[0], "timer") == 0) {
@@ -291,14 +301,9 @@ static void take_line(struct transcript *t, const char *line)
     }
 }
 
-const char *transcript_run(struct saga_bytes text, struct saga_buf *out)
+static const char *run_text(struct transcript *t, struct saga_bytes text)
 {
-    struct transcript *t = calloc(1, sizeof *t);
-    if (t == NULL) {
-        return "out of memory";
-    }
-    t->out = out;
-    t->now = 1000000;
+    t->now = BEGIN;
     t->def.deadline_ms = 60000;
     const char *at = (const char *)text.data;
     const char *end = at + text.size;
@@ -310,7 +315,36 @@ const char *transcript_run(struct saga_bytes text, struct saga_buf *out)
         take_line(t, line);
         at += size + 1;
     }
-    const char *wrong = t->wrong;
+    return t->wrong;
+}
+
+const char *transcript_run(struct saga_bytes text, struct saga_buf *out, struct rows *rows)
+{
+    struct transcript *t = calloc(1, sizeof *t);
+    if (t == NULL) {
+        return "out of memory";
+    }
+    t->out = out;
+    t->rows = rows;
+    const char *wrong = run_text(t, text);
+    free(t);
+    return wrong;
+}
+
+const char *transcript_definition(const char *text, struct saga_definition *def)
+{
+    struct transcript *t = calloc(1, sizeof *t);
+    if (t == NULL) {
+        return "out of memory";
+    }
+    struct saga_buf out = {0};
+    t->out = &out;
+    const char *wrong = run_text(t, saga_bytes_text(text));
+    *def = t->def;
+    if (wrong == NULL && !saga_definition_finish(def)) {
+        wrong = "the definition cannot be";
+    }
+    saga_buf_fini(&out);
     free(t);
     return wrong;
 }
