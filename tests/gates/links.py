@@ -52,13 +52,14 @@ def reached(links, target):
 
 def check_target(links, target, folder, room):
     rule = rooms.ROOMS[room]
+    named = set(map(clean, links[target][1]))
     found = []
     for library in sorted(reached(links, target) - {"saga_flags", target}):
         if library in links and library not in rooms.THIRD_TARGETS:
             other = rooms.room_of(links[library][0])
             if other is None:
                 found.append(f"{target}: links {library}, which is in no room ({links[library][0]})")
-            elif other != room and other not in rule.rooms:
+            elif other != room and other not in rule.rooms and (library in named or other not in rule.through):
                 found.append(f"{target}: {room} must not link {library} of {other}")
     # A library that comes with a room which may be known is that room's matter; what a target names itself must be its own.
     for library in map(clean, links[target][1]):

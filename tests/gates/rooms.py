@@ -26,6 +26,8 @@ class Room:
     rooms: set                    # folders that it may include from and link with, besides its own
     third: set                    # third-party libraries that it may see
     c_headers: set | None = None  # None: any of ISO C and POSIX
+    # Folders that come along by linking with others; it must neither name them nor include from them.
+    through: set = dataclasses.field(default_factory=set)
 
 
 BASE, SYS, SQL, WIRE, HTTP = "common/base", "common/sys", "common/sql", "common/wire", "common/http"
@@ -63,8 +65,9 @@ ROOMS = {
     CHECK: Room({ENGINE, BASE}, {"threads"}),
     REPLAY: Room({ENGINE, RUNTIME, CODEC, STORE, WIRE, SQL, BASE, GENERATED}, {"protobuf-c", "sqlite", "crypto"}),
     SIM: Room((COMMON - {NNG, KAFKA}) | {ENGINE, RUNTIME, CODEC, STORE, KIT, VFS, REPLAY},
-              {"protobuf-c", "sqlite", "jansson", "crypto", "threads"}),
-    "client": Room(COMMON | {ENGINE, RUNTIME, CODEC, STORE, VFS, SIM, CHECK, REPLAY}, {"nng", "rdkafka", "curl", "jansson", "protobuf-c", "crypto", "threads"}),
+              {"protobuf-c", "sqlite", "jansson", "crypto", "threads"}, through={NNG, KAFKA}),
+    "client": Room(COMMON | {ENGINE, RUNTIME, CODEC, STORE, VFS, SIM, CHECK, REPLAY}, {"nng", "rdkafka", "curl", "jansson", "protobuf-c", "crypto", "threads"},
+                   through={KIT}),
     GENERATED: Room(set(), {"protobuf-c"}),
 }
 # Outside the product: these may see everything.
