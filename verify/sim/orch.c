@@ -144,8 +144,9 @@ static void reset(struct sim_world *world, struct sim_orch *orch)
                                          .index = (uint32_t)index,
                                          .orch = true,
                                          .skew_ms = world->orch_skew_ms};
-    orch->epoch = 0;
-    orch->lost = orch->stopped = orch->dead = orch->hanging = false;
+    orch->epoch = orch->io_identity = 0;
+    orch->lost = orch->stopped = orch->dead = orch->hanging = orch->taking = false;
+    orch->serving = false;
     orch->cut = SIM_CUT_NONE;
     orch->first = NULL;
     orch->tail = &orch->first;
@@ -194,13 +195,6 @@ static enum saga_err make_runtime(struct sim_orch *orch, struct saga_err_detail 
     if (err != SAGA_ERR_OK) {
         return err;
     }
-    orch->epoch = saga_runtime_epoch(orch->runtime);
-    world->epoch = orch->epoch;
-    saga_judge_lease(world->view.judge, orch->epoch);
-    for (size_t i = 0; i < SIM_ORCHS_MAX; i++) {
-        struct sim_orch *other = &world->orchs[i];
-        other->lost = other != orch && other->process.state != SIM_DOWN;
-    }
     for (size_t i = 0; i < world->view.sim->version_count && err == SAGA_ERR_OK; i++) {
         err = saga_runtime_add_version(orch->runtime, &world->view.sim->versions[i], true);
     }
@@ -210,6 +204,7 @@ static enum saga_err make_runtime(struct sim_orch *orch, struct saga_err_detail 
 /* Where relays and consumers go on. */
 static void open_roads(struct sim_orch *orch)
 {
+    orch->serving = true;
     struct sim_world *world = orch->world;
     const struct saga_store_ops *ops = orch->inner.ops;
     size_t count = world->reply_topic_count * SIM_PARTITIONS;

@@ -39,6 +39,30 @@ static enum saga_err store_begin(struct saga_store *store, struct saga_err_detai
     return running->dead ? dead(detail) : running->inner.ops->begin(store, detail);
 }
 
+static enum saga_err store_lease(struct saga_store *store, const char *owner, uint64_t *epoch,
+                                 struct saga_err_detail *detail)
+{
+    enum saga_err err = running->inner.ops->take_lease(store, owner, epoch, detail);
+    if (err == SAGA_ERR_OK) {
+        running->epoch = *epoch;
+        running->taking = true;
+    }
+    return err;
+}
+
+/* Whoever had the lease has lost it. */
+static void note_lease(struct sim_orch *orch)
+{
+    struct sim_world *world = orch->world;
+    orch->taking = false;
+    world->epoch = orch->epoch;
+    saga_judge_lease(world->view.judge, orch->epoch);
+    for (size_t i = 0; i < SIM_ORCHS_MAX; i++) {
+        struct sim_orch *other = &world->orchs[i];
+        other->lost = other != orch && other->process.state != SIM_DOWN;
+    }
+}
+
 static enum saga_err store_commit(struct saga_store *store, struct saga_err_detail *detail)
 {
     struct sim_orch *orch = running;
@@ -54,7 +78,11 @@ static enum saga_err store_commit(struct saga_store *store, struct saga_err_deta
         sim_book_doubt(orch);
         return err;
     }
-    sim_book_commit(orch);
+    if (orch->taking) {
+        note_lease(orch);
+    } else {
+        sim_book_commit(orch);
+    }
     if (orch->cut == SIM_CUT_COMMIT_AFTER) {
         orch->dead = true;
         return dead(detail);
@@ -179,6 +207,7 @@ void sim_orch_wrap(struct sim_orch *orch)
     orch->ops = *orch->inner.ops;
     orch->ops.begin = store_begin;
     orch->ops.commit = store_commit;
+    orch->ops.take_lease = store_lease;
     orch->ops.insert_saga = store_insert;
     orch->ops.update_saga = store_update;
     orch->ops.append_audit = store_audit;

@@ -38,6 +38,9 @@ static void port_flush(void *user)
 static void port_committed(void *user, bool outbox, bool audit)
 {
     struct sim_orch *orch = user;
+    if (!orch->serving) {
+        return; /* relays begin after recovery, and look by themselves then */
+    }
     if (!orch->dead && outbox) {
         sim_relay_wake(&orch->outbox);
     }

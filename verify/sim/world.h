@@ -252,6 +252,8 @@ struct sim_orch {
     bool dead;    /* it died inside the code that runs now */
     bool hanging; /* it hung after a commit: sends and answers wait */
     bool committing;
+    bool serving;
+    bool taking; /* the transaction that is open takes the lease */
     enum sim_cut cut;
     uint32_t cut_after; /* messages before the cut */
     uint64_t cut_identity;
