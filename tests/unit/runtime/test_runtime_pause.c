@@ -448,6 +448,107 @@ static void test_resume_when_paused_again_between_pages_then_the_rest_stays_held
     free(world);
 }
 
+/* ---- Sagas in sagas ---- */
+
+static struct world *open_nested(void)
+{
+    struct world *world = calloc(1, sizeof *world);
+    assert_non_null(world);
+    world_open_with(world, SAGA_NESTED_SET);
+    return world;
+}
+
+static void act_on(struct world *world, const char *definition, enum saga_act what)
+{
+    begin(world);
+    world_pause(world, definition, what);
+    end(world);
+    assert_int_equal(world->answers[0].code, SAGA_CODE_OK);
+}
+
+static struct saga_id start_nested(struct world *world)
+{
+    static const uint8_t input[] = {0x08, 5, 0x10, 7};
+    struct saga_start nested = {.definition = "order-nested",
+                                .key = "1",
+                                .input = {input, sizeof input},
+                                .traceparent = "",
+                                .ticket = world};
+    begin(world);
+    saga_runtime_start(world->runtime, &nested);
+    end(world);
+    assert_int_equal(world->answers[0].code, SAGA_CODE_OK);
+    return world->answers[0].id;
+}
+
+/* Answers all that went out in the last turn with OK, in a turn of its own. Gives how many. */
+static size_t answer_sent(struct world *world)
+{
+    static struct saga_outgoing sent[WORLD_SENT_MAX];
+    size_t count = world->sent_count;
+    memcpy(sent, world->sent, count * sizeof *sent);
+    begin(world);
+    for (size_t i = 0; i < count; i++) {
+        struct saga_runtime_reply given = {.saga_id = sent[i].saga_id,
+                                           .step = sent[i].step,
+                                           .op = sent[i].op,
+                                           .attempt = sent[i].attempt,
+                                           .payload = nothing};
+        saga_runtime_reply(world->runtime, &given);
+    }
+    end(world);
+    return count;
+}
+
+static void test_child_when_its_definition_is_paused_then_starts_and_is_held(void **state)
+{
+    (void)state;
+    struct world *world = open_nested();
+    act_on(world, "prepare", SAGA_ACT_PAUSE);
+    (void)start_nested(world);
+    assert_int_equal(world->sent_count, 0);
+    assert_int_equal(saga_runtime_live_count(world->runtime), 2); /* it is there */
+    world_crash(world);
+    assert_int_equal(world->sent_count, 0);
+    act_on(world, "prepare", SAGA_ACT_RESUME);
+    assert_int_equal(world->sent_count, 1); /* its customer */
+    world_fini(world);
+    free(world);
+}
+
+static void
+test_child_when_its_parents_definition_goes_on_then_begins_in_the_same_turn(void **state)
+{
+    (void)state;
+    struct world *world = open_nested();
+    struct saga_id id = start_nested(world);
+    begin(world);
+    struct saga_pause_act pause = {.definition = "order-nested",
+                                   .act = SAGA_ACT_PAUSE,
+                                   .who = "ann",
+                                   .why = "because",
+                                   .ticket = world};
+    struct saga_runtime_reply first = {
+        .saga_id = world->sent[0].saga_id, .op = SAGA_OP_CALL, .attempt = 1};
+    saga_runtime_pause(world->runtime, &pause);
+    saga_runtime_reply(world->runtime, &first); /* the customer of its first child */
+    end(world);
+    while (answer_sent(world) > 0) {
+    }
+    /* The child has ended and said so; the next one, which is the pivot, is held. */
+    assert_int_equal(saga_runtime_live_count(world->runtime), 1);
+    assert_int_equal(look_at(world, id).steps[1].state, SAGA_STEP_SUCCEEDED);
+    assert_int_equal(look_at(world, id).steps[2].state, SAGA_STEP_WAITING);
+    act_on(world, "order-nested", SAGA_ACT_RESUME);
+    assert_int_equal(saga_runtime_live_count(world->runtime), 2);
+    assert_int_equal(world->sent_count, 1); /* its payment */
+    while (answer_sent(world) > 0) {
+    }
+    assert_int_equal(look_at(world, id).state, SAGA_STATE_COMPLETED);
+    world_fini(world);
+    free(world);
+}
+
 /* Whatever call into the store fails: nobody is told OK, nothing leaves, and a new process finds
  * the definition as it was, or as it was to be. */
 static void check_failing(struct world *world, enum saga_act what, bool paused_before)
@@ -505,6 +606,9 @@ int main(void)
         cmocka_unit_test(test_resume_when_many_are_held_then_they_begin_a_page_a_turn),
         cmocka_unit_test(test_resume_when_the_process_dies_between_pages_then_the_rest_begins_too),
         cmocka_unit_test(test_resume_when_paused_again_between_pages_then_the_rest_stays_held),
+        cmocka_unit_test(test_child_when_its_definition_is_paused_then_starts_and_is_held),
+        cmocka_unit_test(
+            test_child_when_its_parents_definition_goes_on_then_begins_in_the_same_turn),
         T(test_act_when_any_call_into_the_store_fails_then_nothing_is_half_done),
     };
 #undef T

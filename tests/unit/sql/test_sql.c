@@ -386,10 +386,66 @@ static void test_close_then_wal_is_checkpointed(void **state)
     saga_sql_close(NULL);
 }
 
+/* ---- Looking in ---- */
+
+static void test_inspect_when_the_file_is_in_use_then_reads_and_never_writes(void **state)
+{
+    struct fixture *fixture = *state;
+    struct saga_sql *looker = NULL;
+    assert_int_equal(saga_sql_exec(fixture->sql, "INSERT INTO t (id, name) VALUES (1, 'a')", NULL),
+                     SAGA_ERR_OK);
+    assert_int_equal(saga_sql_open(fixture->path, SAGA_SQL_INSPECT, &looker, &fixture->detail),
+                     SAGA_ERR_OK);
+    assert_int_equal(ask_int(looker, "SELECT count(*) FROM t"), 1);
+    assert_int_equal(saga_sql_exec(fixture->sql, "INSERT INTO t (id, name) VALUES (2, 'b')", NULL),
+                     SAGA_ERR_OK);
+    assert_int_equal(ask_int(looker, "SELECT count(*) FROM t"), 2);
+    assert_int_not_equal(saga_sql_exec(looker, "DELETE FROM t", &fixture->detail), SAGA_ERR_OK);
+    saga_sql_close(looker);
+    assert_int_equal(ask_int(fixture->sql, "SELECT count(*) FROM t"), 2);
+}
+
+static void test_inspect_when_the_file_is_not_in_wal_mode_then_leaves_it_so(void **state)
+{
+    struct fixture *fixture = *state;
+    struct saga_sql *looker = NULL;
+    char path[SAGA_TEST_PATH_MAX];
+    sqlite3 *other = NULL;
+    struct stat before;
+    struct stat after;
+    /* A name that a URI would read otherwise. */
+    (void)saga_test_path(&fixture->dir, "a b?c=%41#d.db", path);
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(other, "CREATE TABLE x (y); INSERT INTO x VALUES (7)", NULL, NULL, NULL),
+        SQLITE_OK);
+    assert_int_equal(sqlite3_close(other), SQLITE_OK);
+    assert_int_equal(stat(path, &before), 0);
+    assert_int_equal(saga_sql_open(path, SAGA_SQL_INSPECT, &looker, &fixture->detail), SAGA_ERR_OK);
+    assert_int_equal(ask_int(looker, "SELECT y FROM x"), 7);
+    saga_sql_close(looker);
+    assert_int_equal(stat(path, &after), 0);
+    assert_int_equal(before.st_size, after.st_size);
+    assert_memory_equal(&before.st_mtim, &after.st_mtim, sizeof before.st_mtim);
+}
+
+static void test_inspect_when_there_is_no_file_then_fails_and_makes_none(void **state)
+{
+    struct fixture *fixture = *state;
+    struct saga_sql *looker = NULL;
+    char path[SAGA_TEST_PATH_MAX];
+    (void)saga_test_path(&fixture->dir, "none.db", path);
+    assert_int_equal(saga_sql_open(path, SAGA_SQL_INSPECT, &looker, &fixture->detail), SAGA_ERR_IO);
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
 int main(void)
 {
 #define EACH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
+        EACH(test_inspect_when_the_file_is_in_use_then_reads_and_never_writes),
+        EACH(test_inspect_when_the_file_is_not_in_wal_mode_then_leaves_it_so),
+        EACH(test_inspect_when_there_is_no_file_then_fails_and_makes_none),
         EACH(test_open_then_durable_settings),
         EACH(test_open_when_file_is_no_database_then_corrupt),
         EACH(test_open_when_directory_is_missing_then_io),
