@@ -363,6 +363,33 @@ static void test_child_when_it_parks_then_the_parent_waits_and_can_turn_it_back(
     assert_state(world, family.order, SAGA_STATE_COMPENSATED);
 }
 
+static void hold(struct world *world, enum saga_act act, const char *definition)
+{
+    struct saga_pause_act pause = {
+        .definition = definition, .act = act, .who = "me", .why = "test", .ticket = world};
+    saga_runtime_turn_begin(world->runtime, world->now);
+    saga_runtime_pause(world->runtime, &pause);
+    assert_int_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
+}
+
+/* No start of it is taken, but a parent's step may not fail for that: the child is there, held. */
+static void test_child_when_its_definition_is_paused_then_it_is_held_until_it_goes_on(void **state)
+{
+    struct world *world = *state;
+    hold(world, SAGA_ACT_PAUSE, "hold-goods");
+    struct family family = begin_family(world);
+    assert_state(world, family.goods, SAGA_STATE_RUNNING);
+    assert_step(world, family.goods, GOODS_STOCK, SAGA_STEP_WAITING);
+    assert_step(world, family.prepare, PREPARE_GOODS, SAGA_STEP_CALLED);
+    hold(world, SAGA_ACT_RESUME, "hold-goods");
+    assert_step(world, family.goods, GOODS_STOCK, SAGA_STEP_CALLED);
+    hold(world, SAGA_ACT_PAUSE, "prepare"); /* its child's end is heard all the same */
+    answer_call(world, family.goods, GOODS_STOCK, SAGA_CODE_OK, total);
+    answer_call(world, family.goods, GOODS_TICKET, SAGA_CODE_OK, ticket);
+    assert_step(world, family.order, PARENT_PREPARE, SAGA_STEP_SUCCEEDED);
+    assert_step(world, family.order, PARENT_SETTLE, SAGA_STEP_CALLED);
+}
+
 /* ---- Doors ---- */
 
 static void test_start_when_its_key_is_a_childs_then_is_refused(void **state)
@@ -770,6 +797,7 @@ int main(void)
         CASE(test_child_when_called_and_undone_in_one_turn_then_never_starts),
         CASE(test_children_when_two_are_out_and_one_says_no_then_the_other_is_reversed),
         CASE(test_child_when_it_parks_then_the_parent_waits_and_can_turn_it_back),
+        CASE(test_child_when_its_definition_is_paused_then_it_is_held_until_it_goes_on),
         CASE(test_start_when_its_key_is_a_childs_then_is_refused),
         CASE(test_child_when_the_house_is_full_then_starts_all_the_same),
         CASE(test_reply_when_a_participant_speaks_for_a_child_then_is_ignored),

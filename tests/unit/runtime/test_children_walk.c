@@ -196,6 +196,15 @@ static void operate(struct walk *walk, struct saga_id id, enum saga_act act)
     end(walk);
 }
 
+static void hold(struct walk *walk, enum saga_act act, const char *definition)
+{
+    struct saga_pause_act pause = {
+        .definition = definition, .act = act, .who = "me", .why = "walk", .ticket = walk->world};
+    begin(walk);
+    saga_runtime_pause(walk->world->runtime, &pause);
+    end(walk);
+}
+
 /* Does something about one step. Returns false when there is nothing to do. */
 static bool act_on_step(struct walk *walk, const struct saga_look *look, struct saga_id id,
                         uint8_t step)
@@ -225,6 +234,11 @@ static void act(struct walk *walk)
     struct saga_look look = look_at(walk, id);
     if (wild(walk, 3)) {
         operate(walk, id, below(walk, 2) == 0 ? SAGA_ACT_CANCEL : SAGA_ACT_COMPENSATE);
+        return;
+    }
+    if (wild(walk, 4)) {
+        hold(walk, below(walk, 2) == 0 ? SAGA_ACT_PAUSE : SAGA_ACT_RESUME,
+             world->extras[below(walk, world->extra_count)].name);
         return;
     }
     if (below(walk, 100) < 10) {
@@ -309,6 +323,9 @@ static void run_walk(struct walk *walk, uint64_t seed)
         act(walk);
     }
     walk->calm = true;
+    for (size_t i = 0; i < world->extra_count; i++) {
+        hold(walk, SAGA_ACT_RESUME, world->extras[i].name);
+    }
     for (int i = 0; saga_runtime_live_count(world->runtime) > 0; i++) {
         if (i == CALM_STEPS) {
             fail_msg("seed %u: it does not end", (unsigned)seed);
