@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/times.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -53,6 +54,14 @@ static int64_t now_ms(void)
     struct timespec now = {0};
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Processor time of children that were waited for. */
+static double children_s(void)
+{
+    struct tms spent = {0};
+    (void)times(&spent);
+    return (double)(spent.tms_cutime + spent.tms_cstime) / (double)sysconf(_SC_CLK_TCK);
 }
 
 /* ---- In a worker ---- */
@@ -309,6 +318,7 @@ enum saga_err saga_farm_run(const struct saga_farm *farm, struct saga_farm_total
     SAGA_ASSERT(farm->workers >= 1 && farm->workers <= SAGA_FARM_WORKERS_MAX);
     memset(totals, 0, sizeof *totals);
     struct run run = {.farm = farm, .totals = totals, .detail = detail, .began_ms = now_ms()};
+    double cpu_before = children_s();
     run.workers = calloc(farm->workers, sizeof *run.workers);
     if (run.workers == NULL) {
         return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "out of memory");
@@ -325,6 +335,7 @@ enum saga_err saga_farm_run(const struct saga_farm *farm, struct saga_farm_total
         }
     }
     loop(&run);
+    totals->cpu_s = children_s() - cpu_before;
     free(run.workers);
     return run.err;
 }

@@ -20,6 +20,7 @@ struct saga_farm_totals {
     uint64_t happenings, events, commits, effects, records, crashes, takeovers;
     uint64_t fired_by_kind[SAGA_SIM_FAULT_COUNT];
     uint64_t virtual_ms;
+    double cpu_s;        /* processor time of all workers; known at the end */
     uint64_t trace_hash; /* of one world: its own; of many: of all, in whatever order they came */
     uint64_t violations;
     /* The first seed that broke a rule. */

@@ -156,9 +156,9 @@ static void print_summary(const struct saga_sim_report *report)
     print_faults(totals);
     printf("time         %.1f s for %s of virtual time, %.0f times as fast as real\n",
            report->wall_s, span, ratio((double)totals->virtual_ms / 1000, report->wall_s));
-    printf("speed        %.0f sagas/s, %.0f a process (%u)\n",
-           ratio((double)totals->sagas, report->wall_s),
-           ratio((double)totals->sagas, report->wall_s) / report->workers, report->workers);
+    printf("speed        %.0f sagas/s by %u processes; %.0f for each second of processor time\n",
+           ratio((double)totals->sagas, report->wall_s), report->workers,
+           ratio((double)totals->sagas, totals->cpu_s));
     printf("violations   %" PRIu64 "\n", totals->violations);
 }
 
@@ -295,7 +295,7 @@ int saga_sim_report_json(const struct saga_sim_report *report)
 {
     const struct saga_farm_totals *totals = &report->totals;
     json_t *object = json_pack(
-        "{s:s,s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:i,s:I,s:o}", "saga",
+        "{s:s,s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:i,s:I,s:o}", "saga",
         report->definition, "seed", (json_int_t)report->seed, "runs", (json_int_t)totals->runs,
         "trace_hash", hash_json(totals->trace_hash), "sagas", (json_int_t)totals->sagas, "children",
         (json_int_t)totals->children, "completed", (json_int_t)totals->completed, "compensated",
@@ -303,7 +303,7 @@ int saga_sim_report_json(const struct saga_sim_report *report)
         (json_int_t)totals->commits, "effects", (json_int_t)totals->effects, "records",
         (json_int_t)totals->records, "crashes", (json_int_t)totals->crashes, "takeovers",
         (json_int_t)totals->takeovers, "virtual_ms", (json_int_t)totals->virtual_ms, "wall_s",
-        report->wall_s, "processes", (int)report->workers, "violations",
+        report->wall_s, "cpu_s", totals->cpu_s, "processes", (int)report->workers, "violations",
         (json_int_t)totals->violations, "faults", faults_json(totals));
     if (object != NULL && totals->violations > 0) {
         (void)json_object_set_new(object, "violation", violation_json(report));
