@@ -63,6 +63,21 @@ static const struct saga_method *resolve(struct saga_draft *draft, int step, con
     return method;
 }
 
+/* Each service keeps the barrier of what it has done. An undo that goes to another one finds no
+ * call there and is taken for one that has overtaken it (B2): it succeeds, empty, and the effect
+ * stays. */
+static void check_same_service(struct saga_draft *draft, int step,
+                               const struct saga_step_decl *decl)
+{
+    if (decl->call_service != NULL && decl->undo_service != NULL &&
+        decl->call_service != decl->undo_service) {
+        saga_lint_add(draft, "SAGA044", step,
+                      "the call goes to %.150s and the undo to %.150s, which knows nothing of the "
+                      "call and would undo nothing; name an undo of %.150s",
+                      decl->call_service->name, decl->undo_service->name, decl->call_service->name);
+    }
+}
+
 void saga_lint_methods(struct saga_draft *draft)
 {
     const struct saga_schema *schema = draft->loader->schema;
@@ -78,6 +93,7 @@ void saga_lint_methods(struct saga_draft *draft)
         step->undo = resolve(draft, (int)i, "undo", option->undo);
         step->call_service = step->call == NULL ? NULL : service_of(schema, step->call);
         step->undo_service = step->undo == NULL ? NULL : service_of(schema, step->undo);
+        check_same_service(draft, (int)i, step);
         step->call_via = option->via == SAGA__V1__VIA__VIA_KAFKA ? SAGA_VIA_KAFKA : SAGA_VIA_NNG;
         step->undo_via = SAGA_VIA_KAFKA;
         if ((int)option->via < SAGA__V1__VIA__VIA_UNSPECIFIED ||

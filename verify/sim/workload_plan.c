@@ -197,8 +197,7 @@ static void draw_policy(struct drawing *drawing, struct plan_step *step)
 {
     step->kafka = chance(drawing, 30);
     step->service = (size_t)draw(drawing, drawing->plans->service_count);
-    step->undo_service =
-        chance(drawing, 90) ? step->service : (size_t)draw(drawing, drawing->plans->service_count);
+    step->undo_service = step->service;
     step->attempts_max = 1 + (uint32_t)draw(drawing, 5);
     step->delay_ms = between(drawing, 1, 300);
     step->delay_ms_max = step->delay_ms * between(drawing, 1, 20);
