@@ -238,7 +238,7 @@ static enum saga_err walk_round(struct healing *healing)
 {
     struct exploration *exploration = healing->exploration;
     uint32_t at = exploration->finding.state;
-    exploration->walk = malloc(WALK_MAX * sizeof *exploration->walk);
+    exploration->walk = calloc(WALK_MAX, sizeof *exploration->walk);
     if (exploration->walk == NULL) {
         return SAGA_ERR_NO_MEMORY;
     }

@@ -25,7 +25,9 @@ static void add_answered_call(const struct check *check, const struct world *wor
     struct check_event reply = {.kind = CHECK_REPLY, .step = step, .op = SAGA_OP_CALL};
     bool read_only = !step_has_effects(check, step);
     bool free = part->call_row == CALL_NONE && part->undo_row == UNDO_NONE;
-    for (uint8_t answer = ANSWER_OK; answer <= ANSWER_NO; answer++) {
+    static const uint8_t answers[] = {ANSWER_OK, ANSWER_NO};
+    for (size_t i = 0; i < sizeof answers; i++) {
+        uint8_t answer = answers[i];
         bool held = answer == ANSWER_OK
                         ? part->call_row == CALL_DONE
                         : part->call_row == CALL_REFUSED || part->undo_row != UNDO_NONE;

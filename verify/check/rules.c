@@ -119,6 +119,9 @@ static bool is_definitive(const struct check *check, const struct check_event *e
 static const char *judge_reply(const struct check *check, const struct trial *trial)
 {
     const struct check_event *ev = &trial->ev;
+    if (ev->kind != CHECK_REPLY && ev->kind != CHECK_DURABLE) {
+        return trial->up.merge_reply ? "S3: a reply is merged that has not come" : NULL;
+    }
     const struct saga_step_run *before = &trial->from.saga.steps[ev->step];
     const struct saga_step_run *after = &trial->to.saga.steps[ev->step];
     bool taken = trial->up.verdict == SAGA_VERDICT_TAKEN;
@@ -128,9 +131,6 @@ static const char *judge_reply(const struct check *check, const struct trial *tr
         return meant == taken ? NULL
                : taken        ? "S3: DURABLE was taken for an attempt that is over"
                               : "S6: Kafka has the command, and its time does not begin";
-    }
-    if (ev->kind != CHECK_REPLY) {
-        return trial->up.merge_reply ? "S3: a reply is merged that has not come" : NULL;
     }
     if (taken && !awaits(before, ev->op)) {
         return "S3: the outcome of a command was taken twice";

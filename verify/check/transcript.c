@@ -107,7 +107,7 @@ static void let_time_pass(struct replay *replay, const struct check_event *ev)
         write_text(&replay->writer, "+%" PRId64 "\n", now - actual->now);
     }
     actual->now = now;
-    for (uint8_t i = 0; i < replay->check.def.step_count; i++) {
+    for (uint8_t i = 0; i < saga->step_count; i++) {
         struct saga_step_run *run = &saga->steps[i];
         if (run->due_unix_ms == 0 || (ev->due_mask >> i & 1) != 0 || run->due_unix_ms > now) {
             continue;
@@ -195,8 +195,9 @@ static enum saga_err play_path(struct replay *replay)
 {
     const struct exploration *exploration = replay->exploration;
     const struct finding *finding = &exploration->finding;
-    size_t count = 0;
-    for (uint32_t id = finding->state; id != NO_STATE; id = space_parent(&exploration->space, id)) {
+    size_t count = 1;
+    for (uint32_t id = space_parent(&exploration->space, finding->state); id != NO_STATE;
+         id = space_parent(&exploration->space, id)) {
         count++;
     }
     uint32_t *path = calloc(count, sizeof *path);

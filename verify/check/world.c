@@ -257,9 +257,10 @@ static bool alike(const struct saga_definition *def, uint8_t a, uint8_t b)
 static void find_groups(struct check *check)
 {
     uint64_t seen = 0;
-    for (uint8_t i = 0; i < check->def.step_count; i++) {
+    uint8_t count = (uint8_t)check->def.step_count;
+    for (uint8_t i = 0; i < count; i++) {
         struct group group = {.steps = {i}, .count = 1};
-        for (uint8_t j = (uint8_t)(i + 1); j < check->def.step_count && (seen >> i & 1) == 0; j++) {
+        for (uint8_t j = (uint8_t)(i + 1); j < count && (seen >> i & 1) == 0; j++) {
             if ((seen >> j & 1) == 0 && alike(&check->def, i, j)) {
                 group.steps[group.count++] = j;
                 seen |= UINT64_C(1) << j;
@@ -276,7 +277,8 @@ enum saga_err check_init(struct check *check, const struct saga_check_config *co
     static const struct saga_check_engine shipped = {.step = saga_step,
                                                      .invariant = saga_invariant};
     memset(check, 0, sizeof *check);
-    if (config->attempts == 0 || config->attempts > SAGA_CHECK_ATTEMPTS_MAX ||
+    if (config->def->step_count == 0 || config->def->step_count > SAGA_STEPS_MAX ||
+        config->attempts == 0 || config->attempts > SAGA_CHECK_ATTEMPTS_MAX ||
         config->threads == 0 || config->threads > SAGA_CHECK_THREADS_MAX) {
         return SAGA_ERR_INVALID;
     }
@@ -285,7 +287,8 @@ enum saga_err check_init(struct check *check, const struct saga_check_config *co
     check->engine = config->engine != NULL ? *config->engine : shipped;
     check->counted = config->attempts > 2 ? config->attempts : 2;
     check->pivot = SAGA_STEP_ALL;
-    for (uint8_t i = 0; i < check->def.step_count; i++) {
+    uint8_t count = (uint8_t)check->def.step_count;
+    for (uint8_t i = 0; i < count; i++) {
         struct saga_step_def *step = &check->def.steps[i];
         check->clamped = check->clamped || step->call_attempts_max > config->attempts ||
                          step->undo_attempts_max > config->attempts;
