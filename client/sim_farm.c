@@ -1,6 +1,7 @@
 #include "client/sim_farm.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 enum {
     QUEUED_MAX = 2, /* worlds of a worker, one of which runs: it never waits for the next */
     TELL_EVERY_MS = 250,
+    KEPT_BYTES = 1 << 29,
 };
 
 /* What a worker answers. */
@@ -87,6 +89,9 @@ static _Noreturn void work(const struct saga_farm *farm, int from, int to)
 {
     struct answer answer;
     uint64_t index = 0;
+    /* A world's memory is the next one's: to give it back in between costs a third of the time. */
+    (void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
+    (void)mallopt(M_MMAP_THRESHOLD, KEPT_BYTES);
     while (move_all(from, &index, sizeof index, false)) {
         memset(&answer, 0, sizeof answer);
         answer.index = index;

@@ -12,7 +12,14 @@
 #include "orchestrator/store/sqlite/store_sqlite.h"
 #include "verify/sim/world.h"
 
-enum { SALT_RESTART = 0x1001, SALT_PAUSE, SALT_LOSS, SALT_SUCCESSOR, SALT_RUNNING };
+enum {
+    SALT_RESTART = 0x1001,
+    SALT_PAUSE,
+    SALT_LOSS,
+    SALT_SUCCESSOR,
+    SALT_RUNNING,
+    SALT_CHECKPOINT
+};
 
 /* ---- The end ---- */
 
@@ -239,6 +246,11 @@ void sim_orch_begin(struct sim_world *world, bool successor)
     sim_orch_enter(orch);
     enum saga_err err = saga_store_sqlite_open_on(saga_vfs_name(world->disk, orch->vfs_process),
                                                   "sagad.db", &orch->inner, &detail);
+    if (err == SAGA_ERR_OK) {
+        /* Logs so short that checkpoints come, and are hit; how short, the seed decides. */
+        err = saga_store_sqlite_checkpoint_at(
+            &orch->inner, 16U << sim_draw(world, SALT_CHECKPOINT, 0, 7), &detail);
+    }
     if (err == SAGA_ERR_OK) {
         sim_orch_wrap(orch);
         sim_tell_log(orch);

@@ -1,5 +1,6 @@
 #include "orchestrator/store/sqlite/store_sqlite.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -345,6 +346,15 @@ enum saga_err saga_store_sqlite_open_on(const char *vfs, const char *path,
     port->ops = &store_ops;
     port->store = store;
     return SAGA_ERR_OK;
+}
+
+enum saga_err saga_store_sqlite_checkpoint_at(const struct saga_store_port *port, unsigned pages,
+                                              struct saga_err_detail *detail)
+{
+    char text[64];
+    SAGA_ASSERT(pages > 0);
+    (void)snprintf(text, sizeof text, "PRAGMA wal_autocheckpoint = %u", pages);
+    return saga_sql_exec(port->store->sql, text, detail);
 }
 
 /* ---- Looking into a file ---- */

@@ -25,6 +25,11 @@ enum saga_err saga_store_sqlite_open_on(const char *vfs, const char *path,
                                         struct saga_store_port *port,
                                         struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
+/* Sets after how many pages of its log the store checkpoints (10,000 at open); for simulated disks,
+ * whose worlds are too short for the usual number. Pre: pages > 0. Errors: as a statement's. */
+enum saga_err saga_store_sqlite_checkpoint_at(const struct saga_store_port *port, unsigned pages,
+                                              struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
 /* Opens a store file to look into it, also while a daemon uses it: it must be there and is never
  * written; one of an older program is read as it is. Of the port's operations only find_*,
  * load_live, list_* and close may be used; a listing's visitor may call the other ones. *saga_count
