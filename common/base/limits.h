@@ -50,6 +50,9 @@ enum {
     SAGA_RETRY_DELAY_MS_LIMIT =
         24 * 3600 * 1000,             /* longest retry delay that can be asked for: a day */
     SAGA_RETRY_ATTEMPTS_LIMIT = 1000, /* most attempts that can be asked for */
+    SAGA_CLOCK_BACK_MS_MAX =
+        60 * 1000, /* a clock that goes back by more is noticed: what it had put
+                      off for longer than anything is put off counts as due */
 
     /* Queues and tables of a daemon. */
     SAGA_INBOX_COUNT_MAX = 16384, /* entries of a loop's inbox; a full inbox refuses at the door */

@@ -102,26 +102,63 @@ static void take_step_due(struct turn *turn, uint8_t step)
     }
 }
 
+/* How long what a step waits for is put off at most. */
+static int64_t longest_wait(const struct turn *turn, uint8_t step)
+{
+    const struct saga_step_run *run = &turn->saga->steps[step];
+    const struct saga_step_def *def = &turn->def->steps[step];
+    bool call = run->state == SAGA_STEP_CALLED;
+    if (run->wait == SAGA_WAIT_REPLY) {
+        return call ? def->call_deadline_ms : def->undo_deadline_ms;
+    }
+    int64_t delay_ms_max = call ? def->call_delay_ms_max : def->undo_delay_ms_max;
+    return delay_ms_max > RETRY_AFTER_MS_MAX ? delay_ms_max : RETRY_AFTER_MS_MAX;
+}
+
+/* Tells whether a step's time has come. One that lies further ahead than anything is put off was
+ * set by a clock that was wrong; it counts as come, or the saga would wait for that clock (S1). */
+static bool has_come(const struct turn *turn, uint8_t step)
+{
+    int64_t due = turn->saga->steps[step].due_unix_ms;
+    int64_t ahead = due - turn->ev->now_unix_ms;
+    return due != 0 && (ahead <= 0 || ahead > longest_wait(turn, step) + SAGA_CLOCK_BACK_MS_MAX);
+}
+
 /* Takes what is due of some steps. */
 static void take_due(struct turn *turn, uint64_t mask)
 {
     struct saga *saga = turn->saga;
     for (uint8_t i = 0; i < saga->step_count; i++) {
         /* One step's outcome may have turned the saga back and with it another's waiting away. */
-        bool still =
-            saga->steps[i].due_unix_ms != 0 && saga->steps[i].due_unix_ms <= turn->ev->now_unix_ms;
-        if ((mask >> i & 1) != 0 && still) {
+        if ((mask >> i & 1) != 0 && has_come(turn, i)) {
             take_step_due(turn, i);
         }
     }
 }
 
-static void take_timer(struct turn *turn)
+/* The saga's own deadline. Returns true when it turned the saga back. */
+static bool take_deadline(struct turn *turn)
 {
     struct saga *saga = turn->saga;
     int64_t now = turn->ev->now_unix_ms;
-    if (deadline_armed(turn->def, saga) && saga->deadline_unix_ms <= now) {
+    if (!deadline_armed(turn->def, saga)) {
+        return false;
+    }
+    if (saga->deadline_unix_ms <= now) {
         turn_back(turn, SAGA_CAUSE_DEADLINE, SAGA_STEP_ALL, SAGA_CODE_DEADLINE_EXCEEDED);
+        return true;
+    }
+    if (saga->deadline_unix_ms - now > turn->def->deadline_ms + SAGA_CLOCK_BACK_MS_MAX) {
+        saga->deadline_unix_ms = now + turn->def->deadline_ms; /* see has_come */
+        taken(turn);
+    }
+    return false;
+}
+
+static void take_timer(struct turn *turn)
+{
+    const struct saga *saga = turn->saga;
+    if (take_deadline(turn)) {
         return;
     }
     /* What is due was due before this event; what this event makes due comes later. Attempts that
@@ -129,8 +166,7 @@ static void take_timer(struct turn *turn)
     uint64_t over_mask = 0;
     uint64_t again_mask = 0;
     for (uint8_t i = 0; i < saga->step_count; i++) {
-        int64_t due = saga->steps[i].due_unix_ms;
-        uint64_t bit = due != 0 && due <= now ? UINT64_C(1) << i : 0;
+        uint64_t bit = has_come(turn, i) ? UINT64_C(1) << i : 0;
         bool again = saga->steps[i].wait == SAGA_WAIT_RETRY;
         over_mask |= again ? 0 : bit;
         again_mask |= again ? bit : 0;

@@ -125,6 +125,10 @@ struct saga_runtime {
     uint8_t look_hash[SAGA_DIGEST_SIZE];
     struct saga_err_detail detail;
 
+    /* The clock has gone back: sagas are looked through for times that it had set (rewind.c). */
+    bool rewinding;
+    size_t rewind_bucket, rewind_bucket_count;
+
     struct saga_id recovered_up_to;
     bool recovering; /* there are sagas yet to be loaded */
     struct saga_runtime_counts counts;
@@ -164,6 +168,17 @@ void mark_dirty(struct saga_runtime *runtime, struct live *live);
 
 /* The index of a version among the known ones, or version_count. */
 size_t version_index(const struct saga_runtime *runtime, const uint8_t hash[SAGA_DIGEST_SIZE]);
+
+/* ---- rewind.c ---- */
+
+/* Compares the time of a turn that begins with the last one's. */
+void note_clock(struct saga_runtime *runtime, int64_t now_unix_ms);
+
+/* Gives a saga a TIMER if it waits for a time that may have been set by a wrong clock. */
+void check_due(struct saga_runtime *runtime, struct live *live);
+
+/* Looks a page of sagas through, if the clock has gone back. */
+void rewind_page(struct saga_runtime *runtime);
 
 /* ---- pause.c ---- */
 

@@ -110,6 +110,7 @@ enum saga_err saga_runtime_recover(struct saga_runtime *runtime, int64_t now_uni
     for (size_t i = 0; i < page.count; i++) {
         struct happening happening = {.ev = {.kind = SAGA_EVENT_RECOVERED}};
         apply_event(runtime, page.loaded[i], &happening);
+        check_due(runtime, page.loaded[i]); /* the clock may be another than before */
     }
     return saga_runtime_turn_end(runtime, false, detail);
 }

@@ -84,6 +84,7 @@ void saga_runtime_turn_begin(struct saga_runtime *runtime, int64_t now_unix_ms)
     SAGA_ASSERT(!runtime->in_turn);
     SAGA_ASSERT(runtime->dirty == NULL && runtime->answer_count == 0 && runtime->send_count == 0);
     runtime->in_turn = true;
+    note_clock(runtime, now_unix_ms);
     runtime->now_unix_ms = now_unix_ms;
 }
 
@@ -206,8 +207,10 @@ static enum saga_err write_pending(struct saga_runtime *runtime)
 
 static bool pending_is_old(const struct saga_runtime *runtime)
 {
+    int64_t age_ms = runtime->now_unix_ms - runtime->pending_since_unix_ms;
+    bool rewound = age_ms < 0; /* the clock has gone back: nobody knows how old */
     return runtime->pending_since_unix_ms != 0 &&
-           runtime->now_unix_ms - runtime->pending_since_unix_ms >= runtime->config.cursor_delay_ms;
+           (rewound || age_ms >= runtime->config.cursor_delay_ms);
 }
 
 static void commit(struct saga_runtime *runtime, bool force)
@@ -303,6 +306,7 @@ enum saga_err saga_runtime_turn_end(struct saga_runtime *runtime, bool force_cur
 {
     SAGA_ASSERT(runtime->in_turn);
     resume_pages(runtime);
+    rewind_page(runtime);
     fire_timers(runtime);
     settle_children(runtime);
     if (runtime->send_count > 0 && SAGA_BROKEN(S6_SEND_FIRST)) {
@@ -344,7 +348,7 @@ int64_t saga_runtime_next_due(const struct saga_runtime *runtime)
         int64_t pending_due = runtime->pending_since_unix_ms + runtime->config.cursor_delay_ms;
         due = due == 0 || pending_due < due ? pending_due : due;
     }
-    if (is_resuming(runtime)) {
+    if (is_resuming(runtime) || runtime->rewinding) {
         due = runtime->now_unix_ms; /* at once */
     }
     return runtime->failed ? 0 : due;

@@ -288,6 +288,58 @@ static void test_timer_when_no_reply_comes_then_the_step_is_tried_again(void **s
     assert_int_equal(world->sent[3].attempt, 2);
 }
 
+enum { WRONG_MS = 5 * 24 * 3600 * 1000 };
+
+/* Starts a saga while the clock is days ahead, and lets both its steps wait to be tried again. */
+static void start_by_a_wrong_clock(struct world *world)
+{
+    world->now += WRONG_MS;
+    start_one(world, "1", 1);
+    reply_to(world, 1, SAGA_CODE_UNAVAILABLE, (struct saga_bytes){0});
+    reply_to(world, 2, SAGA_CODE_UNAVAILABLE, (struct saga_bytes){0});
+    assert_int_equal(world->sent_count, 2);
+    assert_true(saga_runtime_next_due(world->runtime) > world->now);
+}
+
+static void test_clock_when_it_was_days_ahead_then_what_waits_goes_on_at_once(void **state)
+{
+    struct world *world = *state;
+    start_by_a_wrong_clock(world);
+    world->now -= WRONG_MS;
+    assert_int_equal(world_turn(world), SAGA_ERR_OK);
+    assert_int_equal(world->sent_count, 4);
+    assert_int_equal(world->sent[3].attempt, 2);
+    assert_true(saga_runtime_next_due(world->runtime) <= world->now + 60000);
+    world->now -= 1000; /* not worth a look */
+    assert_int_equal(world_turn(world), SAGA_ERR_OK);
+    assert_int_equal(world->sent_count, 4);
+}
+
+static void
+test_clock_when_it_is_set_right_between_two_processes_then_recovery_sees_it(void **state)
+{
+    struct world *world = *state;
+    start_by_a_wrong_clock(world);
+    world->now -= WRONG_MS;
+    world_crash(world); /* forgets what was sent */
+    assert_int_equal(world->sent_count, 2);
+    assert_int_equal(world->sent[0].attempt, 2);
+    assert_true(saga_runtime_next_due(world->runtime) <= world->now + 60000);
+}
+
+static void test_clock_when_it_goes_back_then_offsets_do_not_wait_for_it(void **state)
+{
+    struct world *world = *state;
+    world->now += WRONG_MS;
+    saga_runtime_turn_begin(world->runtime, world->now);
+    saga_runtime_offset(world->runtime, "topic", 3, 17);
+    assert_int_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
+    world->now -= WRONG_MS;
+    assert_int_equal(world_turn(world), SAGA_ERR_OK);
+    world_crash(world);
+    assert_int_equal(world->inner.ops->offset(world->inner.store, "topic", 3), 17);
+}
+
 static void test_offsets_when_nothing_else_commits_then_are_durable_after_a_while(void **state)
 {
     struct world *world = *state;
@@ -454,6 +506,13 @@ int main(void)
             teardown),
         cmocka_unit_test_setup_teardown(test_recovery_when_commands_were_out_then_sends_them_again,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_clock_when_it_was_days_ahead_then_what_waits_goes_on_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_clock_when_it_is_set_right_between_two_processes_then_recovery_sees_it, setup,
+            teardown),
+        cmocka_unit_test_setup_teardown(
+            test_clock_when_it_goes_back_then_offsets_do_not_wait_for_it, setup, teardown),
         cmocka_unit_test_setup_teardown(test_timer_when_no_reply_comes_then_the_step_is_tried_again,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(
