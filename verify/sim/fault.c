@@ -61,8 +61,8 @@ uint64_t sim_draw(const struct sim_world *world, uint64_t salt, uint64_t identit
 int64_t sim_length_us(const struct sim_world *world, uint64_t salt, uint64_t identity,
                       int64_t max_us)
 {
-    /* A shift by 0 to 9: each of the ten halvings is as likely. */
-    uint64_t shift = sim_draw(world, sim_mix(salt, 1), identity, 10);
+    /* A shift by 0 to 6: each of the halvings is as likely. */
+    uint64_t shift = sim_draw(world, sim_mix(salt, 1), identity, 7);
     uint64_t bound = max_us <= 0 ? 0 : (uint64_t)max_us >> shift;
     return 1 + (int64_t)sim_draw(world, salt, identity, bound);
 }

@@ -76,7 +76,7 @@ static void send_batch(struct sim_orch *orch, uint16_t participant,
     int64_t left_ms = latest - sim_clock_ms(world, &orch->process);
     message->timeout_us = ((left_ms > 0 ? left_ms : 0) + MESSAGE_GRACE_MS) * 1000;
     message->request = sim_keep(world, saga_buf_view(bytes));
-    sim_tell_sent(world, message->request);
+    sim_tell_sent(world, message->request, orch->epoch);
     orch->pending[participant].outstanding++;
     sim_net_send(world, message);
 }

@@ -109,15 +109,15 @@ static void invoke(ProtobufCService *service, unsigned index, const ProtobufCMes
     const struct saga_behaviour *behaviour = &part->behaviour;
     int64_t slow_us = behaviour->slow_ms * 1000;
     part->slow_us = slow_us > part->slow_us ? slow_us : part->slow_us;
+    if (!of->methods[index].no_side_effects) { /* before a refusal too: it must take that back */
+        struct saga_bytes id = {.data = command->saga_id.b, .size = SAGA_ID_SIZE};
+        (void)saga_call_run(call, "INSERT INTO ledger (saga_id, step, op) VALUES (?1, ?2, ?3)",
+                            "bsi", &id, command->step, (int64_t)command->op);
+    }
     if (!behaviour->effect) {
         saga_call_refuse(call, (enum saga_code)behaviour->code, behaviour->reason, "simulated");
         call->status.retry_after_ms = behaviour->retry_after_ms;
         return;
-    }
-    if (!of->methods[index].no_side_effects) {
-        struct saga_bytes id = {.data = command->saga_id.b, .size = SAGA_ID_SIZE};
-        (void)saga_call_run(call, "INSERT INTO ledger (saga_id, step, op) VALUES (?1, ?2, ?3)",
-                            "bsi", &id, command->step, (int64_t)command->op);
     }
     /* What saga_kit_call_answer does, from bytes instead of a message. */
     saga_buf_clear(&part->kit.turn.scratch);

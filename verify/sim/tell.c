@@ -1,4 +1,5 @@
 /* What the world tells its judge. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "common/base/assert.h"
@@ -84,7 +85,16 @@ void sim_tell_answered(struct sim_world *world, const struct sim_ask *ask,
 
 /* ---- The bus ---- */
 
-void sim_tell_sent(struct sim_world *world, struct saga_bytes batch)
+/* S8: every command says whose it is. */
+static void check_epoch(struct sim_world *world, const struct saga_command *command, uint64_t epoch)
+{
+    if (command->epoch != epoch) {
+        sim_violate(world, "S8", "step %s: a command of epoch %" PRIu64 " says epoch %" PRIu64,
+                    command->step, epoch, command->epoch);
+    }
+}
+
+void sim_tell_sent(struct sim_world *world, struct saga_bytes batch, uint64_t epoch)
 {
     struct saga_command *commands = NULL;
     size_t count = 0;
@@ -96,6 +106,7 @@ void sim_tell_sent(struct sim_world *world, struct saga_bytes batch)
         return;
     }
     for (size_t i = 0; i < count; i++) {
+        check_epoch(world, &commands[i], epoch);
         saga_judge_command_sent(world->view.judge, &commands[i], SAGA_VIA_NNG);
     }
 }

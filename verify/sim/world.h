@@ -483,7 +483,7 @@ enum saga_err sim_tell_new(struct sim_world *world);
 void sim_tell_asked(struct sim_world *world, const struct sim_ask *ask);
 void sim_tell_answered(struct sim_world *world, const struct sim_ask *ask,
                        const struct saga_answer *answer);
-void sim_tell_sent(struct sim_world *world, struct saga_bytes batch);
+void sim_tell_sent(struct sim_world *world, struct saga_bytes batch, uint64_t epoch);
 void sim_tell_record(struct sim_world *world, const struct sim_topic *topic, int32_t partition,
                      const struct sim_produced *produced);
 void sim_tell_deeds(struct sim_part *part);

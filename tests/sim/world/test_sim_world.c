@@ -4,7 +4,8 @@
  *     SAGA_SIM_FIRST=N SAGA_SIM_COUNT=N    these seeds (once each, the first ones twice)
  *     SAGA_SIM_SECONDS=N                   seeds from SAGA_SIM_FIRST (default: 1) for so long
  *     SAGA_SIM_SAGAS=N                     sagas of each world
- *     SAGA_SIM_SAGA=NAME                   the saga that is run (create-order)
+ *     SAGA_SIM_SAGA=NAME                   the saga that is run (create-order; random: sagas of
+ *                                          random shape, another set for every few seeds)
  *     SAGA_SIM_STORY=1                     the story of each seed, on stdout */
 #include <inttypes.h>
 #include <setjmp.h>
@@ -19,11 +20,14 @@
 #include <cmocka.h>
 
 #include "verify/sim/sim.h"
+#include "verify/sim/workload.h"
 
-enum { SEEDS = 24, SAGAS = 48, TWICE = 3, STORY_LINES = 400 };
+enum { SEEDS = 24, SAGAS = 48, TWICE = 3, SEEDS_A_SHAPE = 4, STORY_LINES = 400 };
 
 static struct saga_sim *sim;
 static const char *definition;
+static bool random_sagas;
+static uint64_t shape = UINT64_MAX; /* of the random sagas in sim */
 
 struct totals {
     uint64_t seeds, sagas, completed, compensated, children, happenings, crashes, takeovers;
@@ -37,9 +41,30 @@ static uint64_t number(const char *name, uint64_t otherwise)
     return text == NULL || text[0] == '\0' ? otherwise : strtoull(text, NULL, 10);
 }
 
+/* Random sagas: the same for four seeds, as compiling them costs as much as a world. */
+static void take_shape(uint64_t seed)
+{
+    struct saga_err_detail detail = {{0}};
+    struct saga_workload_shape any = {0};
+    struct saga_buf set = {0};
+    if (!random_sagas || seed / SEEDS_A_SHAPE == shape) {
+        return;
+    }
+    shape = seed / SEEDS_A_SHAPE;
+    saga_sim_free(sim);
+    sim = NULL;
+    assert_int_equal(saga_workload_definitions(shape, &any, &set), SAGA_ERR_OK);
+    enum saga_err err = saga_sim_new(saga_buf_view(&set), "sim-0", &sim, &detail);
+    saga_buf_fini(&set);
+    if (err != SAGA_ERR_OK) {
+        fail_msg("shape %" PRIu64 ": %s", shape, detail.text);
+    }
+}
+
 static void run(uint64_t seed, FILE *transcript, struct saga_sim_result *result)
 {
     struct saga_err_detail detail = {{0}};
+    take_shape(seed);
     struct saga_sim_config config = {
         .seed = seed,
         .saga_count = (uint32_t)number("SAGA_SIM_SAGAS", SAGAS),
@@ -171,11 +196,13 @@ static void test_worlds_with_faults_end_without_violation(void **state)
 
 static int setup(void **state)
 {
-    (void)state;
     struct saga_err_detail detail = {{0}};
-    definition = getenv("SAGA_SIM_SAGA");
-    definition = definition == NULL || definition[0] == '\0' ? "create-order" : definition;
-    if (saga_sim_new((struct saga_bytes){0}, definition, &sim, &detail) != SAGA_ERR_OK) {
+    const char *asked = getenv("SAGA_SIM_SAGA");
+    definition = asked == NULL || asked[0] == '\0' ? *state : asked;
+    random_sagas = strcmp(definition, "random") == 0;
+    shape = UINT64_MAX;
+    if (!random_sagas &&
+        saga_sim_new((struct saga_bytes){0}, definition, &sim, &detail) != SAGA_ERR_OK) {
         print_error("%s\n", detail.text);
         return -1;
     }
@@ -186,13 +213,28 @@ static int teardown(void **state)
 {
     (void)state;
     saga_sim_free(sim);
+    sim = NULL;
     return 0;
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_worlds_with_faults_end_without_violation),
+    static char orders[] = "create-order", orders_async[] = "create-order-async";
+    static char shapes[] = "random";
+    const struct CMUnitTest only[] = {
+        cmocka_unit_test_prestate_setup_teardown(test_worlds_with_faults_end_without_violation,
+                                                 setup, teardown, orders),
     };
-    return cmocka_run_group_tests_name("sim_world", tests, setup, teardown);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate_setup_teardown(test_worlds_with_faults_end_without_violation,
+                                                 setup, teardown, orders),
+        cmocka_unit_test_prestate_setup_teardown(test_worlds_with_faults_end_without_violation,
+                                                 setup, teardown, orders_async),
+        cmocka_unit_test_prestate_setup_teardown(test_worlds_with_faults_end_without_violation,
+                                                 setup, teardown, shapes),
+    };
+    if (getenv("SAGA_SIM_SAGA") != NULL) { /* that one alone */
+        return cmocka_run_group_tests_name("sim_world", only, NULL, NULL);
+    }
+    return cmocka_run_group_tests_name("sim_world", tests, NULL, NULL);
 }
