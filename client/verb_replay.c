@@ -2,6 +2,7 @@
 #include "client/verbs.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,42 @@ enum {
     PROGRESS_TERMINAL_US = 500 * 1000,
     PROGRESS_FILE_US = 10 * 1000 * 1000,
 };
+
+/* Where the replay stands when the engine gives up. */
+static struct saga_replay_place place;
+
+static void write_words(const char *words)
+{
+    (void)!write(STDERR_FILENO, words, strlen(words));
+}
+
+/* An assertion of the engine ends the process: the state that came about, by this program's rules,
+ * cannot be. Only what a signal handler may call. */
+static void on_abort(int signal)
+{
+    (void)signal;
+    char digits[24];
+    size_t at = sizeof digits - 1;
+    digits[at] = '\0';
+    uint64_t seq = place.seq;
+    do {
+        digits[--at] = (char)('0' + seq % 10);
+        seq /= 10;
+    } while (seq != 0);
+    write_words("sagactl: replay: this program's engine gave up (see above) at saga ");
+    write_words(place.saga[0] == '\0' ? "(none yet)" : place.saga);
+    write_words(", event ");
+    write_words(&digits[at]);
+    write_words(": it does not take what was recorded\n");
+    _exit(SAGA_EXIT_FAILED);
+}
+
+static void watch_for_abort(void)
+{
+    struct sigaction action = {.sa_handler = on_abort};
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGABRT, &action, NULL);
+}
 
 /* What is told, and when. */
 struct telling {
@@ -250,8 +287,11 @@ static int replay_store(const struct saga_options *options, const char *path)
         json_decref(telling.findings);
         return saga_client_fail("--store: %s", detail.text);
     }
-    struct saga_replay_store_config config = {
-        .store = store, .told = replay_told, .progress = replay_progress, .user = &telling};
+    struct saga_replay_store_config config = {.store = store,
+                                              .told = replay_told,
+                                              .place = &place,
+                                              .progress = replay_progress,
+                                              .user = &telling};
     if (all) {
         err = saga_replay_store(&config, &counts, &detail);
     } else {
@@ -419,7 +459,7 @@ static int replay_fetched(struct saga_conn *conn, const struct saga_options *opt
     if (status == SAGA_EXIT_OK) {
         const struct saga_decl *decl = saga_schema_decl(schema, view->definition);
         struct saga_replay_config config = {
-            .catalog = catalog, .told = replay_told, .user = telling};
+            .catalog = catalog, .place = &place, .told = replay_told, .user = telling};
         if ((decl != NULL &&
              saga_catalog_add(catalog, decl, &version, &detail) == SAGA_ERR_NO_MEMORY) ||
             saga_replay_new(&config, &replay) != SAGA_ERR_OK) {
@@ -461,6 +501,7 @@ static int replay_daemon(const struct saga_options *options)
 static int replay_run(const struct saga_options *options)
 {
     const char *path = saga_options_text(options, "store");
+    watch_for_abort();
     if (saga_options_on(options, "all")) {
         if (saga_client_operands(options, 0, 0, "nothing beside --all") != SAGA_EXIT_OK) {
             return SAGA_EXIT_USAGE;

@@ -118,6 +118,10 @@ static void begin(struct saga_replay *replay, struct saga_id id, const char *def
 {
     SAGA_ASSERT(!replay->begun);
     replay->begun = true;
+    if (replay->config.place != NULL) {
+        saga_id_format(id, replay->config.place->saga);
+        replay->config.place->seq = 0;
+    }
     replay->done = false;
     replay->err = SAGA_ERR_OK;
     replay->id = id;
@@ -400,6 +404,9 @@ bool saga_replay_event(struct saga_replay *replay, uint64_t seq, struct saga_byt
     SAGA_ASSERT(replay->begun);
     if (replay->done) {
         return false;
+    }
+    if (replay->config.place != NULL) {
+        replay->config.place->seq = seq;
     }
     uint8_t hash[SAGA_DIGEST_SIZE];
     if (saga_audit_verify(event, hash) != SAGA_ERR_OK) {

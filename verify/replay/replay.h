@@ -68,8 +68,16 @@ struct saga_replay_counts {
     uint64_t found[SAGA_REPLAY_KIND_COUNT]; /* sagas with a finding of a kind */
 };
 
+/* Where a replay stands, for whoever must tell it when the engine gives up (an assertion of this
+ * program's that the recorded saga breaks). */
+struct saga_replay_place {
+    char saga[SAGA_ID_TEXT_SIZE];
+    uint64_t seq; /* the event that is being taken */
+};
+
 struct saga_replay_config {
     const struct saga_catalog *catalog; /* borrowed */
+    struct saga_replay_place *place;    /* kept up to date; may be NULL */
     saga_replay_told *told;             /* may be NULL */
     void *user;
 };
@@ -132,6 +140,7 @@ const char *saga_replay_kind_name(enum saga_replay_kind kind);
 struct saga_replay_store_config {
     struct saga_store_port store; /* only what saga_store_sqlite_inspect allows is used */
     saga_replay_told *told;
+    struct saga_replay_place *place; /* as of saga_replay_config */
     /* Called after each page of sagas; returns false to stop. May be NULL. */
     bool (*progress)(void *user, const struct saga_replay_counts *counts);
     void *user;

@@ -177,8 +177,10 @@ static enum saga_err open_walk(struct walk *walk, struct saga_err_detail *detail
     const struct saga_replay_store_config *config = walk->config;
     enum saga_err err = saga_catalog_new(&walk->catalog);
     if (err == SAGA_ERR_OK) {
-        struct saga_replay_config replay = {
-            .catalog = walk->catalog, .told = config->told, .user = config->user};
+        struct saga_replay_config replay = {.catalog = walk->catalog,
+                                            .place = config->place,
+                                            .told = config->told,
+                                            .user = config->user};
         err = saga_replay_new(&replay, &walk->replay);
     }
     if (err != SAGA_ERR_OK) {
