@@ -153,6 +153,23 @@ static void check_answered(struct saga_judge *judge, const struct trail *trail, 
     }
 }
 
+/* S1: a saga that is COMPLETED waits for nothing. S5: what was skipped has no effect, or it is
+ * undone. */
+static void check_done(struct saga_judge *judge, const struct trail *trail, uint8_t step)
+{
+    uint8_t state = trail->saga.steps[step].state;
+    const char *name = judge_step_name(trail, step);
+    if (trail->saga.state == SAGA_STATE_COMPLETED && state != SAGA_STEP_SUCCEEDED &&
+        state != SAGA_STEP_SKIPPED) {
+        judge_tell(judge, SAGA_RULE_S1, trail, name, "COMPLETED, but the step is %s",
+                   saga_step_state_name((enum saga_step_state)state));
+    }
+    if (state == SAGA_STEP_SKIPPED && judge_side(trail, step, SAGA_OP_CALL)->effect &&
+        !judge_side(trail, step, SAGA_OP_UNDO)->effect) {
+        judge_tell(judge, SAGA_RULE_S5, trail, name, "the step was skipped, but has its effect");
+    }
+}
+
 static void check_state(struct saga_judge *judge, const struct trail *trail,
                         const struct saga_judge_end *end)
 {
@@ -179,6 +196,9 @@ static void check_trail(struct saga_judge *judge, const struct trail *trail,
     for (uint8_t step = 0; step < trail->version->def.step_count; step++) {
         if (trail->saga.state == SAGA_STATE_COMPENSATED) {
             check_undone(judge, trail, step);
+        }
+        if (saga_ended(&trail->saga)) {
+            check_done(judge, trail, step);
         }
         check_answered(judge, trail, step, SAGA_OP_CALL);
         check_answered(judge, trail, step, SAGA_OP_UNDO);

@@ -180,7 +180,7 @@ void saga_judge_command_sent(struct saga_judge *judge, const struct saga_command
                    "attempt %u left; durably decided are %u", (unsigned)command->attempt,
                    (unsigned)side->decided);
     }
-    if (command->epoch > judge->epoch) {
+    if (command->epoch == 0 || command->epoch > judge->epoch) {
         judge_tell(judge, SAGA_RULE_S8, trail, command->step,
                    "a command of epoch %llu left; the lease is at %llu",
                    (unsigned long long)command->epoch, (unsigned long long)judge->epoch);

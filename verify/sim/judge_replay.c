@@ -101,11 +101,32 @@ static bool run_again(struct saga_judge *judge, struct trail *trail,
 
 /* ---- What it says ---- */
 
-static void take_decisions(struct saga_judge *judge, struct trail *trail)
+/* What is decided is what the log says, not what the engine would have decided: a command that
+ * leaves without its decision in the log answers to nothing (S13). */
+static void take_decisions(struct trail *trail, const Saga__V1__AuditEvent *event)
 {
-    for (uint32_t i = 0; i < judge->update.send_count; i++) {
-        const struct saga_send *send = &judge->update.sends[i];
-        judge_side(trail, send->step, send->op)->decided = send->attempt;
+    for (size_t i = 0; i < event->n_decisions; i++) {
+        const Saga__V1__Decision *decision = event->decisions[i];
+        uint8_t step = judge_step(trail, decision->step);
+        bool undo = decision->op == SAGA__V1__OP__OP_UNDO;
+        if (step != SAGA_STEP_ALL) {
+            judge_side(trail, step, undo ? SAGA_OP_UNDO : SAGA_OP_CALL)->decided =
+                decision->attempt;
+        }
+    }
+}
+
+/* S12: a pause that was taken holds what has not begun. */
+static void check_held(struct saga_judge *judge, const struct trail *trail,
+                       const Saga__V1__AuditEvent *event)
+{
+    for (size_t i = 0; event->paused && i < event->n_transitions; i++) {
+        const Saga__V1__Transition *move = event->transitions[i];
+        if ((int)move->from == (int)SAGA_STEP_WAITING && (int)move->to == (int)SAGA_STEP_CALLED) {
+            judge_tell(judge, SAGA_RULE_S12, trail, move->step,
+                       "it begins while its definition is paused (event %llu)",
+                       (unsigned long long)event->seq);
+        }
     }
 }
 
@@ -360,7 +381,8 @@ static void take_story(struct saga_judge *judge, struct trail *trail,
     } else if (ev.kind == SAGA_EVENT_OPERATOR) {
         take_act(judge, trail, event, &ev);
     }
-    take_decisions(judge, trail);
+    take_decisions(trail, event);
+    check_held(judge, trail, event);
     check_states(judge, trail, event, before);
 }
 
