@@ -25,7 +25,8 @@ static const struct saga_option check_options[] = {
      "leave out operator, cancel, pause, crash, deadline, unsent, park, timeout, late, retry, "
      "unknown or start",
      true},
-    {"as-step", NULL, "false", "another saga may have it as a step and undo it as a whole", false},
+    {"as-step", NULL, "false",
+     "a saga of another schema may have it as a step and undo it as a whole", false},
     {"no-symmetry", NULL, "false", "tell like parallel steps apart", false},
 };
 
@@ -132,6 +133,20 @@ static int read_numbers(struct check_run *run)
     return status == SAGA_EXIT_OK ? read_without(run) : status;
 }
 
+/* Tells whether a saga of the schema has this one as a step. */
+static bool is_step(const struct check_run *run)
+{
+    for (size_t i = 0; i < saga_schema_decl_count(run->schema); i++) {
+        const struct saga_decl *decl = saga_schema_decl_at(run->schema, i);
+        for (size_t k = 0; k < decl->step_count; k++) {
+            if (decl->steps[k].child == run->decl) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static int prepare(struct check_run *run)
 {
     const char *path =
@@ -157,7 +172,7 @@ static int prepare(struct check_run *run)
     run->config.def = &run->def;
     run->config.step_names = run->names;
     run->config.no_symmetry = saga_options_on(run->options, "no-symmetry");
-    run->config.child = saga_options_on(run->options, "as-step");
+    run->config.child = saga_options_on(run->options, "as-step") || is_step(run);
     run->config.progress = show_progress;
     run->config.user = run;
     return SAGA_EXIT_OK;
@@ -262,6 +277,9 @@ static void print_text(const struct check_run *run, const struct saga_check_resu
     printf("bounds       a step is given up after %" PRIu32 " attempts%s; faults without bound%s\n",
            run->config.attempts, result->clamped ? " (its policy allows more)" : "",
            run->config.without != 0 ? ", but some left out (--without)" : "");
+    if (run->config.child) {
+        puts("             a step of another saga: undone as a whole at any time");
+    }
     printf("states       %" PRIu64 ", kept whole; %" PRIu64 " of them ends\n", result->states,
            result->ended);
     printf("transitions  %" PRIu64 ", each made twice\n", result->transitions);

@@ -17,10 +17,12 @@
  * they need no event of their own.
  *
  * What is left out, and why nothing is lost by it.
- *   Time. The engine compares due times and the saga's deadline with now and does nothing else with
- *   them (jitter only moves a due time). Any non-empty set of the times that are set may therefore
- *   pass with the next TIMER: this contains every order in which they can pass. After each event
- *   they are written back to fixed values, the seed and the number of the event too.
+ *   Time. The engine asks of a due time and of the saga's deadline whether it has come, and nothing
+ *   else (jitter only moves a due time). Any set of the times that are set may therefore come with
+ *   the next TIMER: this contains every order in which they can come. The others lie a moment
+ * ahead. (One that lies further ahead than anything is put off, since a clock was wrong, has come
+ * to the engine: that is again a set that comes.) After each event times are written back to fixed
+ *   values, the seed and the number of the event too.
  *   Messages. To a barrier a command that comes twice is a command that comes once, and all
  * attempts of a command have one key: what may be on its way is a set. A command that may have left
  * stays in it for ever: it may be doubled and late, and whether it was lost need not be decided. A

@@ -84,7 +84,7 @@ static void try_event(struct worker *worker)
     uint32_t key[KEY_WORDS_MAX];
     trial->ev = worker->list.events[worker->ordinal];
     world_copy(check, &trial->from, &worker->base);
-    set_times(check, &trial->from, &trial->ev);
+    set_times(check, &trial->from, &trial->ev, LATER_MS);
     make_transition(check, trial);
     chunk->transitions++;
     const char *wrong = judge(check, trial);

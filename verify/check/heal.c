@@ -55,7 +55,7 @@ uint8_t go_way(const struct check *check, struct trial *trial, const struct worl
     while (gone < way->count) {
         trial->ev = way->events[gone];
         trial->ev.when_mask = when ? UINT64_MAX : 0;
-        set_times(check, &trial->from, &trial->ev);
+        set_times(check, &trial->from, &trial->ev, LATER_MS);
         make_transition(check, trial);
         if (trial->asked && trial->ev.kind != CHECK_RESUME &&
             trial->up.verdict != SAGA_VERDICT_TAKEN) {

@@ -9,6 +9,8 @@ enum {
     DUE_STEPS_MAX = 10, /* due times whose every subset is tried */
     CONDITIONS_MAX = 6, /* conditions whose every subset is tried */
     KEY_WORDS_MAX = SAGA_STEPS_MAX + 1,
+    LATER_MS = 1, /* how far ahead lies what has not come; the twin's: */
+    LATER_TWIN_MS = 37,
     HEAL_MAX = 8 * SAGA_STEPS_MAX, /* ways on from one state once faults have stopped */
 };
 
@@ -159,8 +161,10 @@ void list_events(const struct check *check, const struct world *world, struct ev
 
 /* ---- trial.c ---- */
 
-/* Sets the times so that what the event says has passed and nothing else has. */
-void set_times(const struct check *check, struct world *world, const struct check_event *ev);
+/* Sets the times so that what the event says has passed and nothing else has: that comes later_ms
+ * from now. */
+void set_times(const struct check *check, struct world *world, const struct check_event *ev,
+               int64_t later_ms);
 
 /* Makes a transition: trial->from and ->ev are given; to, up are made. */
 void make_transition(const struct check *check, struct trial *trial);

@@ -3,9 +3,10 @@
 
 #include "verify/check/internal.h"
 
-enum { LATER = 1000000 };
+enum { PATIENCE_MS = 1000000 };
 
-void set_times(const struct check *check, struct world *world, const struct check_event *ev)
+void set_times(const struct check *check, struct world *world, const struct check_event *ev,
+               int64_t later_ms)
 {
     if (ev->kind != CHECK_TIMER) {
         return;
@@ -13,10 +14,10 @@ void set_times(const struct check *check, struct world *world, const struct chec
     for (uint8_t i = 0; i < check->def.step_count; i++) {
         struct saga_step_run *run = &world->saga.steps[i];
         if (run->due_unix_ms != 0) {
-            run->due_unix_ms = (ev->due_mask >> i & 1) != 0 ? world->now : world->now + LATER;
+            run->due_unix_ms = (ev->due_mask >> i & 1) != 0 ? world->now : world->now + later_ms;
         }
     }
-    world->saga.deadline_unix_ms = ev->deadline ? world->now : world->now + LATER;
+    world->saga.deadline_unix_ms = ev->deadline ? world->now : world->now + later_ms;
 }
 
 /* Codes of one class; the twin takes the other. */
@@ -68,7 +69,7 @@ static bool to_engine(const struct world *world, const struct check_event *ev, b
         out->code = codes[ev->answer][twin ? 1 : 0];
         out->key_reused = ev->answer == ANSWER_REUSED;
         out->not_sent = ev->answer == ANSWER_UNSENT;
-        out->retry_after_ms = twin && ev->answer == ANSWER_RETRY ? LATER : 0;
+        out->retry_after_ms = twin && ev->answer == ANSWER_RETRY ? PATIENCE_MS : 0;
         out->attempt = attempt_of(world, ev);
         return true;
     case CHECK_TIMER:
@@ -245,7 +246,7 @@ bool twin_agrees(const struct check *check, struct trial *trial, const uint32_t 
     struct saga_event engine_ev;
     world_copy(check, &trial->twin, &trial->from);
     world_vary(check, &trial->twin);
-    set_times(check, &trial->twin, &trial->ev);
+    set_times(check, &trial->twin, &trial->ev, LATER_TWIN_MS);
     before_engine(&trial->twin, &trial->ev);
     clear(&trial->twin_up);
     (void)to_engine(&trial->twin, &trial->ev, true, &engine_ev);

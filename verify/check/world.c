@@ -3,7 +3,7 @@
 
 #include "verify/check/internal.h"
 
-enum { NOW = 1000000000, LATER = 1000000 };
+enum { NOW = 1000000000 };
 
 /* ---- the key: a word for the saga, then one for each step ---- */
 
@@ -76,7 +76,7 @@ static void unpack_step(const struct check *check, uint32_t word, struct world *
     part->present = (uint8_t)take_bits(&word, ROW_BITS);
     part->old = take_bits(&word, 1) != 0;
     part->undo_sent = take_bits(&word, 1) != 0;
-    run->due_unix_ms = has_due(run) ? NOW + LATER : 0;
+    run->due_unix_ms = has_due(run) ? NOW + LATER_MS : 0;
     bool called = part->old || part->present != PRESENT_NONE;
     run->call_attempts = run->state == SAGA_STEP_CALLED ? attempts : called ? check->counted : 0;
     run->undo_attempts = run->state == SAGA_STEP_UNDOING  ? attempts
@@ -112,7 +112,7 @@ void world_unpack(const struct check *check, const uint32_t *key, struct world *
         world->saga.seq = 1000;
         world->saga.seed = 1;
         world->saga.created_unix_ms = NOW;
-        world->saga.deadline_unix_ms = NOW + LATER;
+        world->saga.deadline_unix_ms = NOW + LATER_MS;
     }
     world->saga.ended_unix_ms = saga_ended(&world->saga) ? NOW : 0;
     for (uint8_t i = 0; i < check->def.step_count; i++) {
@@ -178,7 +178,7 @@ void world_vary(const struct check *check, struct world *world)
         bool call = run->state == SAGA_STEP_CALLED;
         bool undo = run->state == SAGA_STEP_UNDOING;
         run->last_code = SAGA_CODE_DATA_LOSS;
-        run->due_unix_ms += run->due_unix_ms != 0 ? SHIFT : 0;
+        run->due_unix_ms += run->due_unix_ms != 0 ? SHIFT + LATER_TWIN_MS - LATER_MS : 0;
         run->call_attempts += run->call_attempts == check->counted ? MORE : 0;
         run->undo_attempts += run->undo_attempts == check->counted ? MORE : 0;
         bool over = run->state > SAGA_STEP_CALLED && !undo;
