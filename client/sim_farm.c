@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "client/sim_apart.h"
 #include "common/base/assert.h"
 #include "common/base/prng.h"
 
@@ -68,23 +69,6 @@ static double children_s(void)
 
 /* ---- In a worker ---- */
 
-static bool move_all(int fd, void *data, size_t size, bool out)
-{
-    uint8_t *at = data;
-    while (size > 0) {
-        ssize_t moved = out ? write(fd, at, size) : read(fd, at, size);
-        if (moved < 0 && errno == EINTR) {
-            continue;
-        }
-        if (moved <= 0) {
-            return false;
-        }
-        at += moved;
-        size -= (size_t)moved;
-    }
-    return true;
-}
-
 static _Noreturn void work(const struct saga_farm *farm, int from, int to)
 {
     struct answer answer;
@@ -92,7 +76,7 @@ static _Noreturn void work(const struct saga_farm *farm, int from, int to)
     /* A world's memory is the next one's: to give it back in between costs a third of the time. */
     (void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
     (void)mallopt(M_MMAP_THRESHOLD, KEPT_BYTES);
-    while (move_all(from, &index, sizeof index, false)) {
+    while (saga_sim_move_all(from, &index, sizeof index, false)) {
         memset(&answer, 0, sizeof answer);
         answer.index = index;
         struct saga_sim_config config = *farm->config;
@@ -105,7 +89,7 @@ static _Noreturn void work(const struct saga_farm *farm, int from, int to)
         }
         told.fired = NULL;
         answer.result = told;
-        if (!move_all(to, &answer, sizeof answer, true)) {
+        if (!saga_sim_move_all(to, &answer, sizeof answer, true)) {
             break; /* nobody listens any more */
         }
     }
@@ -186,7 +170,7 @@ static void hand_out(struct run *run, struct worker *worker)
             return;
         }
         uint64_t index = run->next;
-        if (!move_all(worker->to, &index, sizeof index, true)) {
+        if (!saga_sim_move_all(worker->to, &index, sizeof index, true)) {
             close_to(worker); /* it is dead; its other pipe tells */
             return;
         }

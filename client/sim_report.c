@@ -60,8 +60,9 @@ static void put_command(FILE *out, const struct saga_sim_report *report)
     const struct saga_sim_shrunk *shrunk = &report->shrunk;
     const struct saga_sim_config *config = &report->config;
     bool story = report->shrunk_there && shrunk->alone && shrunk->fault_count <= ONLY_MAX;
-    uint32_t sagas = story ? shrunk->saga_count : config->saga_count;
-    int64_t safety_ms = story ? shrunk->safety_ms : config->safety_ms;
+    bool smaller = story || (report->shrunk_there && !shrunk->alone);
+    uint32_t sagas = smaller ? shrunk->saga_count : config->saga_count;
+    int64_t safety_ms = smaller ? shrunk->safety_ms : config->safety_ms;
     fputs("sagactl sim ", out);
     if (report->file != NULL) {
         put_quoted(out, report->file);
@@ -185,7 +186,11 @@ static void print_story(const struct saga_sim_report *report)
         printf("It could not be shrunk: %s\n", report->shrink_error);
         return;
     }
-    if (!shrunk->alone) {
+    if (strcmp(shrunk->result.rule, SAGA_SIM_DIED) == 0) {
+        printf("Shrunk in %" PRIu32 " runs from %" PRIu32 " sagas to %" PRIu32
+               "; the faults of a world whose process dies are in its transcript.\n",
+               shrunk->runs, shrunk->saga_count_before, shrunk->saga_count);
+    } else if (!shrunk->alone) {
         puts("It could not be shrunk: its faults alone do not bring it back.");
     } else {
         printf("Shrunk in %" PRIu32 " runs from %zu faults and %" PRIu32
@@ -208,6 +213,12 @@ static void print_story(const struct saga_sim_report *report)
     }
 }
 
+/* Whether the process of the bad world died, so that no rule was told. */
+static bool is_death(const struct saga_farm_totals *totals)
+{
+    return totals->bad_signal != 0 || totals->bad.rule[0] == '\0';
+}
+
 int saga_sim_report_text(const struct saga_sim_report *report)
 {
     const struct saga_farm_totals *totals = &report->totals;
@@ -215,10 +226,11 @@ int saga_sim_report_text(const struct saga_sim_report *report)
     if (totals->violations == 0) {
         return SAGA_EXIT_OK;
     }
-    if (totals->bad_signal != 0 || totals->bad.rule[0] == '\0') {
+    if (is_death(totals)) {
         printf("\nSeed %" PRIu64 ": the simulator's process died (signal %d): an assertion of the "
                "engine or of the simulator\n",
                totals->bad_seed, totals->bad_signal);
+        print_story(report);
     } else {
         printf("\nSeed %" PRIu64 " breaks %s at %.6f s: %s\n", totals->bad_seed, totals->bad.rule,
                (double)totals->bad.violated_at_us / 1e6, totals->bad.violation);

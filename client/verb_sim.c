@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "client/sagas.h"
+#include "client/sim_apart.h"
 #include "client/sim_farm.h"
 #include "client/sim_report.h"
 #include "verify/sim/shrink.h"
@@ -251,36 +252,58 @@ static void clear_line(const struct sim_run *run)
 
 /* ---- A story ---- */
 
+/* Reads what was written to a file from its beginning. */
+static int read_story(struct sim_run *run, FILE *file)
+{
+    long size = fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
+    run->story = size < 0 ? NULL : malloc((size_t)size + 1);
+    if (run->story == NULL) {
+        return saga_client_fail("transcript: %s", size < 0 ? strerror(errno) : "out of memory");
+    }
+    rewind(file);
+    size_t got = fread(run->story, 1, (size_t)size, file);
+    run->report.transcript = (struct saga_bytes){.data = (const uint8_t *)run->story, .size = got};
+    return SAGA_EXIT_OK;
+}
+
 /* Runs a world once more and keeps or writes what happens in it. */
 static int write_story(struct sim_run *run, struct saga_sim_config config)
 {
     struct saga_err_detail detail = {{0}};
     struct saga_sim_result result = {0};
-    size_t size = 0;
+    bool quiet = false;
     bool to_file = run->transcript != NULL && strcmp(run->transcript, "-") != 0;
-    FILE *out = to_file ? fopen(run->transcript, "w") : open_memstream(&run->story, &size);
-    if (out == NULL) {
-        return saga_client_fail("%s: %s", to_file ? run->transcript : "transcript",
-                                strerror(errno));
+    const char *name = to_file ? run->transcript : "transcript";
+    FILE *out = to_file ? fopen(run->transcript, "w") : tmpfile();
+    /* By lines: what was written by a world that dies is there. */
+    if (out == NULL || setvbuf(out, NULL, _IOLBF, BUFSIZ) != 0) {
+        return saga_client_fail("%s: %s", name, strerror(errno));
     }
     config.transcript = out;
-    enum saga_err err = saga_sim_run(run->sim, &config, &result, &detail);
-    if (err == SAGA_ERR_OK) {
+    enum saga_err err = saga_sim_apart(&quiet, run->sim, &config, &result, &detail);
+    int status = SAGA_EXIT_OK;
+    if (err != SAGA_ERR_OK) {
+        status = saga_client_fail("%s: %s", name, detail.text);
+    } else {
         saga_sim_result_fini(&result);
     }
-    bool failed = ferror(out) != 0;
-    failed |= fclose(out) != 0;
-    if (err != SAGA_ERR_OK) {
-        return saga_client_fail("transcript: %s", detail.text);
+    if (status == SAGA_EXIT_OK && !to_file) {
+        status = read_story(run, out);
     }
-    if (failed) {
-        return saga_client_fail("%s: %s", to_file ? run->transcript : "transcript",
-                                strerror(errno));
+    if (fclose(out) != 0 && status == SAGA_EXIT_OK) {
+        status = saga_client_fail("%s: %s", name, strerror(errno));
     }
     run->report.transcript_file = to_file ? run->transcript : NULL;
-    run->report.transcript =
-        (struct saga_bytes){.data = (const uint8_t *)run->story, .size = to_file ? 0 : size};
-    return SAGA_EXIT_OK;
+    return status;
+}
+
+static enum saga_err run_quietly(void *user, struct saga_sim *sim,
+                                 const struct saga_sim_config *config,
+                                 struct saga_sim_result *result, struct saga_err_detail *detail)
+{
+    bool quiet = true;
+    (void)user;
+    return saga_sim_apart(&quiet, sim, config, result, detail);
 }
 
 static int shrink(struct sim_run *run)
@@ -292,6 +315,7 @@ static int shrink(struct sim_run *run)
     const struct saga_sim_shrink wanted = {.sim = run->sim,
                                            .config = &config,
                                            .runs_max = run->shrink_runs,
+                                           .run = run_quietly,
                                            .tell = show_shrink,
                                            .user = run};
     report->shrinking = true;
@@ -303,12 +327,6 @@ static int shrink(struct sim_run *run)
         return SAGA_EXIT_OK; /* what was found counts more */
     }
     return write_story(run, saga_sim_shrunk_config(&config, &report->shrunk));
-}
-
-/* Whether the bad run can be looked at: its process is alive to tell the rule. */
-static bool is_told(const struct saga_farm_totals *totals)
-{
-    return totals->violations > 0 && totals->bad_signal == 0 && totals->bad.rule[0] != '\0';
 }
 
 static int run_all(struct sim_run *run)
@@ -330,10 +348,9 @@ static int run_all(struct sim_run *run)
         return saga_client_fail("%s", detail.text);
     }
     int status = SAGA_EXIT_OK;
-    if (is_told(&report->totals) && !saga_options_on(run->options, "no-shrink")) {
+    if (report->totals.violations > 0 && !saga_options_on(run->options, "no-shrink")) {
         status = shrink(run);
-    } else if (run->transcript != NULL && run->farm.runs_max == 1 &&
-               report->totals.bad_signal == 0) {
+    } else if (run->transcript != NULL && run->farm.runs_max == 1) {
         struct saga_sim_config config = report->config;
         config.seed = report->seed;
         status = write_story(run, config);

@@ -14,6 +14,7 @@ struct search {
     struct saga_sim_hit *trial; /* room for as many faults as there were at first */
     uint32_t runs_max;
     bool used_up;
+    bool died; /* its faults are not known */
 };
 
 /* A candidate: these faults, sagas and time. */
@@ -28,6 +29,8 @@ struct saga_sim_config saga_sim_shrunk_config(const struct saga_sim_config *base
                                               const struct saga_sim_shrunk *shrunk)
 {
     struct saga_sim_config config = *base;
+    config.saga_count = shrunk->saga_count;
+    config.safety_ms = shrunk->safety_ms;
     if (!shrunk->alone) {
         return config;
     }
@@ -36,8 +39,6 @@ struct saga_sim_config saga_sim_shrunk_config(const struct saga_sim_config *base
     config.has_only = true;
     config.only = shrunk->faults;
     config.only_count = shrunk->fault_count;
-    config.saga_count = shrunk->saga_count;
-    config.safety_ms = shrunk->safety_ms;
     return config;
 }
 
@@ -73,6 +74,16 @@ static void take(struct search *search, const struct candidate *candidate,
     best->result = *result;
 }
 
+static enum saga_err run_world(struct search *search, const struct saga_sim_config *config,
+                               struct saga_sim_result *result)
+{
+    const struct saga_sim_shrink *shrink = search->shrink;
+    search->best->runs++;
+    return shrink->run == NULL
+               ? saga_sim_run(shrink->sim, config, result, search->detail)
+               : shrink->run(shrink->user, shrink->sim, config, result, search->detail);
+}
+
 /* Runs a candidate; *taken tells that it breaks the same rule and is now the shortest story. */
 static enum saga_err try_one(struct search *search, const struct candidate *candidate, bool *taken)
 {
@@ -82,19 +93,20 @@ static enum saga_err try_one(struct search *search, const struct candidate *cand
         return SAGA_ERR_OK;
     }
     const struct saga_sim_shrunk story = {
-        .alone = true,
+        .alone = !search->died,
         .fault_count = candidate->fault_count,
         .saga_count = candidate->saga_count,
         .safety_ms = candidate->safety_ms,
     };
     struct saga_sim_config config = saga_sim_shrunk_config(search->shrink->config, &story);
-    config.only = candidate->faults;
+    if (!search->died) {
+        config.only = candidate->faults;
+    }
     struct saga_sim_result result = {0};
-    enum saga_err err = saga_sim_run(search->shrink->sim, &config, &result, search->detail);
+    enum saga_err err = run_world(search, &config, &result);
     if (err != SAGA_ERR_OK) {
         return err;
     }
-    search->best->runs++;
     if (result.violated && strcmp(result.rule, search->rule) == 0 &&
         result.fired_count <= candidate->fault_count) {
         take(search, candidate, &result);
@@ -116,11 +128,18 @@ static enum saga_err try_size(struct search *search, uint32_t saga_count, int64_
     return try_one(search, &candidate, taken);
 }
 
-/* Fewer sagas: halves as long as they do, then ever smaller steps. */
+/* Fewer sagas. That n sagas do does not mean that n + 1 do, since with their number everything
+ * comes at another time: so first the smallest numbers, then halves, then ever smaller steps. */
 static enum saga_err fewer_sagas(struct search *search)
 {
-    uint32_t step = search->best->saga_count / 2;
     enum saga_err err = SAGA_ERR_OK;
+    bool found = false;
+    for (uint32_t count = 1;
+         count < search->best->saga_count && !found && err == SAGA_ERR_OK && !search->used_up;
+         count += 1 + count / 2) {
+        err = try_size(search, count, search->best->safety_ms, &found);
+    }
+    uint32_t step = search->best->saga_count / 2;
     while (err == SAGA_ERR_OK && step > 0 && !search->used_up) {
         bool taken = false;
         if (step < search->best->saga_count) {
@@ -167,7 +186,7 @@ static enum saga_err fewer_faults(struct search *search)
 {
     size_t parts = 1;
     enum saga_err err = SAGA_ERR_OK;
-    search->best->minimal = search->best->fault_count == 0;
+    search->best->minimal = search->best->fault_count == 0 && !search->died;
     while (err == SAGA_ERR_OK && search->best->fault_count > 0 && !search->used_up) {
         size_t count = search->best->fault_count;
         size_t size = (count + parts - 1) / parts;
@@ -191,15 +210,16 @@ static enum saga_err fewer_faults(struct search *search)
     return err;
 }
 
-/* Time and sagas first: whoever is not there needs no faults, and such runs are short. */
+/* Sagas and time first: whoever is not there needs no faults, and such runs are short. Sagas before
+ * time: less time brings them closer together. */
 static enum saga_err one_round(struct search *search, bool *smaller)
 {
     uint32_t saga_count = search->best->saga_count;
     int64_t safety_ms = search->best->safety_ms;
     size_t fault_count = search->best->fault_count;
-    enum saga_err err = less_time(search);
+    enum saga_err err = fewer_sagas(search);
     if (err == SAGA_ERR_OK) {
-        err = fewer_sagas(search);
+        err = less_time(search);
     }
     if (err == SAGA_ERR_OK) {
         err = fewer_faults(search);
@@ -216,11 +236,10 @@ static enum saga_err begin(struct search *search)
     struct saga_sim_shrunk *best = search->best;
     struct saga_sim_config first = *config;
     first.transcript = NULL;
-    enum saga_err err = saga_sim_run(search->shrink->sim, &first, &best->result, search->detail);
+    enum saga_err err = run_world(search, &first, &best->result);
     if (err != SAGA_ERR_OK) {
         return err;
     }
-    best->runs = 1;
     best->saga_count = config->saga_count == 0 ? SAGA_SIM_SAGAS_DEFAULT : config->saga_count;
     best->safety_ms = config->safety_ms == 0 ? SAGA_SIM_SAFETY_MS_DEFAULT : config->safety_ms;
     best->saga_count_before = best->saga_count;
@@ -231,6 +250,7 @@ static enum saga_err begin(struct search *search)
                             (unsigned long long)config->seed);
     }
     memcpy(search->rule, best->result.rule, sizeof search->rule);
+    search->died = strcmp(search->rule, SAGA_SIM_DIED) == 0;
     size_t count = best->result.fired_count;
     best->faults = malloc((count + 1) * sizeof *best->faults);
     search->trial = malloc((count + 1) * sizeof *search->trial);
@@ -260,6 +280,9 @@ enum saga_err saga_sim_shrink(const struct saga_sim_shrink *shrink, struct saga_
     }
     /* With fewer faults fewer sagas and less time may do, and then fewer faults again. */
     bool smaller = shrunk->alone;
+    if (search.died) {
+        shrunk->alone = false;
+    }
     while (err == SAGA_ERR_OK && smaller && !search.used_up) {
         err = one_round(&search, &smaller);
     }

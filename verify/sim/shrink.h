@@ -42,13 +42,24 @@ struct saga_sim_shrunk {
     bool minimal; /* no single fault can be left out; else the budget was used up */
 };
 
+/* The rule of a world whose process died: its faults are not known, so that only sagas and time can
+ * be left out. */
+#define SAGA_SIM_DIED "DIED"
+
+/* Runs a world as saga_sim_run does, maybe in a process of its own. */
+typedef enum saga_err saga_sim_shrink_run(void *user, struct saga_sim *sim,
+                                          const struct saga_sim_config *config,
+                                          struct saga_sim_result *result,
+                                          struct saga_err_detail *detail);
+
 /* What to shrink. */
 struct saga_sim_shrink {
     struct saga_sim *sim;
     const struct saga_sim_config *config; /* of the run that broke a rule; without transcript */
     uint32_t runs_max;                    /* 0: SAGA_SIM_SHRINK_RUNS_DEFAULT */
+    saga_sim_shrink_run *run;             /* NULL: saga_sim_run */
     saga_sim_shrink_tell *tell;           /* NULL: nobody */
-    void *user;
+    void *user;                           /* of both */
 };
 
 /* Shrinks. Owns: the caller gives *shrunk back with saga_sim_shrunk_fini. Errors: NOT_FOUND when
@@ -58,8 +69,8 @@ enum saga_err saga_sim_shrink(const struct saga_sim_shrink *shrink, struct saga_
 
 void saga_sim_shrunk_fini(struct saga_sim_shrunk *shrunk);
 
-/* Makes the config that runs the story again: base with the story's faults, sagas and time (base as
- * it is when the faults alone do not do). The config borrows from both. */
+/* Makes the config that runs the story again: base with the story's faults, sagas and time (and all
+ * of base's faults when the story's alone do not do). The config borrows from both. */
 struct saga_sim_config saga_sim_shrunk_config(const struct saga_sim_config *base,
                                               const struct saga_sim_shrunk *shrunk);
 

@@ -232,6 +232,41 @@ static void test_shrink_when_a_run_fails_then_its_error(void **state)
     assert_null(shrunk.faults);
 }
 
+/* Dies with enough sagas; nobody knows its faults. */
+static enum saga_err run_dying(void *user, struct saga_sim *sim,
+                               const struct saga_sim_config *config, struct saga_sim_result *result,
+                               struct saga_err_detail *detail)
+{
+    unsigned *runs = user;
+    (void)sim;
+    (void)detail;
+    (*runs)++;
+    assert_false(config->has_only);
+    memset(result, 0, sizeof *result);
+    result->violated = config->saga_count >= 23 && config->safety_ms >= 1000;
+    strcpy(result->rule, SAGA_SIM_DIED);
+    return SAGA_ERR_OK;
+}
+
+static void test_shrink_when_process_dies_then_fewer_sagas_and_less_time(void **state)
+{
+    (void)state;
+    struct saga_err_detail detail = {.text = ""};
+    unsigned runs = 0;
+    const struct saga_sim_shrink shrink = {.config = &base, .run = run_dying, .user = &runs};
+    struct saga_sim_shrunk shrunk;
+    assert_int_equal(saga_sim_shrink(&shrink, &shrunk, &detail), SAGA_ERR_OK);
+    assert_int_equal(shrunk.saga_count, 23);
+    assert_in_range(shrunk.safety_ms, 1000, 2000);
+    assert_false(shrunk.alone);
+    assert_false(shrunk.minimal);
+    assert_int_equal(shrunk.runs, runs);
+    struct saga_sim_config config = saga_sim_shrunk_config(&base, &shrunk);
+    assert_false(config.has_only);
+    assert_int_equal(config.saga_count, 23);
+    saga_sim_shrunk_fini(&shrunk);
+}
+
 static void count_tell(void *user, const struct saga_sim_shrink_progress *progress)
 {
     unsigned *count = user;
@@ -265,6 +300,7 @@ int main(void)
         cmocka_unit_test(test_shrink_when_faults_alone_do_not_do_then_the_seed_as_it_is),
         cmocka_unit_test(test_shrink_when_nothing_is_broken_then_not_found),
         cmocka_unit_test(test_shrink_when_a_run_fails_then_its_error),
+        cmocka_unit_test(test_shrink_when_process_dies_then_fewer_sagas_and_less_time),
         cmocka_unit_test(test_shrink_when_listened_to_then_told_after_each_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
