@@ -18,8 +18,8 @@ def third_of(header):
 
 def is_c_header(tree, header):
     """ISO C, POSIX or Linux: what libc6-dev installs. Anything else must be named in the table of third parties."""
-    known = (rooms.PURE_C | {"fcntl.h", "unistd.h", "signal.h", "time.h", "pthread.h", "poll.h", "dirent.h", "ftw.h", "malloc.h",
-                             "getopt.h", "netdb.h", "spawn.h", "stdatomic.h", "locale.h", "math.h", "termios.h", "grp.h",
+    known = (rooms.PURE_C | {"fcntl.h", "unistd.h", "signal.h", "time.h", "pthread.h", "poll.h", "dirent.h", "ftw.h",
+                             "malloc.h", "getopt.h", "netdb.h", "spawn.h", "stdatomic.h", "locale.h", "math.h", "termios.h", "grp.h",
                              "pwd.h", "setjmp.h", "stdnoreturn.h", "threads.h", "strings.h", "semaphore.h", "float.h",
                              "syslog.h", "sched.h", "dlfcn.h", "glob.h", "fnmatch.h", "libgen.h", "regex.h", "iso646.h"})
     return header in known or header.startswith(("sys/", "netinet/", "arpa/", "net/", "linux/"))
