@@ -173,6 +173,7 @@ void sim_book_commit(struct sim_orch *orch)
         sim_fold_bytes(world, event);
         saga_judge_commit_event(judge, event);
         world->view.result->events++;
+        world->logged++;
         rest.data += sizeof size + size;
         rest.size -= sizeof size + size;
     }

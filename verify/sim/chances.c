@@ -17,9 +17,9 @@ static void process_chances(struct sim_world *world)
     const struct saga_swarm *swarm = &world->view.swarm;
     /* They are rolled for each event of a turn, and there are many in one. */
     for (int kind = SAGA_SIM_CRASH_BEFORE_BEGIN; kind <= SAGA_SIM_CRASH_BEFORE_ANSWERS; kind++) {
-        chance(world, (enum saga_sim_fault)kind, swarm->crash_ppm / 32);
+        chance(world, (enum saga_sim_fault)kind, swarm->crash_ppm / 8);
     }
-    chance(world, SAGA_SIM_CRASH_IDLE, swarm->crash_ppm);
+    chance(world, SAGA_SIM_CRASH_IDLE, swarm->crash_ppm * 4);
     chance(world, SAGA_SIM_CRASH_IN_RECOVERY, swarm->crash_ppm * 8);
     chance(world, SAGA_SIM_POWER_LOSS, swarm->crash_power_ppm);
     chance(world, SAGA_SIM_TORN_WRITE, swarm->store_torn_ppm);
@@ -29,7 +29,7 @@ static void process_chances(struct sim_world *world)
     chance(world, SAGA_SIM_ZOMBIE_BEFORE_SENDS, pauses / 200);
     chance(world, SAGA_SIM_TAKEOVER, pauses / 10);
     chance(world, SAGA_SIM_DISK_EIO_WRITE, swarm->store_eio_ppm / 4);
-    chance(world, SAGA_SIM_DISK_SYNC, swarm->store_eio_ppm);
+    chance(world, SAGA_SIM_DISK_SYNC, swarm->store_eio_ppm * 8);
     chance(world, SAGA_SIM_DISK_FULL, swarm->store_full_ppm / 4);
     chance(world, SAGA_SIM_DISK_EIO_READ, swarm->store_read_ppm);
     chance(world, SAGA_SIM_DISK_SHORT_READ, swarm->store_read_ppm);
@@ -60,7 +60,7 @@ static void road_chances(struct sim_world *world)
     chance(world, SAGA_SIM_RECORD_REFUSED, swarm->kafka_refuse_ppm / 2);
     chance(world, SAGA_SIM_ACK_LOST, swarm->kafka_refuse_ppm / 2);
     chance(world, SAGA_SIM_RECORD_DELAYED, swarm->kafka_delay_ppm);
-    chance(world, SAGA_SIM_CONSUMER_REWIND, swarm->kafka_rewind_ppm);
+    chance(world, SAGA_SIM_CONSUMER_REWIND, swarm->kafka_rewind_ppm * 4);
     int64_t jumps = by_time(swarm->clock_jump_every_ms) / (int64_t)(world->part_count + 1);
     chance(world, SAGA_SIM_CLOCK_FORTH, jumps / 2);
     chance(world, SAGA_SIM_CLOCK_BACK, jumps / 2);

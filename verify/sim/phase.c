@@ -138,7 +138,7 @@ static bool all_rests(const struct sim_world *world)
 {
     const struct sim_orch *orch = world->orch;
     if (orch == NULL || orch->process.state != SIM_UP || orch->stopped || orch->first != NULL ||
-        orch->audit.position < (int64_t)world->view.result->events || orch->outbox.busy) {
+        orch->audit.position < world->logged || orch->outbox.busy) {
         return false;
     }
     for (size_t i = 0; i < world->part_count; i++) {

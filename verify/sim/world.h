@@ -392,7 +392,7 @@ struct sim_world {
     struct saga_arena arena;
     struct saga_arena turn_arena; /* of the orchestrator's present turn */
     struct saga_arena tell_arena;
-    int64_t logged; /* position of the last event that a process has found */
+    int64_t logged; /* position of the last event that is durable */
     struct saga_vfs *disk;
     struct sim_orch orchs[SIM_ORCHS_MAX];
     struct sim_orch *orch; /* whom clients know; NULL: none */
