@@ -90,6 +90,19 @@ static bool deadline_passes(const struct saga_definition *def, const struct saga
     return due != 0 && due <= ev->now_unix_ms;
 }
 
+/* A timer that takes what is not due: what it waits for was set by a clock that has gone back
+ * since. */
+static bool clock_went_back(const struct saga *saga, const struct saga_event *ev)
+{
+    for (uint8_t i = 0; i < saga->step_count; i++) {
+        int64_t due = saga->steps[i].due_unix_ms;
+        if (due != 0 && due <= ev->now_unix_ms) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void event_words(const struct saga_definition *def, const struct saga *before,
                         const struct saga_event *ev, char *out, size_t size)
 {
@@ -107,7 +120,10 @@ static void event_words(const struct saga_definition *def, const struct saga *be
         break;
     }
     case SAGA_EVENT_TIMER:
-        (void)snprintf(out, size, "%s%s", deadline_passes(def, before, ev) ? "deadline" : "timer",
+        (void)snprintf(out, size, "%s%s",
+                       deadline_passes(def, before, ev) ? "deadline"
+                       : clock_went_back(before, ev)    ? "timer and the clock went back"
+                                                        : "timer",
                        paused);
         break;
     case SAGA_EVENT_DURABLE:
@@ -135,11 +151,12 @@ static int subject_of(const struct saga_definition *def, const struct saga *befo
         return ev->step;
     }
     bool timer = ev->kind == SAGA_EVENT_TIMER && !deadline_passes(def, before, ev);
+    bool back = clock_went_back(before, ev);
     int subject = -1;
     for (uint8_t i = 0; i < before->step_count; i++) {
         const struct saga_step_run *run = &before->steps[i];
         bool live = run->state == SAGA_STEP_CALLED || run->state == SAGA_STEP_UNDOING;
-        bool due = run->due_unix_ms != 0 && run->due_unix_ms <= ev->now_unix_ms;
+        bool due = run->due_unix_ms != 0 && (back || run->due_unix_ms <= ev->now_unix_ms);
         if (timer ? due : live) {
             subject = subject == -1 ? i : -2;
         }

@@ -36,6 +36,11 @@ enum {
 };
 
 /* Steps are named a, b, c, d in their order. Everything is tried twice at most. */
+/* A timer by a clock that is right again, after it was far ahead; said by `attempt`, which a timer
+ * does not have. */
+enum { CLOCK_BACK = 1, BACK_MS = 1000000000 };
+_Static_assert(BACK_MS > 2 * SAGA_CLOCK_BACK_MS_MAX, "further than is waited for");
+
 static const struct {
     const char *name;
     const char *text;
@@ -99,7 +104,7 @@ static void normalize(struct saga *saga)
         run->call_attempts = run->call_attempts > 2 ? 2 : run->call_attempts;
         run->undo_attempts = run->undo_attempts > 2 ? 2 : run->undo_attempts;
         run->failures = run->failures > 2 ? 2 : run->failures;
-        run->due_unix_ms = run->due_unix_ms != 0 ? NOW + FAR / 2 : 0;
+        run->due_unix_ms = run->due_unix_ms != 0 ? NOW + 1 : 0;
     }
 }
 
@@ -224,6 +229,10 @@ static void list_events(const struct saga *saga)
         }
     }
     add_acts(SAGA_STEP_ALL);
+    add_event((struct saga_event){.kind = SAGA_EVENT_TIMER,
+                                  .now_unix_ms = NOW,
+                                  .step = SAGA_STEP_ALL,
+                                  .attempt = CLOCK_BACK});
     static const enum saga_event_kind whole[] = {SAGA_EVENT_TIMER, SAGA_EVENT_RECOVERED,
                                                  SAGA_EVENT_REVERSE};
     for (size_t i = 0; i < sizeof whole / sizeof whole[0]; i++) {
@@ -234,7 +243,12 @@ static void list_events(const struct saga *saga)
 /* Sets the times so that the timer of the event, and no other, is due. */
 static void set_times(struct saga *saga, const struct saga_event *ev)
 {
-    if (ev->kind == SAGA_EVENT_TIMER && ev->step < saga->step_count) {
+    if (ev->kind == SAGA_EVENT_TIMER && ev->attempt == CLOCK_BACK) {
+        for (uint8_t i = 0; i < saga->step_count; i++) {
+            saga->steps[i].due_unix_ms += saga->steps[i].due_unix_ms != 0 ? BACK_MS : 0;
+        }
+        saga->deadline_unix_ms += BACK_MS;
+    } else if (ev->kind == SAGA_EVENT_TIMER && ev->step < saga->step_count) {
         saga->steps[ev->step].due_unix_ms = NOW;
     } else if (ev->kind == SAGA_EVENT_TIMER) {
         saga->deadline_unix_ms = NOW;
@@ -375,6 +389,12 @@ static void write_event(const struct saga_event *ev, const struct saga *saga, in
         (void)fprintf(made, "\n");
         break;
     case SAGA_EVENT_TIMER: {
+        if (ev->attempt == CLOCK_BACK) {
+            (void)fprintf(made, "+-%d\n", BACK_MS);
+            *now -= BACK_MS;
+            (void)fprintf(made, "timer\n");
+            break;
+        }
         int64_t due = step == '-' ? saga->deadline_unix_ms : saga->steps[ev->step].due_unix_ms;
         if (due > *now) {
             (void)fprintf(made, "+%" PRId64 "\n", due - *now);
@@ -436,6 +456,8 @@ static bool walk(const struct saga_event *given, bool write, const char *row)
     }
     if (write) {
         write_event(&ev, saga, &walker.now);
+    } else if (ev.kind == SAGA_EVENT_TIMER && ev.attempt == CLOCK_BACK) {
+        walker.now -= BACK_MS;
     } else if (ev.kind == SAGA_EVENT_TIMER) {
         int64_t due = run == NULL ? saga->deadline_unix_ms : run->due_unix_ms;
         walker.now = due > walker.now ? due : walker.now;
