@@ -10,7 +10,7 @@
 
 #include "client/client.h"
 
-enum { ONLY_MAX = 40, TRANSCRIPT_LINES_MAX = 400 };
+enum { ONLY_MAX = 40, TRANSCRIPT_LINES_MAX = 100 };
 
 void saga_sim_hit_text(const struct saga_sim_hit *hit, char text[SAGA_SIM_HIT_TEXT_SIZE])
 {
@@ -163,17 +163,20 @@ static void print_summary(const struct saga_sim_report *report)
     printf("violations   %" PRIu64 "\n", totals->violations);
 }
 
+/* Its end, if it is long: what led to the violation. */
 static void print_transcript(struct saga_bytes text)
 {
     unsigned lines = 0;
-    size_t at = 0;
-    while (at < text.size && lines < TRANSCRIPT_LINES_MAX) {
-        lines += text.data[at++] == '\n' ? 1 : 0;
+    size_t from = text.size;
+    while (from > 0 && lines <= TRANSCRIPT_LINES_MAX) {
+        from--;
+        lines += text.data[from] == '\n' ? 1 : 0;
     }
-    (void)fwrite(text.data, 1, at, stdout);
-    if (at < text.size) {
-        printf("… %zu more bytes: --transcript FILE writes them all\n", text.size - at);
+    if (lines > TRANSCRIPT_LINES_MAX) {
+        from++; /* behind the end of the line before */
+        printf("… %zu bytes before: --transcript FILE writes them all\n", from);
     }
+    (void)fwrite(text.data + from, 1, text.size - from, stdout);
 }
 
 static void print_story(const struct saga_sim_report *report)
