@@ -13,6 +13,7 @@
 #include "common/sys/clock.h"
 #include "common/wire/envelope.h"
 #include "orchestrator/store/sqlite/store_sqlite.h"
+#include "saga/v1/reflection.pb-c.h"
 #include "verify/replay/replay.h"
 
 static const struct saga_option replay_options[] = {
@@ -398,14 +399,13 @@ static int feed_page(struct saga_conn *conn, const struct saga_id *id, struct sa
 }
 
 static int feed_all(struct saga_conn *conn, const Saga__V1__SagaView *view,
-                    struct saga_replay *replay)
+                    struct saga_replay *replay, const char *why)
 {
     struct saga_id id;
     uint64_t seq = 0;
     bool more = true;
     int status = SAGA_EXIT_OK;
-    if (saga_client_id(view->saga_id.data, view->saga_id.len, &id) != SAGA_ERR_OK ||
-        view->definition_hash.len != SAGA_DIGEST_SIZE) {
+    if (saga_client_id(view->saga_id.data, view->saga_id.len, &id) != SAGA_ERR_OK) {
         return saga_client_fail("%s: the answer holds no saga", saga_conn_address(conn));
     }
     struct saga_replay_subject subject = {
@@ -413,9 +413,7 @@ static int feed_all(struct saga_conn *conn, const Saga__V1__SagaView *view,
         .definition_name = view->definition,
         .definition_hash = view->definition_hash.data,
     };
-    more = saga_replay_begin(replay, &subject,
-                             "the daemon's schema has another version of it by now; with --store "
-                             "FILE the older ones are found");
+    more = saga_replay_begin(replay, &subject, why);
     while (more && status == SAGA_EXIT_OK) {
         status = feed_page(conn, &id, replay, &seq, view->seq, &more);
     }
@@ -446,28 +444,56 @@ static int fetch_view(struct saga_conn *conn, const struct saga_options *options
     return *view == NULL ? saga_client_fail("out of memory") : SAGA_EXIT_OK;
 }
 
+/* Asks for the definition that the saga began with, which may be an older one. *why tells what was
+ * wrong with it. Exit status. */
+static int fetch_definition(struct saga_conn *conn, const Saga__V1__SagaView *view,
+                            struct saga_catalog *catalog, struct saga_err_detail *why)
+{
+    Saga__V1__GetDescriptorSetRequest message = SAGA__V1__GET_DESCRIPTOR_SET_REQUEST__INIT;
+    message.definition_hash = view->definition_hash;
+    struct saga_conn_request request = {
+        .method = "saga.v1.ReflectionService/GetDescriptorSet",
+        .request = &message.base,
+        .response_type = &saga__v1__get_descriptor_set_response__descriptor,
+    };
+    const ProtobufCMessage *answer = NULL;
+    int status = saga_conn_call(conn, &request, &answer);
+    if (status != SAGA_EXIT_OK) {
+        return status;
+    }
+    const Saga__V1__GetDescriptorSetResponse *set =
+        (const Saga__V1__GetDescriptorSetResponse *)answer;
+    struct saga_stored_definition stored = {
+        .hash = view->definition_hash.data,
+        .name = view->definition,
+        .descriptor_set = {set->descriptor_set.data, set->descriptor_set.len},
+    };
+    struct saga_version *version = NULL;
+    enum saga_err err = saga_catalog_add_stored(catalog, &stored, &version, why);
+    return err == SAGA_ERR_NO_MEMORY ? saga_client_fail("out of memory") : SAGA_EXIT_OK;
+}
+
 static int replay_fetched(struct saga_conn *conn, const struct saga_options *options,
                           struct saga_catalog *catalog, struct telling *telling)
 {
     struct saga_arena arena = {0};
-    struct saga_err_detail detail = {{0}};
+    struct saga_err_detail why = {{0}};
     const Saga__V1__SagaView *view = NULL;
     struct saga_replay *replay = NULL;
-    struct saga_version *version = NULL;
-    const struct saga_schema *schema = saga_conn_schema(conn);
-    int status = schema == NULL ? SAGA_EXIT_FAILED : fetch_view(conn, options, &arena, &view);
-    if (status == SAGA_EXIT_OK) {
-        const struct saga_decl *decl = saga_schema_decl(schema, view->definition);
-        struct saga_replay_config config = {
-            .catalog = catalog, .place = &place, .told = replay_told, .user = telling};
-        if ((decl != NULL &&
-             saga_catalog_add(catalog, decl, &version, &detail) == SAGA_ERR_NO_MEMORY) ||
-            saga_replay_new(&config, &replay) != SAGA_ERR_OK) {
-            status = saga_client_fail("out of memory");
-        }
+    struct saga_replay_config config = {
+        .catalog = catalog, .place = &place, .told = replay_told, .user = telling};
+    int status = fetch_view(conn, options, &arena, &view);
+    if (status == SAGA_EXIT_OK && view->definition_hash.len != SAGA_DIGEST_SIZE) {
+        status = saga_client_fail("%s: the answer holds no saga", saga_conn_address(conn));
     }
     if (status == SAGA_EXIT_OK) {
-        status = feed_all(conn, view, replay);
+        status = fetch_definition(conn, view, catalog, &why);
+    }
+    if (status == SAGA_EXIT_OK && saga_replay_new(&config, &replay) != SAGA_ERR_OK) {
+        status = saga_client_fail("out of memory");
+    }
+    if (status == SAGA_EXIT_OK) {
+        status = feed_all(conn, view, replay, why.text);
     }
     if (status == SAGA_EXIT_OK) {
         status = print_result(telling, saga_replay_counts(replay));

@@ -482,9 +482,54 @@ static void read_health(struct reading *reading, const ProtobufCMessage *message
     encode(reading, &out.base);
 }
 
+/* A stored definition that is looked for. */
+struct set_search {
+    struct reading *reading;
+    const uint8_t *hash;
+    bool found;
+};
+
+static bool append_set(void *user, const uint8_t hash[SAGA_DIGEST_SIZE], const char *name,
+                       struct saga_bytes descriptor_set, bool current)
+{
+    (void)name;
+    (void)current;
+    struct set_search *search = user;
+    if (memcmp(search->hash, hash, SAGA_DIGEST_SIZE) != 0) {
+        return true;
+    }
+    append_field(search->reading, 1, descriptor_set);
+    search->found = true;
+    return false;
+}
+
+/* The set of one definition version, as it is stored. */
+static void read_stored_set(struct reading *reading, const ProtobufCBinaryData *hash)
+{
+    const struct saga_store_port *store = &reading->admin->config.store;
+    struct set_search search = {.reading = reading, .hash = hash->data};
+    if (hash->len != SAGA_DIGEST_SIZE) {
+        reading->err =
+            saga_err_set(&reading->detail, SAGA_ERR_INVALID, "definition_hash: 32 bytes or none");
+        return;
+    }
+    enum saga_err err =
+        store->ops->list_definitions(store->store, append_set, &search, &reading->detail);
+    if (err == SAGA_ERR_OK && !search.found) {
+        err = saga_err_set(&reading->detail, SAGA_ERR_NOT_FOUND,
+                           "definition_hash: no definition is stored with it");
+    }
+    reading->err = reading->err == SAGA_ERR_OK ? err : reading->err;
+}
+
 static void read_schema(struct reading *reading, const ProtobufCMessage *message)
 {
-    (void)message;
+    const Saga__V1__GetDescriptorSetRequest *in =
+        (const Saga__V1__GetDescriptorSetRequest *)message;
+    if (in->definition_hash.len != 0) {
+        read_stored_set(reading, &in->definition_hash);
+        return;
+    }
     static const char *const services[] = {"saga.v1.OrchestratorService", "saga.v1.HealthService",
                                            "saga.v1.ReflectionService"};
     append_field(reading, 1, reading->admin->config.descriptor_set);

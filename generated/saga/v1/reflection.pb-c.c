@@ -97,9 +97,29 @@ void   saga__v1__get_descriptor_set_response__free_unpacked
   assert(message->base.descriptor == &saga__v1__get_descriptor_set_response__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-#define saga__v1__get_descriptor_set_request__field_descriptors NULL
-#define saga__v1__get_descriptor_set_request__field_indices_by_name NULL
-#define saga__v1__get_descriptor_set_request__number_ranges NULL
+static const ProtobufCFieldDescriptor saga__v1__get_descriptor_set_request__field_descriptors[1] =
+{
+  {
+    "definition_hash",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__GetDescriptorSetRequest, definition_hash),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned saga__v1__get_descriptor_set_request__field_indices_by_name[] = {
+  0,   /* field[0] = definition_hash */
+};
+static const ProtobufCIntRange saga__v1__get_descriptor_set_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
 const ProtobufCMessageDescriptor saga__v1__get_descriptor_set_request__descriptor =
 {
   PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
@@ -108,10 +128,10 @@ const ProtobufCMessageDescriptor saga__v1__get_descriptor_set_request__descripto
   "Saga__V1__GetDescriptorSetRequest",
   "saga.v1",
   sizeof(Saga__V1__GetDescriptorSetRequest),
-  0,
+  1,
   saga__v1__get_descriptor_set_request__field_descriptors,
   saga__v1__get_descriptor_set_request__field_indices_by_name,
-  0,  saga__v1__get_descriptor_set_request__number_ranges,
+  1,  saga__v1__get_descriptor_set_request__number_ranges,
   (ProtobufCMessageInit) saga__v1__get_descriptor_set_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

@@ -30,10 +30,14 @@ typedef struct Saga__V1__GetDescriptorSetResponse Saga__V1__GetDescriptorSetResp
 struct  Saga__V1__GetDescriptorSetRequest
 {
   ProtobufCMessage base;
+  /*
+   * The orchestrator: the stored set that declares the saga definition with this hash, 32 bytes, instead of its own; NOT_FOUND when it has none. Empty: its own.
+   */
+  ProtobufCBinaryData definition_hash;
 };
 #define SAGA__V1__GET_DESCRIPTOR_SET_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&saga__v1__get_descriptor_set_request__descriptor) \
-     }
+    , {0,NULL} }
 
 
 /*
