@@ -386,6 +386,26 @@ static void test_close_then_wal_is_checkpointed(void **state)
     saga_sql_close(NULL);
 }
 
+/* What it finds in the log is written once more; nobody who uses the file meanwhile is harmed. */
+static void test_open_when_there_is_a_log_then_same_rows_and_nothing_left_beside(void **state)
+{
+    struct fixture *fixture = *state;
+    char beside[SAGA_TEST_PATH_MAX];
+    struct saga_sql *other = NULL;
+    for (int i = 0; i < 50; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "row %d", i);
+        assert_int_equal(insert(fixture, name, i), SAGA_ERR_OK);
+    }
+    assert_int_equal(saga_sql_open(fixture->path, SAGA_SQL_READ_WRITE, &other, NULL), SAGA_ERR_OK);
+    assert_int_not_equal(access(saga_test_path(&fixture->dir, "test.db-sync", beside), F_OK), 0);
+    assert_int_equal(ask_int(other, "SELECT count(*) FROM t"), 50);
+    assert_int_equal(insert(fixture, "one more", 50), SAGA_ERR_OK);
+    assert_int_equal(ask_int(other, "SELECT count(*) FROM t"), 51);
+    saga_sql_close(other);
+    assert_int_equal(ask_int(fixture->sql, "SELECT count(*) FROM t"), 51);
+}
+
 /* ---- Looking in ---- */
 
 static void test_inspect_when_the_file_is_in_use_then_reads_and_never_writes(void **state)
@@ -464,6 +484,7 @@ int main(void)
         EACH(test_begin_when_another_writes_then_busy),
         EACH(test_migrate_then_each_script_once_and_newer_file_is_refused),
         EACH(test_close_then_wal_is_checkpointed),
+        EACH(test_open_when_there_is_a_log_then_same_rows_and_nothing_left_beside),
     };
 #undef EACH
     return cmocka_run_group_tests(tests, NULL, NULL);
