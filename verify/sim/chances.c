@@ -64,7 +64,7 @@ static void road_chances(struct sim_world *world)
     int64_t jumps = by_time(swarm->clock_jump_every_ms) / (int64_t)(world->part_count + 1);
     chance(world, SAGA_SIM_CLOCK_FORTH, jumps / 2);
     chance(world, SAGA_SIM_CLOCK_BACK, jumps / 2);
-    chance(world, SAGA_SIM_CLOCK_DAYS, jumps / 50);
+    chance(world, SAGA_SIM_CLOCK_DAYS, jumps / 5);
 }
 
 void sim_chances(struct sim_world *world)

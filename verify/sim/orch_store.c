@@ -245,7 +245,7 @@ enum saga_vfs_outcome sim_disk_fault(void *user, const struct saga_vfs_io *io)
     }
     if (io->op == SAGA_VFS_SYNC &&
         sim_fault(world, SAGA_SIM_DISK_SYNC, identity, "%s of %s", what, io->file)) {
-        return SAGA_VFS_EIO;
+        return identity % 2 == 0 ? SAGA_VFS_EIO : SAGA_VFS_GATE;
     }
     if (io->op == SAGA_VFS_READ) {
         if (sim_fault(world, SAGA_SIM_DISK_EIO_READ, identity, "%s of %s", what, io->file)) {

@@ -6,7 +6,7 @@
 #include "verify/sim/world.h"
 
 enum { SALT_CUT = 0xa001, SALT_OUTAGE, SALT_JUMP, SALT_PAUSE, SALT_DAYS, SALT_HOLD };
-enum { SLOT_US = 1000 * 1000, DAY_MS = 24 * 3600 * 1000, DAYS_US_MAX = 20 * 1000 * 1000 };
+enum { SLOT_US = 1000 * 1000, DAY_MS = 24 * 3600 * 1000, DAYS_US_MAX = 60 * 1000 * 1000 };
 
 /* ---- Clocks ---- */
 
