@@ -18,11 +18,12 @@ enum {
 
 /* One side of a step: (saga, step, op). */
 struct side {
-    uint32_t decided;  /* attempts, in durable events */
-    uint32_t not_sent; /* of those, the log says, never left */
-    uint32_t sent;     /* commands that left */
-    uint32_t attempt;  /* of the row */
-    bool answered;     /* the log holds a definitive answer of the participant */
+    uint32_t decided;      /* attempts, in durable events */
+    uint32_t not_sent;     /* of those, the log says, never left */
+    uint32_t sent;         /* commands that left */
+    uint32_t sent_attempt; /* the highest attempt of them */
+    uint32_t attempt;      /* of the row */
+    bool answered;         /* the log holds a definitive answer of the participant */
     uint8_t answer_code;
     bool by_hand; /* an operator answers for it */
     /* The barrier's row. */
@@ -68,11 +69,12 @@ struct trail {
     bool stream;          /* not a saga: what was done to a definition (PAUSE, RESUME) */
     struct trail *parent; /* NULL: started by a client */
     struct trail *children[SAGA_STEPS_MAX];
-    bool pivot_refused;  /* a definitive no of the pivot is durable */
-    bool pivot_given_up; /* an operator has said that it has not happened */
-    bool cancelled;      /* a cancel was taken */
-    bool broken;         /* its replay has failed: told once, not replayed any more */
-    bool row_there;      /* told by the present walk of the log */
+    bool pivot_refused;   /* a definitive no of the pivot is durable */
+    bool pivot_given_up;  /* an operator has said that it has not happened */
+    bool cancelled;       /* a cancel was taken */
+    uint64_t late_commit; /* the commit that left it going forward past its deadline; 0: none */
+    bool broken;          /* its replay has failed: told once, not replayed any more */
+    bool row_there;       /* told by the present walk of the log */
     uint8_t row_state;
     uint64_t row_seq;
     uint32_t log_generation;
@@ -130,6 +132,7 @@ struct saga_judge {
     size_t published_count, published_capacity;
     uint64_t epoch; /* newest lease */
     uint64_t commit_epoch;
+    uint64_t commit_number;
     struct saga_buf commit; /* events of the commit being told: size (8 bytes), bytes */
     bool doubt;             /* a commit was lost since the last walk of the log */
     uint32_t log_generation;

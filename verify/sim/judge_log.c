@@ -19,6 +19,7 @@ void saga_judge_lease(struct saga_judge *judge, uint64_t epoch)
 void saga_judge_commit_begin(struct saga_judge *judge, uint64_t epoch)
 {
     judge->commit_epoch = epoch;
+    judge->commit_number++;
     saga_buf_clear(&judge->commit);
 }
 
@@ -66,6 +67,7 @@ void saga_judge_commit_lost(struct saga_judge *judge)
 void saga_judge_log_begin(struct saga_judge *judge)
 {
     judge->log_generation++;
+    judge->commit_number++; /* what a lost commit has brought is of one commit */
     judge->log_rows = false;
 }
 
@@ -175,6 +177,8 @@ void saga_judge_command_sent(struct saga_judge *judge, const struct saga_command
     }
     struct side *side = judge_side(trail, step, command->op);
     side->sent++;
+    side->sent_attempt =
+        command->attempt > side->sent_attempt ? command->attempt : side->sent_attempt;
     if (command->attempt == 0 || command->attempt > side->decided) {
         judge_tell(judge, SAGA_RULE_S6, trail, command->step,
                    "attempt %u left; durably decided are %u", (unsigned)command->attempt,

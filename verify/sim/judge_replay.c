@@ -103,17 +103,58 @@ static bool run_again(struct saga_judge *judge, struct trail *trail,
 
 /* What is decided is what the log says, not what the engine would have decided: a command that
  * leaves without its decision in the log answers to nothing (S13). */
-static void take_decisions(struct trail *trail, const Saga__V1__AuditEvent *event)
+static void take_decisions(struct saga_judge *judge, struct trail *trail,
+                           const Saga__V1__AuditEvent *event)
 {
     for (size_t i = 0; i < event->n_decisions; i++) {
         const Saga__V1__Decision *decision = event->decisions[i];
         uint8_t step = judge_step(trail, decision->step);
         bool undo = decision->op == SAGA__V1__OP__OP_UNDO;
-        if (step != SAGA_STEP_ALL) {
-            judge_side(trail, step, undo ? SAGA_OP_UNDO : SAGA_OP_CALL)->decided =
-                decision->attempt;
+        struct side *side = step == SAGA_STEP_ALL
+                                ? NULL
+                                : judge_side(trail, step, undo ? SAGA_OP_UNDO : SAGA_OP_CALL);
+        if (side == NULL) {
+            continue;
         }
+        /* S6: while Kafka is away a command waits in the outbox and is decided on once. */
+        if (decision->via == SAGA__V1__VIA__VIA_KAFKA && side->sent_attempt < side->decided) {
+            judge_tell(judge, SAGA_RULE_S6, trail, decision->step,
+                       "attempt %u was decided on before Kafka had attempt %u",
+                       (unsigned)decision->attempt, (unsigned)side->decided);
+        }
+        side->decided = decision->attempt;
     }
+}
+
+/* S6: an attempt's time begins when Kafka has the record, and it has. */
+static void check_durable(struct saga_judge *judge, const struct trail *trail,
+                          const struct saga_event *ev)
+{
+    const struct side *side = judge_side(trail, ev->step, ev->op);
+    if (ev->attempt > side->sent_attempt) {
+        judge_tell(judge, SAGA_RULE_S6, trail, judge_step_name(trail, ev->step),
+                   "attempt %u was taken for durable before Kafka had it", (unsigned)ev->attempt);
+    }
+}
+
+/* S1: past its deadline a saga goes back, unless the pivot may have happened. All that is due is
+ * taken in one turn; so a commit that leaves a saga late must be its last one. */
+static void check_deadline(struct saga_judge *judge, struct trail *trail,
+                           const Saga__V1__AuditEvent *event)
+{
+    if (trail->late_commit != 0 && trail->late_commit != judge->commit_number) {
+        judge_tell(judge, SAGA_RULE_S1, trail, NULL,
+                   "still going forward past its deadline (event %llu)",
+                   (unsigned long long)event->seq - 1);
+    }
+    uint8_t pivot = judge_pivot(trail);
+    const struct side *call =
+        pivot == SAGA_STEP_ALL ? NULL : judge_side(trail, pivot, SAGA_OP_CALL);
+    bool forward =
+        trail->saga.state == SAGA_STATE_RUNNING || trail->saga.state == SAGA_STATE_PARKED;
+    bool bound = call == NULL || (call->decided <= call->not_sent && !call->by_hand);
+    bool late = forward && bound && event->time_unix_ms > trail->saga.deadline_unix_ms;
+    trail->late_commit = late ? judge->commit_number : 0;
 }
 
 /* S12: a pause that was taken holds what has not begun. */
@@ -142,10 +183,28 @@ static bool leaves_row(enum saga_op op, uint32_t code, const char *reason)
            strcmp(reason, "KEY_REUSED") != 0;
 }
 
-static void take_reply(struct trail *trail, const Saga__V1__AuditEvent *event,
+/* S3: a failure counts once, for the attempt that is out; those of earlier ones have been counted.
+ */
+static void check_late(struct saga_judge *judge, const struct trail *trail,
                        const struct saga_event *ev)
 {
+    const struct side *side = judge_side(trail, ev->step, ev->op);
+    enum saga_code_class class = saga_code_class(ev->code);
+    bool retriable = (trail->version->def.retriable_mask >> ev->step & 1) != 0;
+    bool no = class == SAGA_CODE_CLASS_REJECT && !ev->key_reused && ev->op == SAGA_OP_CALL;
+    bool definitive = class == SAGA_CODE_CLASS_SUCCESS || (no && !retriable);
+    if (!definitive && ev->attempt != side->decided) {
+        judge_tell(judge, SAGA_RULE_S3, trail, judge_step_name(trail, ev->step),
+                   "a failure of attempt %u was taken while attempt %u was the last",
+                   (unsigned)ev->attempt, (unsigned)side->decided);
+    }
+}
+
+static void take_reply(struct saga_judge *judge, struct trail *trail,
+                       const Saga__V1__AuditEvent *event, const struct saga_event *ev)
+{
     struct side *side = judge_side(trail, ev->step, ev->op);
+    check_late(judge, trail, ev);
     const char *reason = event->status == NULL ? "" : event->status->reason;
     side->not_sent += ev->not_sent ? 1 : 0;
     if (leaves_row(ev->op, ev->code, reason)) {
@@ -377,11 +436,14 @@ static void take_story(struct saga_judge *judge, struct trail *trail,
         return;
     }
     if (ev.kind == SAGA_EVENT_REPLY) {
-        take_reply(trail, event, &ev);
+        take_reply(judge, trail, event, &ev);
+    } else if (ev.kind == SAGA_EVENT_DURABLE) {
+        check_durable(judge, trail, &ev);
     } else if (ev.kind == SAGA_EVENT_OPERATOR) {
         take_act(judge, trail, event, &ev);
     }
-    take_decisions(trail, event);
+    take_decisions(judge, trail, event);
+    check_deadline(judge, trail, event);
     check_held(judge, trail, event);
     check_states(judge, trail, event, before);
 }

@@ -134,6 +134,33 @@ static void test_s1_when_parked_then_told_unless_that_is_allowed(void **state)
     stage_broke(stage, SAGA_RULE_S1);
 }
 
+static void test_s1_when_a_deadline_is_not_looked_at_then_told(void **state)
+{
+    struct stage *stage = *state;
+    stage_start(stage);
+    stage->now += 60001; /* create-order's deadline is a minute */
+    stage_reply(stage, STOCK, SAGA_OP_CALL, SAGA_CODE_OK);
+    stage_clean(stage); /* what is due may come in the same commit */
+    stage_reply(stage, CUSTOMER, SAGA_OP_CALL, SAGA_CODE_OK);
+    stage_broke(stage, SAGA_RULE_S1);
+}
+
+static void test_s1_when_a_deadline_is_taken_in_the_same_commit_then_nothing_is_told(void **state)
+{
+    struct stage *stage = *state;
+    stage_start(stage);
+    stage->now += 60001;
+    stage_event(stage,
+                (struct saga_event){
+                    .kind = SAGA_EVENT_REPLY, .step = STOCK, .op = SAGA_OP_CALL, .attempt = 1},
+                NULL);
+    stage_event(stage, (struct saga_event){.kind = SAGA_EVENT_TIMER}, NULL);
+    stage_commit(stage);
+    stage_send(stage, STOCK, SAGA_OP_UNDO);
+    stage_reply(stage, STOCK, SAGA_OP_UNDO, SAGA_CODE_OK);
+    stage_clean(stage);
+}
+
 /* ---- S2 ---- */
 
 static void test_s2_when_turned_back_after_the_pivot_has_happened_then_told(void **state)
@@ -201,6 +228,19 @@ static void test_s3_when_the_ledger_has_an_effect_twice_then_told(void **state)
     }
     saga_judge_tables_end(stage->judge);
     stage_broke(stage, SAGA_RULE_S3);
+}
+
+static void test_s3_when_an_old_failure_counts_then_told(void **state)
+{
+    struct stage *stage = *state;
+    stage_start(stage);
+    stage_reply(stage, STOCK, SAGA_OP_CALL, SAGA_CODE_UNAVAILABLE);
+    stage->now += 1000;
+    stage_take(stage, (struct saga_event){.kind = SAGA_EVENT_TIMER});
+    stage_clean(stage);
+    stage->saga.steps[STOCK].call_attempts = 1; /* so that the engine takes it */
+    stage_reply(stage, STOCK, SAGA_OP_CALL, SAGA_CODE_UNAVAILABLE);
+    assert_true(stage->broken[SAGA_RULE_S3] + stage->broken[SAGA_RULE_S7] > 0);
 }
 
 /* ---- S4, S5 ---- */
@@ -336,6 +376,28 @@ static void test_s6_when_a_commit_was_lost_then_the_log_may_have_it_or_not(void 
     stage_clean(stage);
     stage_log(stage); /* and now it must */
     stage_clean(stage);
+}
+
+static void test_s6_when_a_record_is_called_durable_before_kafka_has_it_then_told(void **state)
+{
+    struct stage *stage = *state;
+    struct saga_event durable = {
+        .kind = SAGA_EVENT_DURABLE, .step = TICKET, .op = SAGA_OP_UNDO, .attempt = 1};
+    stage_turn_back(stage);
+    stage_clean(stage);
+    stage_take(stage, durable);
+    stage_broke(stage, SAGA_RULE_S6);
+}
+
+static void test_s6_when_decided_again_before_kafka_has_it_then_told(void **state)
+{
+    struct stage *stage = *state;
+    stage_turn_back(stage);
+    stage_reply(stage, TICKET, SAGA_OP_UNDO, SAGA_CODE_UNAVAILABLE);
+    stage->now += 1000;
+    stage_clean(stage);
+    stage_take(stage, (struct saga_event){.kind = SAGA_EVENT_TIMER});
+    stage_broke(stage, SAGA_RULE_S6);
 }
 
 /* ---- S7 ---- */
@@ -659,11 +721,14 @@ int main(void)
         TEST(test_story_when_a_call_comes_after_its_undo_then_nothing_is_told),
         TEST(test_s1_when_a_saga_does_not_end_then_told),
         TEST(test_s1_when_parked_then_told_unless_that_is_allowed),
+        TEST(test_s1_when_a_deadline_is_taken_in_the_same_commit_then_nothing_is_told),
+        TEST(test_s1_when_a_deadline_is_not_looked_at_then_told),
         TEST(test_s2_when_turned_back_after_the_pivot_has_happened_then_told),
         TEST(test_s2_when_an_undo_leaves_after_the_pivot_then_told),
         TEST(test_s2_when_the_pivot_happens_while_the_saga_goes_back_then_told),
         TEST(test_s3_when_an_effect_happens_twice_then_told),
         TEST(test_s3_when_the_ledger_has_an_effect_twice_then_told),
+        TEST(test_s3_when_an_old_failure_counts_then_told),
         TEST(test_s4_when_a_call_takes_effect_after_its_undo_then_told),
         TEST(test_s5_when_undone_out_of_order_then_told),
         TEST(test_s5_when_compensated_with_an_effect_left_then_told),
@@ -674,6 +739,8 @@ int main(void)
         TEST(test_s6_when_committed_events_are_gone_then_told),
         TEST(test_s6_when_the_log_has_what_no_commit_brought_then_told),
         TEST(test_s6_when_a_commit_was_lost_then_the_log_may_have_it_or_not),
+        TEST(test_s6_when_decided_again_before_kafka_has_it_then_told),
+        TEST(test_s6_when_a_record_is_called_durable_before_kafka_has_it_then_told),
         TEST(test_s7_when_an_event_run_again_differs_then_told),
         TEST(test_s7_when_the_row_is_not_what_the_log_says_then_told),
         TEST(test_s8_when_an_older_epoch_commits_then_told),
