@@ -21,9 +21,15 @@ void note_clock(struct saga_runtime *runtime, int64_t now_unix_ms)
     }
 }
 
+/* Not only what is due first: a time that is right may stand before one that is not. */
 static bool is_far(const struct saga_runtime *runtime, const struct live *live)
 {
-    return live->due_unix_ms - runtime->now_unix_ms > SAGA_CLOCK_BACK_MS_MAX;
+    int64_t far_unix_ms = runtime->now_unix_ms + SAGA_CLOCK_BACK_MS_MAX;
+    bool far = live->saga.deadline_unix_ms > far_unix_ms;
+    for (uint8_t i = 0; i < live->saga.step_count; i++) {
+        far = far || live->saga.steps[i].due_unix_ms > far_unix_ms;
+    }
+    return far;
 }
 
 void check_due(struct saga_runtime *runtime, struct live *live)

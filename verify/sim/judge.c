@@ -10,7 +10,7 @@
 enum { TABLE_START = 256, KEYS_START = 256 };
 
 static const char *const rule_names[] = {
-#define X(name) #name,
+#define X(name, text) #name,
     SAGA_RULE_LIST(X)
 #undef X
 };

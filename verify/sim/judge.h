@@ -29,15 +29,33 @@ enum {
     SAGA_JUDGE_PARTICIPANTS_MAX = 64, /* numbers of participants are below */
 };
 
-/* X(name): the rules, docs/semantics.md. FACT: the world contradicts itself; a bug of the world. */
+/* X(name, text): the rules, docs/semantics.md. */
 #define SAGA_RULE_LIST(X)                                                                          \
-    X(S1)                                                                                          \
-    X(S2)                                                                                          \
-    X(S3) X(S4) X(S5) X(S6) X(S7) X(S8) X(S9) X(S10) X(S11) X(S12) X(S13) X(B1) X(B2) X(B3) X(B4)  \
-        X(B5) X(B6) X(B7) X(B8) X(FACT)
+    X(S1, "every saga ends, or is parked with a reason")                                           \
+    X(S2, "nothing is undone after the pivot")                                                     \
+    X(S3, "at most one effect")                                                                    \
+    X(S4, "an undo forbids its call")                                                              \
+    X(S5, "undone in reverse order, all of it")                                                    \
+    X(S6, "durable before sent, before acknowledged")                                              \
+    X(S7, "run again, the log is the same")                                                        \
+    X(S8, "who lost the lease changes nothing")                                                    \
+    X(S9, "saga-audit is the log")                                                                 \
+    X(S10, "one saga for one key")                                                                 \
+    X(S11, "cancel means compensate")                                                              \
+    X(S12, "an act is an event with who and why")                                                  \
+    X(S13, "effects answer to decisions")                                                          \
+    X(B1, "a duplicate call gets the stored reply")                                                \
+    X(B2, "an undo without its call is empty")                                                     \
+    X(B3, "a call after its undo is refused")                                                      \
+    X(B4, "a duplicate undo gets the stored reply")                                                \
+    X(B5, "another payload is refused")                                                            \
+    X(B6, "a no is kept, a maybe is not")                                                          \
+    X(B7, "rows are kept long enough")                                                             \
+    X(B8, "rows are published in order")                                                           \
+    X(FACT, "the world contradicts itself: a bug of the world")
 
 enum saga_rule {
-#define X(name) SAGA_RULE_##name,
+#define X(name, text) SAGA_RULE_##name,
     SAGA_RULE_LIST(X)
 #undef X
         SAGA_RULE_COUNT,

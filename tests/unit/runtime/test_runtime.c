@@ -327,6 +327,19 @@ test_clock_when_it_is_set_right_between_two_processes_then_recovery_sees_it(void
     assert_true(saga_runtime_next_due(world->runtime) <= world->now + 60000);
 }
 
+static void test_clock_when_only_one_of_two_steps_waits_for_it_then_recovery_sees_that(void **state)
+{
+    struct world *world = *state;
+    world->now += WRONG_MS;
+    start_one(world, "1", 1);
+    reply_to(world, 1, SAGA_CODE_UNAVAILABLE, (struct saga_bytes){0});
+    world->now -= WRONG_MS;
+    world_crash(world); /* the other step's call goes out again, and is due soon */
+    assert_int_equal(world->sent_count, 2);
+    assert_int_equal(world->sent[sent_to(world, 1)].attempt, 2);
+    assert_int_equal(world->sent[sent_to(world, 2)].attempt, 2);
+}
+
 static void test_clock_when_it_goes_back_then_offsets_do_not_wait_for_it(void **state)
 {
     struct world *world = *state;
@@ -510,6 +523,9 @@ int main(void)
             test_clock_when_it_was_days_ahead_then_what_waits_goes_on_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_clock_when_it_is_set_right_between_two_processes_then_recovery_sees_it, setup,
+            teardown),
+        cmocka_unit_test_setup_teardown(
+            test_clock_when_only_one_of_two_steps_waits_for_it_then_recovery_sees_that, setup,
             teardown),
         cmocka_unit_test_setup_teardown(
             test_clock_when_it_goes_back_then_offsets_do_not_wait_for_it, setup, teardown),
