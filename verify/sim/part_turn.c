@@ -228,8 +228,7 @@ static void produce_direct(struct sim_part *part)
         produced->value = sim_keep(world, direct->value);
         produced->event_id = (const char *)sim_keep(world, saga_bytes_text(direct->event_id)).data;
         uint64_t identity = sim_record_identity(world, produced->key, produced->event_id);
-        int64_t delay_us = 1 + (int64_t)sim_draw(world, SALT_TURN, identity,
-                                                 SIM_KAFKA_US_MAX);
+        int64_t delay_us = 1 + (int64_t)sim_draw(world, SALT_TURN, identity, SIM_KAFKA_US_MAX);
         sim_at(world, delay_us,
                (struct sim_event){
                    .kind = SIM_DIRECT_APPEND, .process = &part->process, .data = produced});
