@@ -22,8 +22,11 @@ static void told(void *user, const struct saga_violation_fact *fact)
 {
     struct sim_world *world = user;
     const struct sim_saga *saga = sim_find(world, fact->saga_id);
-    sim_violate(world, saga_rule_name(fact->rule), "%s%s%s: %s", saga == NULL ? "" : saga->key,
-                fact->step[0] == '\0' ? "" : " step ", fact->step, fact->text);
+    const char *key = saga == NULL ? "" : saga->key;
+    bool step = fact->step[0] != '\0';
+    sim_violate(world, saga_rule_name(fact->rule), "%s%s%s%s%s%s", key,
+                key[0] != '\0' && step ? ", " : "", step ? "step " : "", fact->step,
+                key[0] != '\0' || step ? ": " : "", fact->text);
 }
 
 enum saga_err sim_tell_new(struct sim_world *world)
