@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "client/sagas.h"
+#include "client/definition_file.h"
 #include "orchestrator/codec/codec.h"
 #include "verify/check/check.h"
 
@@ -68,30 +68,6 @@ static void show_progress(void *user, const struct saga_check_progress *progress
 }
 
 /* ---- settings ---- */
-
-static int find_saga(struct check_run *run)
-{
-    const char *name = saga_options_text(run->options, "saga");
-    size_t count = saga_schema_decl_count(run->schema);
-    for (size_t i = 0; i < saga_schema_finding_count(run->schema); i++) {
-        const struct saga_finding *finding = saga_schema_finding_at(run->schema, i);
-        saga_client_warn("%s: %s: %s", finding->code, finding->where, finding->message);
-    }
-    if (name == NULL && count == 1) {
-        run->decl = saga_schema_decl_at(run->schema, 0);
-    } else if (name != NULL) {
-        run->decl = saga_schema_decl(run->schema, name);
-    }
-    if (run->decl != NULL) {
-        return SAGA_EXIT_OK;
-    }
-    saga_client_warn(name == NULL ? "--saga NAME is needed; there are:"
-                                  : "there is no such saga without findings; there are:");
-    for (size_t i = 0; i < count; i++) {
-        fprintf(stderr, "  %s\n", saga_schema_decl_at(run->schema, i)->name);
-    }
-    return SAGA_EXIT_USAGE;
-}
 
 static int read_without(struct check_run *run)
 {
@@ -153,10 +129,8 @@ static int prepare(struct check_run *run)
         saga_options_operand_count(run->options) > 0 ? saga_options_operand(run->options, 0) : NULL;
     int status = read_numbers(run);
     if (status == SAGA_EXIT_OK) {
-        status = saga_schema_open(path, &run->schema);
-    }
-    if (status == SAGA_EXIT_OK) {
-        status = find_saga(run);
+        status = saga_definition_file_open(path, saga_options_text(run->options, "saga"), run->json,
+                                           &run->schema, &run->decl);
     }
     if (status != SAGA_EXIT_OK) {
         return status;
