@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -35,6 +36,8 @@ static _Noreturn void run_and_tell(struct saga_sim *sim, const struct saga_sim_c
                                    int to, bool quiet)
 {
     struct answer answer;
+    (void)signal(SIGINT, SIG_DFL);
+    (void)signal(SIGTERM, SIG_DFL);
     int nowhere = quiet ? open("/dev/null", O_WRONLY) : -1;
     if (nowhere >= 0) {
         (void)dup2(nowhere, STDERR_FILENO);

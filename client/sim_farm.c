@@ -76,6 +76,8 @@ static _Noreturn void work(const struct saga_farm *farm, int from, int to)
     /* A world's memory is the next one's: to give it back in between costs a third of the time. */
     (void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
     (void)mallopt(M_MMAP_THRESHOLD, KEPT_BYTES);
+    (void)signal(SIGINT, SIG_IGN); /* a terminal sends it to all; the parent ends this one */
+    (void)signal(SIGTERM, SIG_DFL);
     while (saga_sim_move_all(from, &index, sizeof index, false)) {
         memset(&answer, 0, sizeof answer);
         answer.index = index;
@@ -161,11 +163,17 @@ static bool is_time_over(const struct run *run)
     return run->farm->duration_ms > 0 && now_ms() - run->began_ms >= run->farm->duration_ms;
 }
 
+static bool is_stopped(const struct run *run)
+{
+    return run->farm->stop != NULL && *run->farm->stop != 0;
+}
+
 /* Gives a worker worlds until it has enough, or closes its pipe when there are no more. */
 static void hand_out(struct run *run, struct worker *worker)
 {
     while (worker->to >= 0 && worker->queued < QUEUED_MAX) {
-        if (run->stopping || run->next >= run->farm->runs_max || is_time_over(run)) {
+        if (run->stopping || is_stopped(run) || run->next >= run->farm->runs_max ||
+            is_time_over(run)) {
             close_to(worker);
             return;
         }
@@ -175,6 +183,7 @@ static void hand_out(struct run *run, struct worker *worker)
             return;
         }
         run->next++;
+        run->totals->begun = run->next;
         worker->queue[worker->queued++] = index;
     }
 }
@@ -182,14 +191,23 @@ static void hand_out(struct run *run, struct worker *worker)
 static void take_bad(struct run *run, uint64_t index, const struct saga_sim_result *result,
                      int signal_number)
 {
-    run->totals->violations++;
-    if (run->totals->violations > 1 && index > run->bad_index) {
+    struct saga_farm_totals *totals = run->totals;
+    uint64_t seed = run->farm->seed + index;
+    if (totals->violations < SAGA_FARM_SEEDS_MAX) {
+        size_t at = totals->violations;
+        for (; at > 0 && totals->bad_seeds[at - 1] > seed; at--) {
+            totals->bad_seeds[at] = totals->bad_seeds[at - 1];
+        }
+        totals->bad_seeds[at] = seed;
+    }
+    totals->violations++;
+    if (totals->violations > 1 && index > run->bad_index) {
         return;
     }
     run->bad_index = index;
-    run->totals->bad_seed = run->farm->seed + index;
-    run->totals->bad = *result;
-    run->totals->bad_signal = signal_number;
+    totals->bad_seed = seed;
+    totals->bad = *result;
+    totals->bad_signal = signal_number;
 }
 
 /* One number of all, whatever order they came in. */
@@ -205,7 +223,8 @@ static void add(struct run *run, const struct answer *answer)
     struct saga_farm_totals *totals = run->totals;
     const struct saga_sim_result *result = &answer->result;
     totals->runs++;
-    totals->sagas += (uint64_t)result->started + result->children;
+    SAGA_ASSERT(result->violated || result->started == result->completed + result->compensated);
+    totals->sagas += result->started; /* its children are among them */
     totals->completed += result->completed;
     totals->compensated += result->compensated;
     totals->children += result->children;
@@ -239,7 +258,10 @@ static void take_in(struct run *run, struct worker *worker)
         uint64_t index = worker->queue[0];
         bool was_busy = worker->queued > 0;
         int signal_number = reap(worker);
-        if (was_busy) {
+        if (was_busy && (is_stopped(run) || signal_number == SIGTERM)) {
+            run->totals->interrupted = true; /* somebody has ended it: nothing is broken */
+            run->stopping = true;
+        } else if (was_busy) {
             const struct saga_sim_result none = {.violated = true};
             take_bad(run, index, &none, signal_number);
             run->stopping = true;
@@ -275,6 +297,18 @@ static void tell(struct run *run)
     }
 }
 
+/* Ends the workers in the midst of their worlds. */
+static void end_workers(struct run *run)
+{
+    for (unsigned i = 0; i < run->farm->workers; i++) {
+        if (run->workers[i].pid > 0) {
+            (void)kill(run->workers[i].pid, SIGTERM);
+        }
+    }
+    run->stopping = true;
+    run->totals->interrupted = true;
+}
+
 /* Until every worker is gone. */
 static void loop(struct run *run)
 {
@@ -290,6 +324,9 @@ static void loop(struct run *run)
         }
         if (count == 0) {
             return;
+        }
+        if (is_stopped(run) && !run->totals->interrupted) {
+            end_workers(run);
         }
         int ready = poll(fds, count, TELL_EVERY_MS);
         for (nfds_t i = 0; ready > 0 && i < count; i++) {

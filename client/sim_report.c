@@ -110,6 +110,11 @@ char *saga_sim_report_command(const struct saga_sim_report *report)
 
 /* ---- For people ---- */
 
+static const char *plural(uint64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 static double ratio(double a, double b)
 {
     return b > 0.0005 ? a / b : 0;
@@ -134,6 +139,22 @@ static void print_faults(const struct saga_farm_totals *totals)
     }
 }
 
+/* Workers go on with the worlds that they have begun, so that there may be more than one. */
+static void print_violations(const struct saga_farm_totals *totals)
+{
+    printf("violations   %" PRIu64, totals->violations);
+    for (size_t i = 0; i < totals->violations && i < SAGA_FARM_SEEDS_MAX; i++) {
+        printf("%s%" PRIu64,
+               i > 0                    ? ", "
+               : totals->violations > 1 ? ": seeds "
+                                        : ": seed ",
+               totals->bad_seeds[i]);
+    }
+    puts(totals->violations > SAGA_FARM_SEEDS_MAX ? ", and more; the first is told below"
+         : totals->violations > 1                 ? "; the first is told below"
+                                                  : "");
+}
+
 static void print_summary(const struct saga_sim_report *report)
 {
     const struct saga_farm_totals *totals = &report->totals;
@@ -141,9 +162,17 @@ static void print_summary(const struct saga_sim_report *report)
     saga_client_duration_text((int64_t)totals->virtual_ms, span);
     uint64_t ended = totals->completed + totals->compensated;
     printf("saga         %s\n", report->definition);
-    if (totals->runs > 0) {
-        printf("seeds        %" PRIu64 " to %" PRIu64 ", trace hash %016" PRIx64 "\n", report->seed,
-               report->seed + totals->runs - 1, totals->trace_hash);
+    if (totals->begun > 0) {
+        printf("seeds        %" PRIu64 " to %" PRIu64, report->seed,
+               report->seed + totals->begun - 1);
+        if (!totals->interrupted) {
+            printf(", trace hash %016" PRIx64, totals->trace_hash);
+        }
+        fputc('\n', stdout);
+    }
+    if (totals->interrupted) {
+        printf("interrupted  %" PRIu64 " of these worlds had ended; the figures are theirs\n",
+               totals->runs);
     }
     printf("sagas        %" PRIu64 " (%" PRIu64 " of them children)\n", totals->sagas,
            totals->children);
@@ -157,10 +186,10 @@ static void print_summary(const struct saga_sim_report *report)
     print_faults(totals);
     printf("time         %.1f s for %s of virtual time, %.0f times as fast as real\n",
            report->wall_s, span, ratio((double)totals->virtual_ms / 1000, report->wall_s));
-    printf("speed        %.0f sagas/s by %u processes; %.0f for each second of processor time\n",
+    printf("speed        %.0f sagas/s by %u process%s; %.0f for each second of processor time\n",
            ratio((double)totals->sagas, report->wall_s), report->workers,
-           ratio((double)totals->sagas, totals->cpu_s));
-    printf("violations   %" PRIu64 "\n", totals->violations);
+           report->workers == 1 ? "" : "es", ratio((double)totals->sagas, totals->cpu_s));
+    print_violations(totals);
 }
 
 /* Its end, if it is long: what led to the violation. */
@@ -190,16 +219,18 @@ static void print_story(const struct saga_sim_report *report)
         return;
     }
     if (strcmp(shrunk->result.rule, SAGA_SIM_DIED) == 0) {
-        printf("Shrunk in %" PRIu32 " runs from %" PRIu32 " sagas to %" PRIu32
+        printf("Shrunk in %" PRIu32 " runs from %" PRIu32 " saga%s to %" PRIu32
                "; the faults of a world whose process dies are in its transcript.\n",
-               shrunk->runs, shrunk->saga_count_before, shrunk->saga_count);
+               shrunk->runs, shrunk->saga_count_before, plural(shrunk->saga_count_before),
+               shrunk->saga_count);
     } else if (!shrunk->alone) {
         puts("It could not be shrunk: its faults alone do not bring it back.");
     } else {
-        printf("Shrunk in %" PRIu32 " runs from %zu faults and %" PRIu32
-               " sagas to %zu and %" PRIu32 "%s.\n",
-               shrunk->runs, shrunk->fault_count_before, shrunk->saga_count_before,
-               shrunk->fault_count, shrunk->saga_count,
+        printf("Shrunk in %" PRIu32 " runs from %zu fault%s and %" PRIu32
+               " saga%s to %zu and %" PRIu32 "%s.\n",
+               shrunk->runs, shrunk->fault_count_before, plural(shrunk->fault_count_before),
+               shrunk->saga_count_before, plural(shrunk->saga_count_before), shrunk->fault_count,
+               shrunk->saga_count,
                shrunk->minimal ? "; none of these faults can be left out"
                                : "; --shrink-runs N allows more");
         for (size_t i = 0; i < shrunk->result.fired_count; i++) {
@@ -306,6 +337,15 @@ static json_t *violation_json(const struct saga_sim_report *report)
     return object;
 }
 
+static json_t *seeds_json(const struct saga_farm_totals *totals)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < totals->violations && i < SAGA_FARM_SEEDS_MAX; i++) {
+        (void)json_array_append_new(array, json_integer((json_int_t)totals->bad_seeds[i]));
+    }
+    return array;
+}
+
 int saga_sim_report_json(const struct saga_sim_report *report)
 {
     const struct saga_farm_totals *totals = &report->totals;
@@ -320,7 +360,12 @@ int saga_sim_report_json(const struct saga_sim_report *report)
         (json_int_t)totals->takeovers, "virtual_ms", (json_int_t)totals->virtual_ms, "wall_s",
         report->wall_s, "cpu_s", totals->cpu_s, "processes", (int)report->workers, "violations",
         (json_int_t)totals->violations, "faults", faults_json(totals));
+    if (object != NULL) {
+        (void)json_object_set_new(object, "interrupted", json_boolean(totals->interrupted));
+        (void)json_object_set_new(object, "begun", json_integer((json_int_t)totals->begun));
+    }
     if (object != NULL && totals->violations > 0) {
+        (void)json_object_set_new(object, "bad_seeds", seeds_json(totals));
         (void)json_object_set_new(object, "violation", violation_json(report));
     }
     return saga_client_print_json(object);

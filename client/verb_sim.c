@@ -3,13 +3,14 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "client/sagas.h"
+#include "client/definition_file.h"
 #include "client/sim_apart.h"
 #include "client/sim_farm.h"
 #include "client/sim_report.h"
@@ -17,6 +18,11 @@
 #include "verify/sim/sim.h"
 
 enum { RUNS_DEFAULT = 100, RUNS_MAX = 1000000000, SECONDS_MAX = 7 * 86400, ONLY_MAX = 4096 };
+enum { SIGNALLED = 128 }; /* exit status: and the signal */
+
+#define SEED_MAX INT64_C(9000000000000000000) /* with RUNS_MAX seeds behind it */
+
+static volatile sig_atomic_t caught; /* the signal that ends it; 0: none */
 
 static const struct saga_option sim_options[] = {
     {"saga", "NAME", NULL, "the saga; may be left out when there is only one", false},
@@ -61,39 +67,20 @@ static double seconds_now(void)
 
 /* ---- Settings ---- */
 
-/* Finds the saga's name and loads it. */
+/* Finds the saga's name. */
 static int find_saga(struct sim_run *run, const char *path)
 {
     struct saga_schema *schema = NULL;
-    int status = saga_schema_open(path, &schema);
-    if (status != SAGA_EXIT_OK) {
-        return status;
-    }
-    const char *name = saga_options_text(run->options, "saga");
-    size_t count = saga_schema_decl_count(schema);
-    for (size_t i = 0; i < saga_schema_finding_count(schema); i++) {
-        const struct saga_finding *finding = saga_schema_finding_at(schema, i);
-        saga_client_warn("%s: %s: %s", finding->code, finding->where, finding->message);
-    }
     const struct saga_decl *decl = NULL;
-    if (name != NULL) {
-        decl = saga_schema_decl(schema, name);
-    } else if (count == 1) {
-        decl = saga_schema_decl_at(schema, 0);
-    }
-    char *copy = decl == NULL ? NULL : strdup(decl->name);
-    if (decl == NULL) {
-        saga_client_warn(name == NULL ? "--saga NAME is needed; there are:"
-                                      : "there is no such saga without findings; there are:");
-        for (size_t i = 0; i < count; i++) {
-            fprintf(stderr, "  %s\n", saga_schema_decl_at(schema, i)->name);
+    int status = saga_definition_file_open(path, saga_options_text(run->options, "saga"), run->json,
+                                           &schema, &decl);
+    if (status == SAGA_EXIT_OK) {
+        run->report.definition = strdup(decl->name);
+        if (run->report.definition == NULL) {
+            status = saga_client_fail("out of memory");
         }
-        status = SAGA_EXIT_USAGE;
-    } else if (copy == NULL) {
-        status = saga_client_fail("out of memory");
     }
     saga_schema_free(schema);
-    run->report.definition = copy;
     return status;
 }
 
@@ -132,9 +119,13 @@ static int read_seed(struct sim_run *run)
         run->farm.seed = ((uint64_t)now.tv_sec << 20) ^ ((uint64_t)now.tv_nsec >> 10);
         return SAGA_EXIT_OK;
     }
-    int status = saga_client_int(run->options, "seed", 0, INT64_MAX - RUNS_MAX, &seed);
+    struct saga_err_detail detail = {{0}};
+    if (saga_options_int(run->options, "seed", 0, SEED_MAX, &seed, &detail) != SAGA_ERR_OK) {
+        return saga_client_usage("--seed %s: it must be a whole number from 0 to 9e18, or fresh",
+                                 text);
+    }
     run->farm.seed = (uint64_t)seed;
-    return status;
+    return SAGA_EXIT_OK;
 }
 
 static int read_only(struct sim_run *run)
@@ -181,7 +172,14 @@ static int read_world(struct sim_run *run)
     if (status == SAGA_EXIT_OK) {
         status = saga_client_duration(run->options, "heal-for", 0, &config->heal_ms);
     }
-    config->faults_off = saga_options_on(run->options, "no-faults");
+    bool given = saga_options_text(run->options, "faults-for") != NULL;
+    if (status == SAGA_EXIT_OK && config->heal_ms == 0 &&
+        saga_options_text(run->options, "heal-for") != NULL) {
+        status = saga_client_usage("--heal-for: some time is needed for all sagas to end");
+    }
+    /* 0 is the default in the config; here it is no time for any fault. */
+    config->faults_off =
+        saga_options_on(run->options, "no-faults") || (given && config->safety_ms == 0);
     return status == SAGA_EXIT_OK ? read_only(run) : status;
 }
 
@@ -216,16 +214,55 @@ static int read_numbers(struct sim_run *run)
     return status == SAGA_EXIT_OK ? read_world(run) : status;
 }
 
+/* ---- Signals ---- */
+
+static void on_signal(int number)
+{
+    caught = number;
+}
+
+/* The first signal ends the worlds and tells what came of them; a second one ends this process. */
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+}
+
 /* ---- Progress ---- */
+
+/* Before anything can go wrong: a fresh seed is told nowhere else. */
+static void show_begin(const struct sim_run *run)
+{
+    const struct saga_farm *farm = &run->farm;
+    fprintf(stderr, "sagactl sim: %s, --seed %" PRIu64 " -j %u", run->report.definition, farm->seed,
+            farm->workers);
+    if (farm->runs_max < RUNS_MAX) {
+        fprintf(stderr, ", %" PRIu64 " world%s", farm->runs_max, farm->runs_max == 1 ? "" : "s");
+    }
+    if (farm->duration_ms > 0) {
+        fprintf(stderr, ", %" PRId64 " s", farm->duration_ms / 1000);
+    }
+    fputc('\n', stderr);
+    fflush(stderr);
+}
 
 static void show_runs(void *user, const struct saga_farm_totals *totals)
 {
     const struct sim_run *run = user;
     double wall = seconds_now() - run->began;
-    fprintf(stderr,
-            "\r\033[K%" PRIu64 " worlds, %" PRIu64 " sagas, %.0f/s, %" PRIu64 " violations, %.0f s",
-            totals->runs, totals->sagas, wall > 0 ? (double)totals->sagas / wall : 0,
-            totals->violations, wall);
+    fprintf(stderr, "\r\033[K%" PRIu64, totals->runs);
+    if (run->farm.runs_max < RUNS_MAX) {
+        fprintf(stderr, " of %" PRIu64, run->farm.runs_max);
+    }
+    fprintf(stderr, " worlds, %.0f", wall);
+    if (run->farm.duration_ms > 0) {
+        fprintf(stderr, " of %" PRId64, run->farm.duration_ms / 1000);
+    }
+    fprintf(stderr, " s, seed %" PRIu64 ", %" PRIu64 " sagas, %.0f/s, %" PRIu64 " violations",
+            run->farm.seed + (totals->begun > 0 ? totals->begun - 1 : 0), totals->sagas,
+            wall > 0 ? (double)totals->sagas / wall : 0, totals->violations);
     fflush(stderr);
 }
 
@@ -302,7 +339,12 @@ static enum saga_err run_quietly(void *user, struct saga_sim *sim,
 {
     bool quiet = true;
     (void)user;
-    return saga_sim_apart(&quiet, sim, config, result, detail);
+    enum saga_err err = saga_sim_apart(&quiet, sim, config, result, detail);
+    if (err == SAGA_ERR_OK && caught != 0) {
+        saga_sim_result_fini(result); /* its process may have been ended */
+        err = saga_err_set(detail, SAGA_ERR_UNAVAILABLE, "interrupted");
+    }
+    return err;
 }
 
 static int shrink(struct sim_run *run)
@@ -338,6 +380,9 @@ static int run_all(struct sim_run *run)
     run->farm.keep_going = saga_options_on(run->options, "keep-going");
     run->farm.tell = run->terminal ? show_runs : NULL;
     run->farm.user = run;
+    run->farm.stop = &caught;
+    catch_signals();
+    show_begin(run);
     report->seed = run->farm.seed;
     report->workers = run->farm.workers;
     enum saga_err err = saga_farm_run(&run->farm, &report->totals, &detail);
@@ -347,9 +392,10 @@ static int run_all(struct sim_run *run)
         return saga_client_fail("%s", detail.text);
     }
     int status = SAGA_EXIT_OK;
-    if (report->totals.violations > 0 && !saga_options_on(run->options, "no-shrink")) {
+    if (report->totals.violations > 0 && caught == 0 &&
+        !saga_options_on(run->options, "no-shrink")) {
         status = shrink(run);
-    } else if (run->transcript != NULL && run->farm.runs_max == 1) {
+    } else if (caught == 0 && run->transcript != NULL && run->farm.runs_max == 1) {
         struct saga_sim_config config = report->config;
         config.seed = report->seed;
         status = write_story(run, config);
@@ -359,6 +405,9 @@ static int run_all(struct sim_run *run)
     }
     if (status == SAGA_EXIT_OK) {
         status = run->json ? saga_sim_report_json(report) : saga_sim_report_text(report);
+    }
+    if (caught != 0) {
+        return SIGNALLED + caught;
     }
     return status == SAGA_EXIT_OK && report->totals.violations > 0 ? SAGA_EXIT_FAILED : status;
 }
@@ -404,7 +453,8 @@ const struct saga_verb saga_verb_sim = {
     .usage = "[FILE] --saga NAME [--runs N] [--seed S] [--seconds T] [-j N]",
     .summary = "try a saga: run it in simulated worlds in which everything fails",
     .epilog =
-        "FILE is a descriptor set (protoc --include_imports --descriptor_set_out); without it, the "
+        "FILE is a descriptor set (protoc --include_imports --include_source_info "
+        "--descriptor_set_out); without it, the "
         "sagas that sagad ships with are there.\n"
         "Each world runs the engine, runtime, store and barrier of production on a simulated "
         "clock, network, Kafka and disk, with\nmany sagas and those faults that its seed decides; "
@@ -415,7 +465,9 @@ const struct saga_verb saga_verb_sim = {
         "  sagactl sim --saga create-order                                  the first 100 seeds\n"
         "  sagactl sim shop.binpb --saga buy --seed fresh --seconds 120     two minutes, as in CI\n"
         "  sagactl sim --saga create-order --seed 7 --runs 1 --transcript - one world, told\n"
-        "Exit status: 0 no rule was broken; 1 one was, or a world could not be run; 2 wrong usage.",
+        "Exit status: 0 no rule was broken; 1 one was, or a world could not be run; 2 wrong usage; "
+        "130 or 143 it was ended by\n"
+        "Ctrl-C or SIGTERM, and has told what it had.",
     .options = sim_options,
     .option_count = sizeof sim_options / sizeof sim_options[0],
     .shorts = "o=output j=processes",

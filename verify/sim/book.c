@@ -116,7 +116,6 @@ struct sim_saga *sim_book_row(struct sim_world *world, const struct saga_row *ro
         if (saga_id_parse(text, &parent) == SAGA_ERR_OK) {
             saga->name = sim_mix(sim_name_of(world, parent), sim_text_mix(at + strlen(text)));
         }
-        world->view.result->children++;
     }
     if (saga->version == NULL) {
         const struct saga_sim *sim = world->view.sim;

@@ -119,10 +119,21 @@ static void sum_up(const struct sim_world *world, struct saga_sim_result *result
     for (size_t i = 0; i < world->view.saga_total; i++) {
         const struct sim_saga *saga = world->view.sagas[i];
         result->started += saga->durable_there ? 1 : 0;
+        result->children += saga->durable_there && i >= world->view.saga_count ? 1 : 0;
         result->completed +=
             saga->durable_there && saga->durable.state == SAGA_STATE_COMPLETED ? 1 : 0;
         result->compensated +=
             saga->durable_there && saga->durable.state == SAGA_STATE_COMPENSATED ? 1 : 0;
+    }
+}
+
+/* S1 once more, by counting: what has started has ended. */
+static void count_ends(struct sim_world *world, const struct saga_sim_result *result)
+{
+    uint32_t ended = result->completed + result->compensated;
+    if (!result->violated && result->started != ended) {
+        sim_violate(world, "S1", "%u sagas have started, %u have ended", (unsigned)result->started,
+                    (unsigned)ended);
     }
 }
 
@@ -154,6 +165,9 @@ enum saga_err saga_sim_run(struct saga_sim *sim, const struct saga_sim_config *c
         sim_run(world);
     }
     sum_up(world, result);
+    if (err == SAGA_ERR_OK) {
+        count_ends(world, result);
+    }
     end(world);
     if (err != SAGA_ERR_OK) {
         saga_sim_result_fini(result);

@@ -151,7 +151,9 @@ struct saga_sim_result {
     char violation[512]; /* what was seen, with saga and step */
     int64_t violated_at_us;
     uint32_t saga_count; /* asked for */
-    uint32_t started, completed, compensated, children;
+    uint32_t started;    /* durably; child sagas are among them, those below too */
+    uint32_t completed, compensated;
+    uint32_t children;
     int64_t virtual_ms;
     uint64_t happenings, events, commits, effects, records;
     uint32_t crashes, takeovers;

@@ -25,6 +25,9 @@ static struct {
     uint64_t bad_seed, bad_seed_too; /* break S5 when faults 3 and 17 happen; 0: none */
     uint64_t dying_seed;             /* the process aborts */
     uint64_t failing_seed;           /* the world cannot be run */
+    uint64_t stopped_seed;           /* meanwhile sagactl gets this signal: */
+    int stop_signal;
+    uint32_t children; /* of the sagas of each world */
 } plan;
 
 struct saga_sim {
@@ -80,6 +83,9 @@ enum saga_err saga_sim_run(struct saga_sim *sim, const struct saga_sim_config *c
     if (plan.failing_seed != 0 && config->seed == plan.failing_seed) {
         return saga_err_set(detail, SAGA_ERR_LIMIT, "too much of everything");
     }
+    if (plan.stop_signal != 0 && config->seed == plan.stopped_seed) {
+        (void)kill(getppid(), plan.stop_signal);
+    }
     result->fired = calloc(FAULTS, sizeof *result->fired);
     bool three = false;
     bool seventeen = false;
@@ -111,6 +117,7 @@ enum saga_err saga_sim_run(struct saga_sim *sim, const struct saga_sim_config *c
     result->started = config->saga_count == 0 ? SAGA_SIM_SAGAS_DEFAULT : config->saga_count;
     result->completed = result->started - 1;
     result->compensated = 1;
+    result->children = plan.children;
     result->virtual_ms = 60000;
     result->fired_by_kind[SAGA_SIM_REQUEST_LOST] = result->fired_count;
     return SAGA_ERR_OK;
@@ -302,6 +309,86 @@ static void test_sim_when_told_to_keep_going_then_all_violations_counted(void **
     json_decref(object);
 }
 
+static void test_sim_when_sagas_have_children_then_each_counts_once(void **state)
+{
+    (void)state;
+    plan.children = 3;
+    assert_int_equal(sim("--saga create-order --runs 2 -j 1 --sagas 10"), 0);
+    assert_says("sagas        20 (6 of them children)\n");
+    assert_says("ends         18 completed, 2 compensated, 0 not ended\n");
+    assert_says(" by 1 process;");
+    json_t *object = sim_json("--saga create-order --runs 2 --sagas 10", 0);
+    assert_int_equal(number_at(object, "sagas"),
+                     number_at(object, "completed") + number_at(object, "compensated"));
+    json_decref(object);
+}
+
+static void test_sim_when_it_begins_then_its_seed_is_told(void **state)
+{
+    (void)state;
+    assert_int_equal(sim("--saga create-order --seed 7 --runs 1 -j 4"), 0);
+    assert_string_equal(text_err, "sagactl sim: create-order, --seed 7 -j 1, 1 world\n");
+    json_t *object = sim_json("--saga create-order --seed fresh --runs 3 --seconds 9 -j 2", 0);
+    char line[128];
+    (void)snprintf(line, sizeof line,
+                   "sagactl sim: create-order, --seed %lld -j 2, 3 worlds, 9 s\n",
+                   (long long)number_at(object, "seed"));
+    assert_string_equal(text_err, line);
+    json_decref(object);
+}
+
+static void test_sim_when_interrupted_then_what_there_is_and_the_signal(void **state)
+{
+    (void)state;
+    static const int signals[] = {SIGINT, SIGTERM};
+    for (size_t i = 0; i < 2; i++) {
+        plan.stop_signal = signals[i];
+        plan.stopped_seed = 40;
+        assert_int_equal(sim("--saga create-order --seed 5 -j 2 --runs 1000000000"),
+                         128 + signals[i]);
+        assert_says("seeds        5 to ");
+        assert_says(" of these worlds had ended");
+        assert_says("violations   0\n");
+        json_t *object =
+            sim_json("--saga create-order --seed 5 -j 2 --runs 1000000000", 128 + signals[i]);
+        assert_true(number_at(object, "begun") >= 36);
+        assert_true(json_is_true(json_object_get(object, "interrupted")));
+        json_decref(object);
+    }
+}
+
+static void test_sim_when_interrupted_while_shrinking_then_seed_and_command(void **state)
+{
+    (void)state;
+    plan.bad_seed = 7;
+    plan.stopped_seed = 7;
+    plan.stop_signal = SIGTERM;
+    assert_int_equal(sim("--saga create-order --seed 7 -j 1 --runs 1"), 143);
+    plan.stop_signal = 0;
+}
+
+static void test_sim_when_no_time_for_faults_then_none(void **state)
+{
+    (void)state;
+    assert_int_equal(sim("--saga create-order --runs 2 --faults-for 0s"), 0);
+    assert_says("faults       0 of 0 kinds");
+}
+
+static void test_sim_when_two_worlds_are_bad_then_both_seeds_are_told(void **state)
+{
+    (void)state;
+    plan.bad_seed = 33;
+    plan.bad_seed_too = 21;
+    assert_int_equal(sim("--saga create-order --runs 60 --keep-going -j 3"), 1);
+    assert_says("violations   2: seeds 21, 33; the first is told below\n");
+    assert_says("\nSeed 21 breaks S5");
+    json_t *object = sim_json("--saga create-order --runs 60 --keep-going --no-shrink", 1);
+    const json_t *seeds = json_object_get(object, "bad_seeds");
+    assert_int_equal(json_array_size(seeds), 2);
+    assert_int_equal(json_integer_value(json_array_get(seeds, 1)), 33);
+    json_decref(object);
+}
+
 static void test_sim_when_a_world_dies_then_its_seed_is_named(void **state)
 {
     (void)state;
@@ -361,7 +448,11 @@ static void test_sim_when_used_wrongly_then_two_and_what_to_do(void **state)
         {"--saga nothing", "create-order"},
         {"--saga create-order --runs 0", "--runs"},
         {"--saga create-order --runs x", "--runs"},
-        {"--saga create-order --seed -1", "--seed"},
+        {"--saga create-order --seed -1", "--seed -1: it must be a whole number from 0 to 9e18"},
+        {"--saga create-order --seed 9000000000000000001", "from 0 to 9e18, or fresh"},
+        {"--saga create-order --seed x", "--seed x"},
+        {"--saga create-order --heal-for 0s", "--heal-for"},
+        {"shop.proto --saga create-order", "protoc "},
         {"--saga create-order -j 0", "--processes"},
         {"--saga create-order -j 100000", "--processes"},
         {"--saga create-order --sagas 1000000", "--sagas"},
@@ -417,6 +508,12 @@ int main(void)
         CASE(test_sim_when_a_rule_breaks_then_first_seed_shrunk_and_one),
         CASE(test_sim_when_the_command_is_run_then_same_violation),
         CASE(test_sim_when_told_to_keep_going_then_all_violations_counted),
+        CASE(test_sim_when_sagas_have_children_then_each_counts_once),
+        CASE(test_sim_when_it_begins_then_its_seed_is_told),
+        CASE(test_sim_when_interrupted_then_what_there_is_and_the_signal),
+        CASE(test_sim_when_interrupted_while_shrinking_then_seed_and_command),
+        CASE(test_sim_when_no_time_for_faults_then_none),
+        CASE(test_sim_when_two_worlds_are_bad_then_both_seeds_are_told),
         CASE(test_sim_when_a_world_dies_then_its_seed_is_named),
         CASE(test_sim_when_a_world_cannot_be_run_then_error_names_the_seed),
         CASE(test_sim_when_time_is_over_then_ends),
