@@ -28,6 +28,28 @@ static const char *name(const struct sim_ask *ask)
     return ask->saga == NULL ? "the definition" : ask->saga->key;
 }
 
+/* What an operator does to a saga, a step or the definition. */
+static const char *does(enum saga_act what)
+{
+    switch (what) {
+    case SAGA_ACT_RETRY:
+        return "retries";
+    case SAGA_ACT_CANCEL:
+        return "cancels";
+    case SAGA_ACT_SKIP:
+        return "skips";
+    case SAGA_ACT_COMPENSATE:
+        return "turns back";
+    case SAGA_ACT_RESOLVE:
+        return "resolves";
+    case SAGA_ACT_PAUSE:
+        return "pauses";
+    case SAGA_ACT_RESUME:
+        return "resumes";
+    }
+    return "does something to";
+}
+
 /* ---- Starts ---- */
 
 static struct sim_ask *new_start(struct sim_world *world, struct sim_saga *saga,
@@ -131,8 +153,10 @@ void sim_client_answer(struct sim_orch *orch, struct sim_given *given)
 {
     struct sim_world *world = orch->world;
     const struct sim_ask *ask = given->ask;
-    sim_say(world, "%s of %s is answered: code %d %s%s", ask->start ? "start" : "act", name(ask),
-            (int)given->answer.code, given->reason, given->answer.existing ? " existing" : "");
+    sim_say(world, "%s %s is answered: %s%s%s%s",
+            ask->start ? "the start of" : "what an operator asked about", name(ask),
+            saga_code_name((uint32_t)given->answer.code), given->reason[0] == '\0' ? "" : " ",
+            given->reason, given->answer.existing ? ", it was there already" : "");
     sim_fold(world, sim_mix(ask_identity(ask), (uint64_t)given->answer.code));
     sim_tell_answered(world, ask, &given->answer);
     uint64_t identity = sim_mix(ask_identity(ask), 0xc11);
@@ -222,7 +246,9 @@ static void act(struct sim_world *world, struct sim_ask *ask)
     (void)snprintf(why, sizeof why, "reason %" PRId64, ask->number);
     ask->who = "somebody";
     ask->why = (const char *)sim_keep(world, saga_bytes_text(why)).data;
-    sim_say(world, "an operator: act %d on %s, step \"%s\"", (int)ask->act, name(ask), ask->step);
+    bool step = ask->step[0] != '\0';
+    sim_say(world, "an operator %s %s%s%s%s", does(ask->act), step ? "step " : "", ask->step,
+            step ? " of " : "", name(ask));
     sim_client_sends(world, ask);
 }
 

@@ -104,12 +104,12 @@ static void check_known(struct saga_judge *judge, struct trail *trail, const str
     bool same = side->command_hash == command_hash(deed->command);
     if (!same && !says(deed->reply, SAGA_CODE_INVALID_ARGUMENT, "KEY_REUSED")) {
         judge_tell(judge, SAGA_RULE_B5, trail, deed->command->step,
-                   "another payload for a used key was not refused (code %u)",
-                   (unsigned)deed->reply->status.code);
+                   "another payload for a used key was not refused (%s)",
+                   saga_code_name(deed->reply->status.code));
     } else if (same) {
         judge_tell(judge, deed->command->op == SAGA_OP_CALL ? SAGA_RULE_B1 : SAGA_RULE_B4, trail,
-                   deed->command->step, "a duplicate did not get the stored reply (code %u)",
-                   (unsigned)deed->reply->status.code);
+                   deed->command->step, "a duplicate did not get the stored reply (%s)",
+                   saga_code_name(deed->reply->status.code));
     }
 }
 
@@ -124,16 +124,16 @@ static void check_new(struct saga_judge *judge, struct trail *trail, uint8_t ste
         if (undo->row &&
             (deed->ran || !says(reply, SAGA_CODE_FAILED_PRECONDITION, "SAGA_UNDONE"))) {
             judge_tell(judge, SAGA_RULE_B3, trail, deed->command->step,
-                       "a call after its undo was not refused (code %u)",
-                       (unsigned)reply->status.code);
+                       "a call after its undo was not refused (%s)",
+                       saga_code_name(reply->status.code));
         }
         return;
     }
     bool nothing = !deed->starter_undo && !(call->row && call->code == SAGA_CODE_OK);
     if (nothing && (deed->ran || !reply->empty || reply->status.code != SAGA_CODE_OK)) {
         judge_tell(judge, SAGA_RULE_B2, trail, deed->command->step,
-                   "an undo without its call was not an empty success (code %u)",
-                   (unsigned)reply->status.code);
+                   "an undo without its call was not an empty success (%s)",
+                   saga_code_name(reply->status.code));
     } else if (!nothing && reply->empty) {
         judge_tell(judge, SAGA_RULE_B2, trail, deed->command->step,
                    "an undo found nothing though its call has happened");
@@ -153,8 +153,8 @@ static void check_kept(struct saga_judge *judge, struct trail *trail,
     bool decided = deed->ran || deed->reply->empty;
     bool kept = deed->position != 0;
     if (decided && kept != must_keep(deed->command->op, deed->reply->status.code)) {
-        judge_tell(judge, SAGA_RULE_B6, trail, deed->command->step, "code %u was %s",
-                   (unsigned)deed->reply->status.code, kept ? "stored" : "not stored");
+        judge_tell(judge, SAGA_RULE_B6, trail, deed->command->step, "%s was %s",
+                   saga_code_name(deed->reply->status.code), kept ? "stored" : "not stored");
     }
 }
 

@@ -144,12 +144,12 @@ static void check_answered(struct saga_judge *judge, const struct trail *trail, 
     }
     if (!side->row) {
         judge_tell(judge, SAGA_RULE_S13, trail, name,
-                   "%s was answered with code %u; no participant has done it",
-                   op == SAGA_OP_UNDO ? "an undo" : "a call", (unsigned)side->answer_code);
+                   "%s was answered with %s; no participant has done it",
+                   op == SAGA_OP_UNDO ? "an undo" : "a call", saga_code_name(side->answer_code));
     } else if (side->code != side->answer_code) {
         judge_tell(judge, SAGA_RULE_S13, trail, name,
-                   "the log has code %u as its answer, the participant %u",
-                   (unsigned)side->answer_code, (unsigned)side->code);
+                   "the log has %s as its answer, the participant %s",
+                   saga_code_name(side->answer_code), saga_code_name(side->code));
     }
 }
 

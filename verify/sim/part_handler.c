@@ -55,9 +55,9 @@ static void behave(struct sim_part *part, const struct saga_workload_key *key,
     enum saga_sim_fault kind = kind_of(behaviour);
     int64_t slow_ms = behaviour->slow_ms;
     if (kind != SAGA_SIM_FAULT_COUNT &&
-        !sim_fault(world, kind, identity, "%s, step %u, %s, time %" PRIu32 ": code %" PRIu32,
-                   saga->key, (unsigned)key->step, key->op == SAGA_OP_UNDO ? "undo" : "call",
-                   key->attempt, behaviour->code)) {
+        !sim_fault(world, kind, identity, "%s, %s of %s, time %" PRIu32 ": %s", saga->key,
+                   key->op == SAGA_OP_UNDO ? "undo" : "call", key->decl->steps[key->step].name,
+                   key->attempt, saga_code_name(behaviour->wire_code))) {
         *behaviour = plain;
     }
     bool slow = slow_ms > 0 && sim_fault(world, SAGA_SIM_ANSWER_SLOW, identity,

@@ -149,6 +149,39 @@ static bool all_rests(const struct sim_world *world)
     return true;
 }
 
+static const char *wait_text(uint8_t wait)
+{
+    switch ((enum saga_wait)wait) {
+    case SAGA_WAIT_NONE:
+        return "";
+    case SAGA_WAIT_DURABLE:
+        return "(outbox)";
+    case SAGA_WAIT_REPLY:
+        return "(reply)";
+    case SAGA_WAIT_RETRY:
+        return "(retry)";
+    case SAGA_WAIT_CHILD:
+        return "(child)";
+    }
+    return "(?)";
+}
+
+/* When the saga's clock would move it. */
+static void due_text(const struct sim_world *world, const struct sim_saga *saga, char text[48])
+{
+    int64_t due_ms = 0;
+    if (saga->durable_there) {
+        due_ms = saga_next_due(&saga->version->def, &saga->durable);
+    }
+    int64_t in_ms = due_ms - SIM_EPOCH_MS - world->view.now_us / 1000;
+    if (due_ms <= 0) {
+        (void)snprintf(text, 48, "nothing is due");
+    } else {
+        (void)snprintf(text, 48, in_ms < 0 ? "due %" PRId64 " ms ago" : "due in %" PRId64 " ms",
+                       in_ms < 0 ? -in_ms : in_ms);
+    }
+}
+
 static void complain(struct sim_world *world)
 {
     const struct sim_saga *first = NULL;
@@ -172,17 +205,17 @@ static void complain(struct sim_world *world)
     for (uint32_t i = 0; i < first->durable.step_count && at + 40 < sizeof steps; i++) {
         const struct saga_step_run *run = &first->durable.steps[i];
         at += (size_t)snprintf(
-            steps + at, sizeof steps - at, " %s:%s/%u", first->version->step_names[i],
-            saga_step_state_name((enum saga_step_state)run->state), (unsigned)run->wait);
+            steps + at, sizeof steps - at, " %s:%s%s", first->version->step_names[i],
+            saga_step_state_name((enum saga_step_state)run->state), wait_text(run->wait));
     }
-    sim_violate(world, "S1",
-                "%zu sagas have not ended %" PRId64 " s after healing; %s is %s, due in %" PRId64
-                " ms:%s",
-                count, (world->view.now_us - world->view.safety_us) / 1000000, first->key,
-                saga_state_name((enum saga_state)first->durable.state),
-                saga_next_due(&first->version->def, &first->durable) - SIM_EPOCH_MS -
-                    world->view.now_us / 1000,
-                steps);
+    char due[48];
+    due_text(world, first, due);
+    int64_t after_s = (world->view.now_us - world->view.safety_us) / 1000000;
+    const char *is = first->durable_there ? saga_state_name((enum saga_state)first->durable.state)
+                                          : "not started";
+    sim_violate(world, "S1", "%zu saga%s not ended %" PRId64 " s after healing; %s is %s, %s%s%s",
+                count, count == 1 ? " has" : "s have", after_s, first->key, is, due,
+                steps[0] == '\0' ? "" : ":", steps);
 }
 
 static void heal_slot(struct sim_world *world)

@@ -147,6 +147,21 @@ void sim_tell_record(struct sim_world *world, const struct sim_topic *topic, int
 
 /* ---- Participants ---- */
 
+/* Who has decided an answer. */
+static const char *how(const struct sim_deed *deed)
+{
+    if (deed->reply.replayed) {
+        return ", as it was answered before";
+    }
+    if (deed->reply.empty) {
+        return ", there is nothing to undo";
+    }
+    if (!deed->ran) {
+        return ", the handler was not asked";
+    }
+    return deed->reply.status.code == SAGA_CODE_OK ? ", done" : ", by the handler";
+}
+
 void sim_tell_deeds(struct sim_part *part)
 {
     struct sim_world *world = part->world;
@@ -164,11 +179,11 @@ void sim_tell_deeds(struct sim_part *part)
         };
         if (sim_talks(world)) {
             const struct sim_saga *saga = sim_find(world, from->command.saga_id);
-            sim_say(world, "%s: %s of %s for %s: code %u %s%s%s%s", part->kit.service_name,
+            const char *reason = from->reply.status.reason;
+            sim_say(world, "%s: %s of %s for %s: %s%s%s%s", part->kit.service_name,
                     from->command.op == SAGA_OP_CALL ? "call" : "undo", from->command.step,
-                    saga == NULL ? "?" : saga->key, (unsigned)from->reply.status.code,
-                    from->reply.status.reason, from->ran ? ", ran" : "",
-                    from->reply.replayed ? ", replayed" : "", from->reply.empty ? ", empty" : "");
+                    saga == NULL ? "?" : saga->key, saga_code_name(from->reply.status.code),
+                    reason[0] == '\0' ? "" : " ", reason, how(from));
         }
         sim_fold(world,
                  sim_mix(sim_name_of(world, from->command.saga_id),

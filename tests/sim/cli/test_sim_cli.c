@@ -64,7 +64,10 @@ static void hash_of(const char *arguments, char hash[32])
     }
     (void)snprintf(hash, 32, "%s", json_string_value(json_object_get(object, "trace_hash")));
     assert_int_equal(strlen(hash), 16);
-    assert_true(json_integer_value(json_object_get(object, "sagas")) > 0);
+    json_int_t sagas = json_integer_value(json_object_get(object, "sagas"));
+    assert_true(sagas > 0);
+    assert_int_equal(sagas, json_integer_value(json_object_get(object, "completed")) +
+                                json_integer_value(json_object_get(object, "compensated")));
     json_decref(object);
 }
 
@@ -108,12 +111,25 @@ static void test_sim_when_told_then_transcript_holds_every_saga(void **state)
     assert_non_null(strstr(text_out, "\nviolations   0\n"));
 }
 
+/* Names, not numbers; every saga that has started has ended, children too. */
+static void test_sim_when_told_then_steps_codes_and_acts_have_names(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        sim("--saga create-order --seed 3 --runs 1 --sagas 2 --no-faults --transcript -"), 0);
+    assert_non_null(strstr(text_out, "call of payment for saga-0: OK, done\n"));
+    assert_non_null(strstr(text_out, "an operator resumes the definition\n"));
+    assert_null(strstr(text_out, "code 0"));
+    assert_null(strstr(text_out, "step \"\""));
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sim_when_same_seeds_then_same_hash_however_run),
         cmocka_unit_test(test_sim_when_by_kafka_alone_then_no_rule_is_broken),
         cmocka_unit_test(test_sim_when_told_then_transcript_holds_every_saga),
+        cmocka_unit_test(test_sim_when_told_then_steps_codes_and_acts_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
