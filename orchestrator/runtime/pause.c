@@ -13,8 +13,7 @@
 #include "orchestrator/runtime/internal.h"
 
 enum {
-    PAGE_EVENTS = SAGA_TURN_COUNT_MAX, /* sagas that go on in one turn */
-    PAGE_LOOKS = 64 * 1024,            /* sagas looked at in one turn */
+    PAGE_LOOKS = 64 * 1024, /* sagas looked at in one turn */
     STREAM_NAME_SIZE = SAGA_DEFINITION_NAME_MAX + 16,
 };
 
@@ -272,8 +271,8 @@ static void resume_page(struct saga_runtime *runtime, struct pause *pause)
         pause->bucket_count = table->bucket_count;
         pause->bucket = 0;
     }
-    while (pause->bucket < table->bucket_count && events < PAGE_EVENTS && looks < PAGE_LOOKS &&
-           !runtime->failed) {
+    while (pause->bucket < table->bucket_count && events < runtime->config.recover_page_max &&
+           looks < PAGE_LOOKS && !runtime->failed) {
         resume_bucket(runtime, pause, table->buckets[pause->bucket], &events, &looks);
         pause->bucket += 1;
         looks += 1; /* an empty one takes its time too */

@@ -91,9 +91,9 @@ enum saga_err saga_runtime_recover(struct saga_runtime *runtime, int64_t now_uni
 {
     static struct page page; /* one loop thread; too large for the stack */
     page = (struct page){.runtime = runtime};
-    enum saga_err err =
-        runtime->store_ops->load_live(runtime->store, runtime->recovered_up_to, SAGA_TURN_COUNT_MAX,
-                                      visit_row, &page, &runtime->detail);
+    enum saga_err err = runtime->store_ops->load_live(runtime->store, runtime->recovered_up_to,
+                                                      runtime->config.recover_page_max, visit_row,
+                                                      &page, &runtime->detail);
     if (err == SAGA_ERR_OK) {
         err = page.err;
     }
@@ -103,7 +103,7 @@ enum saga_err saga_runtime_recover(struct saga_runtime *runtime, int64_t now_uni
         }
         return saga_err_wrap(detail, err, "recover");
     }
-    *more = page.count == SAGA_TURN_COUNT_MAX && !SAGA_BROKEN(S1_PAGE_FORGOTTEN);
+    *more = page.count == runtime->config.recover_page_max && !SAGA_BROKEN(S1_PAGE_FORGOTTEN);
     /* A parent may come before its child: what it asks for waits until all are there. */
     runtime->recovering = *more;
     saga_runtime_turn_begin(runtime, now_unix_ms);

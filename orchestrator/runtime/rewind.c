@@ -8,8 +8,7 @@
 #include "orchestrator/runtime/internal.h"
 
 enum {
-    PAGE_EVENTS = SAGA_TURN_COUNT_MAX, /* sagas that get a TIMER in one turn */
-    PAGE_LOOKS = 64 * 1024,            /* sagas and buckets looked at in one turn */
+    PAGE_LOOKS = 64 * 1024, /* sagas and buckets looked at in one turn */
 };
 
 void note_clock(struct saga_runtime *runtime, int64_t now_unix_ms)
@@ -55,8 +54,8 @@ void rewind_page(struct saga_runtime *runtime)
     }
     /* Nothing enters or leaves the table meanwhile: children are made, and what has ended leaves,
      * at the end of the turn. */
-    while (runtime->rewind_bucket < table->bucket_count && events < PAGE_EVENTS &&
-           looks < PAGE_LOOKS) {
+    while (runtime->rewind_bucket < table->bucket_count &&
+           events < runtime->config.recover_page_max && looks < PAGE_LOOKS) {
         struct live *live = table->buckets[runtime->rewind_bucket++];
         for (looks++; live != NULL; live = live->chain, looks++) {
             events += is_far(runtime, live) ? 1 : 0;

@@ -34,6 +34,9 @@ enum saga_err saga_runtime_new(const struct saga_runtime_config *config,
     if (made->config.live_count_max == 0) {
         made->config.live_count_max = SAGA_LIVE_COUNT_MAX;
     }
+    if (made->config.recover_page_max == 0 || made->config.recover_page_max > SAGA_TURN_COUNT_MAX) {
+        made->config.recover_page_max = SAGA_TURN_COUNT_MAX;
+    }
     made->store_ops = config->store.ops;
     made->store = config->store.store;
     made->prng = config->seed;

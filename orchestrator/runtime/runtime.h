@@ -40,6 +40,8 @@ struct saga_runtime_config {
     size_t running_count_max; /* 0: no limit below live_count_max; of those, sagas going forward: a
                                  backlog must not make every command wait longer than its attempt
                                  lasts */
+    size_t recover_page_max;  /* 0, or more than that: SAGA_TURN_COUNT_MAX; sagas that recovery
+                                 loads, a resume begins or a clock gone back wakes in one turn */
     int64_t cursor_delay_ms;  /* how long a relay cursor or a consumed offset may wait for a turn
                                  that commits anyway */
 };

@@ -221,6 +221,7 @@ enum saga_err world_open_runtime(struct world *world)
         .seed = 1,
         .live_count_max = world->live_max == 0 ? 8 : world->live_max,
         .running_count_max = world->live_max == 0 ? 5 : 0,
+        .recover_page_max = world->page_max,
         .cursor_delay_ms = 100,
     };
     assert_int_equal(saga_runtime_new(&config, &world->runtime, &detail), SAGA_ERR_OK);

@@ -38,6 +38,7 @@ struct world {
     /* Faults: the nth store call from now on fails; 0: none. */
     unsigned fail_at;
     size_t live_max; /* sagas in flight; 0: few */
+    size_t page_max; /* as of the runtime, from its next opening on */
     bool reads_fail; /* find_key counts and fails too */
     unsigned calls;
 };
