@@ -1,5 +1,6 @@
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/assert.h"
@@ -199,26 +200,53 @@ static char *uri_of(const char *path, const char *query)
     return sqlite3_str_finish(text);
 }
 
-/* A file in WAL mode wants an index beside it, which cannot be made everywhere. Without a log the
- * file is all there is, so that it can be read as one that nobody changes. */
+/* Tells whether a file is beside the database: its log, or what undoes a transaction that was cut
+ * off. */
+static bool beside(const char *path, const char *suffix)
+{
+    char *name = sqlite3_mprintf("%s%s", path, suffix);
+    bool there = name == NULL || access(name, F_OK) == 0;
+    sqlite3_free(name);
+    return there;
+}
+
+/* A file in WAL mode wants a log and an index beside it, which cannot be made everywhere and would
+ * stay there. Everybody who reads or writes such a file has its log; without one the file is all
+ * there is, and nobody has it open, so that it can be read as one that nobody changes. */
 static enum saga_err open_inspect(struct saga_sql *sql, const char *path,
                                   struct saga_err_detail *detail)
 {
-    char *name = uri_of(path, "");
-    char *still = uri_of(path, "?immutable=1");
-    char *log = sqlite3_mprintf("%s-wal", path);
-    enum saga_err err = name == NULL || still == NULL || log == NULL
-                            ? saga_err_set(detail, SAGA_ERR_NO_MEMORY, "out of memory")
-                            : open_one(sql, NULL, name, detail);
-    if (err == SAGA_ERR_IO && access(path, R_OK) == 0 && access(log, F_OK) != 0) {
-        (void)sqlite3_close(sql->db);
-        sql->db = NULL;
-        err = open_one(sql, NULL, still, detail);
+    bool still = !beside(path, "-wal") && !beside(path, "-journal");
+    if (still && stat(path, &sql->still_stat) == 0) {
+        sql->still_path = sqlite3_mprintf("%s", path);
+        if (sql->still_path == NULL) {
+            return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "out of memory");
+        }
+    }
+    char *name = uri_of(path, still ? "?immutable=1" : "");
+    enum saga_err err = name == NULL ? saga_err_set(detail, SAGA_ERR_NO_MEMORY, "out of memory")
+                                     : open_one(sql, NULL, name, detail);
+    if (err == SAGA_ERR_CORRUPT && (sqlite3_errcode(sql->db) & 0xff) == SQLITE_NOTADB) {
+        err = saga_err_set(detail, SAGA_ERR_INVALID, "it is not an SQLite database");
     }
     sqlite3_free(name);
-    sqlite3_free(still);
-    sqlite3_free(log);
     return err;
+}
+
+enum saga_err saga_sql_stood_still(const struct saga_sql *sql, struct saga_err_detail *detail)
+{
+    struct stat now;
+    if (sql->still_path == NULL) {
+        return SAGA_ERR_OK;
+    }
+    const struct stat *then = &sql->still_stat;
+    bool same = stat(sql->still_path, &now) == 0 && now.st_ino == then->st_ino &&
+                now.st_dev == then->st_dev && now.st_size == then->st_size &&
+                now.st_mtim.tv_sec == then->st_mtim.tv_sec &&
+                now.st_mtim.tv_nsec == then->st_mtim.tv_nsec && !beside(sql->still_path, "-wal");
+    return same ? SAGA_ERR_OK
+                : saga_err_set(detail, SAGA_ERR_BUSY,
+                               "somebody opened the file while it was read; once more, please");
 }
 
 enum saga_err saga_sql_open(const char *path, enum saga_sql_mode mode, struct saga_sql **out,
@@ -267,6 +295,7 @@ void saga_sql_close(struct saga_sql *sql)
         (void)sqlite3_wal_checkpoint_v2(sql->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     }
     SAGA_ASSERT(sqlite3_close(sql->db) == SQLITE_OK);
+    sqlite3_free(sql->still_path);
     free(sql);
 }
 

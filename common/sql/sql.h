@@ -27,8 +27,10 @@ enum saga_sql_mode { SAGA_SQL_READ_WRITE, SAGA_SQL_READ_ONLY, SAGA_SQL_INSPECT }
  * is for relays on another thread, beside a READ_WRITE.
  * INSPECT is for tools that look at a file of another program, which may be running: the file must
  * be there and is never written, also not by recovery or a checkpoint; it may lie where nothing can
- * be written.
- * Errors: IO, CORRUPT, DISK_FULL, NO_MEMORY; detail names the path. */
+ * be written. One without a log, which therefore nobody has open, is read as one that does not
+ * change: nothing is made beside it, and saga_sql_stood_still tells whether that was so.
+ * Errors: IO, CORRUPT, DISK_FULL, NO_MEMORY; of INSPECT also INVALID (it is not SQLite's); detail
+ * names the path. */
 enum saga_err saga_sql_open(const char *path, enum saga_sql_mode mode, struct saga_sql **sql,
                             struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
@@ -37,6 +39,11 @@ enum saga_err saga_sql_open(const char *path, enum saga_sql_mode mode, struct sa
 enum saga_err saga_sql_open_on(const char *vfs, const char *path, enum saga_sql_mode mode,
                                struct saga_sql **sql,
                                struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
+/* Tells of an INSPECT whether a file that was read as one that does not change has not changed
+ * since it was opened. Errors: BUSY: somebody has opened it; what was read may be wrong. */
+enum saga_err saga_sql_stood_still(const struct saga_sql *sql,
+                                   struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
 /* Finalizes all statements, checkpoints and closes. NULL is nothing. */
 void saga_sql_close(struct saga_sql *sql);

@@ -3,6 +3,7 @@
 #define SAGA_SQL_INTERNAL_H
 
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 #include "common/sql/sql.h"
 
@@ -35,6 +36,8 @@ struct saga_sql {
     enum saga_sql_mode mode;
     bool in_transaction; /* between a begin and its commit or rollback, as the caller sees it */
     bool in_savepoint;
+    char *still_path; /* of a file that was opened as one that does not change; else NULL */
+    struct stat still_stat;
     sqlite3_stmt *controls[CONTROL_COUNT];
     struct saga_sql_stmt *stmts[SAGA_SQL_STMTS_MAX];
     size_t stmt_count;

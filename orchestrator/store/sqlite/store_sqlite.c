@@ -373,7 +373,8 @@ static enum saga_err check_store(struct saga_store *store, uint64_t *saga_count,
                            &tables, detail);
     }
     if (err == SAGA_ERR_OK && (version < 1 || tables != 4)) {
-        err = saga_err_set(detail, SAGA_ERR_INVALID, "it is no store of sagad");
+        err = saga_err_set(detail, SAGA_ERR_INVALID,
+                           "it is not a store of sagad (an SQLite database with other tables)");
     }
     if (err == SAGA_ERR_OK && (size_t)version > sizeof migrations / sizeof migrations[0]) {
         err = saga_err_set(detail, SAGA_ERR_CONFLICT,
@@ -403,6 +404,10 @@ enum saga_err saga_store_sqlite_inspect(const char *path, struct saga_store_port
         return saga_err_set(detail, err, "store: open %s", path);
     }
     err = saga_sql_open(path, SAGA_SQL_INSPECT, &store->sql, detail);
+    if (err == SAGA_ERR_INVALID) {
+        (void)saga_err_set(detail, err, "%s: it is not a store of sagad (not an SQLite database)",
+                           path);
+    }
     if (err == SAGA_ERR_OK) {
         err = check_store(store, saga_count, detail);
         err = err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, path);
@@ -414,4 +419,10 @@ enum saga_err saga_store_sqlite_inspect(const char *path, struct saga_store_port
     port->ops = &store_ops;
     port->store = store;
     return SAGA_ERR_OK;
+}
+
+enum saga_err saga_store_sqlite_inspected(const struct saga_store_port *port,
+                                          struct saga_err_detail *detail)
+{
+    return saga_sql_stood_still(port->store->sql, detail);
 }

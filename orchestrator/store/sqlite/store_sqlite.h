@@ -39,4 +39,10 @@ enum saga_err saga_store_sqlite_inspect(const char *path, struct saga_store_port
                                         uint64_t *saga_count,
                                         struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
+/* To be asked at the end of looking into a file: whether it stood still if it had to (a closed
+ * store is read as one that nobody changes, so that nothing is made beside it). Errors: BUSY: a
+ * program has opened it meanwhile, and what was read may be wrong: look again. */
+enum saga_err saga_store_sqlite_inspected(const struct saga_store_port *port,
+                                          struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
 #endif
