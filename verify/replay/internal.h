@@ -2,6 +2,8 @@
 #ifndef SAGA_VERIFY_REPLAY_INTERNAL_H
 #define SAGA_VERIFY_REPLAY_INTERNAL_H
 
+#include <setjmp.h>
+
 #include "common/base/arena.h"
 #include "orchestrator/engine/engine.h"
 #include "saga/v1/audit.pb-c.h"
@@ -19,7 +21,8 @@ struct saga_replay {
 
     /* The saga that is looked at. */
     bool begun;
-    bool done; /* nothing more is to be learnt of it */
+    bool ended; /* by what is stored */
+    bool done;  /* nothing more is to be learnt of it */
     enum saga_err err;
     const struct saga_version *version; /* NULL: not known */
     bool stream;                        /* it is none, but a definition's acts */
@@ -38,6 +41,10 @@ struct saga_replay {
     struct saga_id parent_id;
     char cause_reason[SAGA_STATUS_REASON_MAX + 1];
     char cause_message[SAGA_STATUS_MESSAGE_MAX + 1];
+
+    /* Where to go on when the engine gives up, and its last words. */
+    jmp_buf gave_up;
+    char last_words[SAGA_ERR_DETAIL_SIZE];
 
     /* What was found. */
     struct saga_arena texts_arena; /* of the fields */
@@ -83,6 +90,7 @@ bool replay_act(struct saga_replay *replay, const Saga__V1__AuditEvent *event,
  * digest). */
 struct replay_event_field {
     const char *name;
+    bool decided; /* by the engine; the others are what had happened */
     void (*write)(const Saga__V1__AuditEvent *event, struct replay_text *text);
 };
 /* What was decided first, then the rest; ended by a name NULL. The hash is not among them: it

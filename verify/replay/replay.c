@@ -29,6 +29,9 @@ enum saga_err saga_replay_new(const struct saga_replay_config *config, struct sa
         return SAGA_ERR_NO_MEMORY;
     }
     (*replay)->config = *config;
+    if (config->engine == NULL) {
+        (*replay)->config.engine = saga_step;
+    }
     return SAGA_ERR_OK;
 }
 
@@ -141,6 +144,7 @@ bool saga_replay_begin(struct saga_replay *replay, const struct saga_replay_subj
                        const char *why)
 {
     begin(replay, subject->id, subject->definition_name);
+    replay->ended = subject->ended;
     replay->version = saga_catalog_find(replay->config.catalog, subject->definition_hash);
     if (replay->version == NULL) {
         const uint8_t *hash = subject->definition_hash;
@@ -335,6 +339,60 @@ static bool not_taken(struct saga_replay *replay, const Saga__V1__AuditEvent *re
     return false;
 }
 
+/* ---- The engine, which may give up ---- */
+
+static void on_assertion(void *user, const char *condition, const char *file, int line)
+{
+    struct saga_replay *replay = user;
+    const char *name = strrchr(file, '/');
+    (void)snprintf(replay->last_words, sizeof replay->last_words, "%s (%s:%d)", condition,
+                   name == NULL ? file : name + 1, line);
+    longjmp(replay->gave_up, 1);
+}
+
+/* Asks the engine about an event; gives false when an assertion of its own failed. It is a function
+ * of its arguments alone and holds nothing, so it can be left half-way. */
+static bool ask_engine(struct saga_replay *replay, const struct saga_event *ev)
+{
+    if (setjmp(replay->gave_up) != 0) {
+        return false; /* nobody listens any more: saga_assert_fail saw to that */
+    }
+    saga_assert_catch(on_assertion, replay);
+    replay->config.engine(&replay->version->def, &replay->saga, ev, &replay->update);
+    saga_assert_catch(NULL, NULL);
+    return true;
+}
+
+/* Tells what was recorded where the engine of this program comes to a state that cannot be. */
+static bool gave_up(struct saga_replay *replay, const Saga__V1__AuditEvent *recorded)
+{
+    char message[2 * SAGA_ERR_DETAIL_SIZE];
+    /* After the event the engine looks at the state as a whole; which part is wrong? */
+    const char *wrong = replay->saga.seq == recorded->seq
+                            ? saga_invariant(&replay->version->def, &replay->saga)
+                            : NULL;
+    (void)snprintf(message, sizeof message,
+                   "this program's engine gives up at the event; its assertion: %s%s%s",
+                   replay->last_words, wrong == NULL ? "" : ": ", wrong == NULL ? "" : wrong);
+    for (const struct replay_event_field *field = replay_event_fields; field->name != NULL;
+         field++) {
+        replay_text_clear(&replay->texts[0]);
+        field->write(recorded, &replay->texts[0]);
+        if (field->decided && replay->texts[0].size > 0) {
+            saga_replay_compare(replay, field->name, replay->texts[0].at, "(the engine gives up)");
+        }
+    }
+    replay_write_event(recorded, &replay->headline);
+    tell(replay, &(struct saga_replay_finding){.kind = SAGA_REPLAY_DIFFERENT,
+                                               .seq = recorded->seq,
+                                               .time_unix_ms = recorded->time_unix_ms,
+                                               .event = replay->headline.at,
+                                               .message = message});
+    return false;
+}
+
+/* ---- An event ---- */
+
 /* What the next events and the stored row depend on. */
 static bool keep(struct saga_replay *replay, const Saga__V1__AuditEvent *event,
                  const struct saga_event *ev)
@@ -391,8 +449,10 @@ static bool decide(struct saga_replay *replay, const Saga__V1__AuditEvent *event
         return out_of_memory(replay);
     }
     ev.when_mask = saga_codec_port()->when_mask(replay->version, context);
-    saga_step(&replay->version->def, &replay->saga, &ev, &replay->update);
     replay->counts.events += 1;
+    if (!ask_engine(replay, &ev)) {
+        return gave_up(replay, event);
+    }
     if (replay->update.verdict != SAGA_VERDICT_TAKEN) {
         return not_taken(replay, event);
     }
@@ -492,7 +552,7 @@ enum saga_err saga_replay_end(struct saga_replay *replay)
         return replay->err;
     }
     replay->counts.sagas += 1;
-    if (saga_ended(&replay->saga)) {
+    if (replay->ended) {
         replay->counts.ended += 1;
     } else {
         replay->counts.in_flight += 1;

@@ -8,8 +8,9 @@
  * it would go on as the one before it would have.
  *
  * The first difference of a saga is told, field by field; nothing after it means anything, so the
- * next saga is looked at. Memory is bounded by one event and one context, whatever the store's
- * size. Thread: one. */
+ * next saga is looked at. So it is when the engine itself gives up (an assertion of its own fails
+ * on a recorded event): that is a difference too. Memory is bounded by one event and one context,
+ * whatever the store's size. Thread: one. */
 #ifndef SAGA_VERIFY_REPLAY_REPLAY_H
 #define SAGA_VERIFY_REPLAY_REPLAY_H
 
@@ -62,22 +63,33 @@ struct saga_replay_counts {
     uint64_t sagas;   /* looked at */
     uint64_t streams; /* of definitions that were paused or let go on, looked at */
     uint64_t events;  /* given to the engine */
-    uint64_t ended;   /* of the sagas */
+    uint64_t ended;   /* of the sagas, by what is stored of them */
     uint64_t in_flight;
     uint64_t same;
     uint64_t found[SAGA_REPLAY_KIND_COUNT]; /* sagas with a finding of a kind */
 };
 
-/* Where a replay stands, for whoever must tell it when the engine gives up (an assertion of this
- * program's that the recorded saga breaks). */
+/* Where a replay stands, for whoever must tell it when this program ends at it (an assertion
+ * outside the engine). */
 struct saga_replay_place {
     char saga[SAGA_ID_TEXT_SIZE];
     uint64_t seq; /* the event that is being taken */
 };
 
+struct saga;
+struct saga_definition;
+struct saga_event;
+struct saga_update;
+
+/* The engine: saga_step, or a test's own. It holds nothing that would be lost when an assertion
+ * fails in it. */
+typedef void saga_replay_engine(const struct saga_definition *def, struct saga *saga,
+                                const struct saga_event *ev, struct saga_update *up);
+
 struct saga_replay_config {
     const struct saga_catalog *catalog; /* borrowed */
     struct saga_replay_place *place;    /* kept up to date; may be NULL */
+    saga_replay_engine *engine;         /* NULL: saga_step */
     saga_replay_told *told;             /* may be NULL */
     void *user;
 };
@@ -94,6 +106,7 @@ struct saga_replay_subject {
     struct saga_id id;
     const char *definition_name;
     const uint8_t *definition_hash; /* SAGA_DIGEST_SIZE bytes */
+    bool ended;                     /* by what is stored of it; only counted */
 };
 
 /* Begins a saga. Gives false when its definition is not in the catalog: told; why (may be NULL)
@@ -140,7 +153,8 @@ const char *saga_replay_kind_name(enum saga_replay_kind kind);
 struct saga_replay_store_config {
     struct saga_store_port store; /* only what saga_store_sqlite_inspect allows is used */
     saga_replay_told *told;
-    struct saga_replay_place *place; /* as of saga_replay_config */
+    struct saga_replay_place *place; /* these two as of saga_replay_config */
+    saga_replay_engine *engine;
     /* Called after each page of sagas; returns false to stop. May be NULL. */
     bool (*progress)(void *user, const struct saga_replay_counts *counts);
     void *user;

@@ -94,6 +94,7 @@ static enum saga_err walk_saga(struct walk *walk, const struct saga_row *row)
         .id = row->id,
         .definition_name = row->definition_name,
         .definition_hash = row->definition_hash,
+        .ended = !row->live,
     };
     walk->seq_max = row->seq;
     if (saga_replay_begin(walk->replay, &subject, why_unusable(walk, row->definition_hash))) {
@@ -179,6 +180,7 @@ static enum saga_err open_walk(struct walk *walk, struct saga_err_detail *detail
     if (err == SAGA_ERR_OK) {
         struct saga_replay_config replay = {.catalog = walk->catalog,
                                             .place = config->place,
+                                            .engine = config->engine,
                                             .told = config->told,
                                             .user = config->user};
         err = saga_replay_new(&replay, &walk->replay);

@@ -195,19 +195,19 @@ static void write_prev_hash(const Saga__V1__AuditEvent *event, struct replay_tex
 }
 
 const struct replay_event_field replay_event_fields[] = {
-    {"state", write_state},
-    {"transitions", write_transitions},
-    {"decisions", write_decisions},
-    {"cause", write_cause},
-    {"conditions", write_when_mask},
-    {"status", write_status},
-    {"event", write_happening},
-    {"payload", write_payload},
-    {"operator", write_operator},
-    {"start", write_start},
-    {"saga", write_identity},
-    {"prev_hash", write_prev_hash},
-    {NULL, NULL},
+    {"state", true, write_state},
+    {"transitions", true, write_transitions},
+    {"decisions", true, write_decisions},
+    {"cause", true, write_cause},
+    {"conditions", false, write_when_mask},
+    {"status", false, write_status},
+    {"event", false, write_happening},
+    {"payload", false, write_payload},
+    {"operator", false, write_operator},
+    {"start", false, write_start},
+    {"saga", false, write_identity},
+    {"prev_hash", false, write_prev_hash},
+    {NULL, false, NULL},
 };
 
 void replay_write_event(const Saga__V1__AuditEvent *event, struct replay_text *text)

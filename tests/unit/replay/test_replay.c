@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include "common/base/assert.h"
+#include "orchestrator/engine/engine.h"
 #include "orchestrator/store/sqlite/store_sqlite.h"
 #include "saga/v1/audit.pb-c.h"
 #include "tests/unit/replay/drive.h"
@@ -51,7 +53,7 @@ static void note(void *user, const struct saga_replay_finding *finding)
     }
 }
 
-static struct told replay_file(const char *path)
+static struct told replay_file_by(const char *path, saga_replay_engine *engine)
 {
     struct told told = {0};
     struct saga_store_port store;
@@ -60,13 +62,20 @@ static struct told replay_file(const char *path)
     if (saga_store_sqlite_inspect(path, &store, &count, &detail) != SAGA_ERR_OK) {
         fail_msg("%s", detail.text);
     }
-    struct saga_replay_store_config config = {.store = store, .told = note, .user = &told};
+    struct saga_replay_store_config config = {
+        .store = store, .told = note, .user = &told, .engine = engine};
     if (saga_replay_store(&config, &told.counts, &detail) != SAGA_ERR_OK) {
         fail_msg("%s", detail.text);
     }
     assert_int_equal(told.counts.sagas, count);
+    assert_int_equal(saga_store_sqlite_inspected(&store, &detail), SAGA_ERR_OK);
     store.ops->close(store.store);
     return told;
+}
+
+static struct told replay_file(const char *path)
+{
+    return replay_file_by(path, NULL);
 }
 
 static void expect_clean(const struct told *told)
@@ -185,6 +194,38 @@ static void test_store_when_it_is_replayed_then_is_not_written(void **state)
     assert_int_equal(told.counts.in_flight, 2);
 }
 
+static bool is_beside(const struct drive *drive, const char *suffix)
+{
+    char path[sizeof drive->world.path + 8];
+    (void)snprintf(path, sizeof path, "%s%s", drive->world.path, suffix);
+    return access(path, F_OK) == 0;
+}
+
+static void test_store_when_it_was_closed_then_nothing_is_left_beside_it(void **state)
+{
+    struct drive *drive = *state;
+    assert_false(is_beside(drive, "-wal"));
+    struct told told = replay_file(drive->world.path);
+    expect_clean(&told);
+    assert_false(is_beside(drive, "-wal"));
+    assert_false(is_beside(drive, "-shm"));
+}
+
+static void test_store_when_somebody_opens_it_meanwhile_then_is_to_be_read_again(void **state)
+{
+    struct drive *drive = *state;
+    struct saga_store_port store;
+    struct saga_err_detail detail = {{0}};
+    assert_int_equal(saga_store_sqlite_inspect(drive->world.path, &store, NULL, NULL), SAGA_ERR_OK);
+    assert_int_equal(saga_store_sqlite_inspected(&store, &detail), SAGA_ERR_OK);
+    assert_int_equal(world_open_runtime(&drive->world), SAGA_ERR_OK);
+    assert_int_equal(saga_store_sqlite_inspected(&store, &detail), SAGA_ERR_BUSY);
+    (void)drive_start(drive, "create-order");
+    world_close_runtime(&drive->world); /* there is no log any more, but the file is another */
+    assert_int_equal(saga_store_sqlite_inspected(&store, &detail), SAGA_ERR_BUSY);
+    store.ops->close(store.store);
+}
+
 static void test_store_when_one_saga_is_meant_then_only_it_is_looked_at(void **state)
 {
     struct drive *drive = *state;
@@ -287,6 +328,54 @@ static void test_condition_when_it_did_not_hold_then_is_told(void **state)
     struct told told = replay_file(drive->world.path);
     expect_one(drive, &told, ENDED, SAGA_REPLAY_DIFFERENT, 2);
     assert_string_equal(told.fields, "conditions: 0x1 | 0x0\n");
+}
+
+/* ---- An engine that gives up ---- */
+
+static struct saga_id given_up;
+static uint64_t given_up_seq;
+
+static void frail_step(const struct saga_definition *def, struct saga *saga,
+                       const struct saga_event *ev, struct saga_update *up)
+{
+    bool here = saga_id_equal(saga->id, given_up) && saga->seq + 1 == given_up_seq;
+    saga_step(def, saga, ev, up);
+    SAGA_ASSERT(!here);
+}
+
+static void
+test_engine_when_it_gives_up_on_an_event_then_it_is_told_and_the_others_follow(void **state)
+{
+    struct drive *drive = *state;
+    given_up = drive->ids[ENDED];
+    given_up_seq = 2;
+    struct told told = replay_file_by(drive->world.path, frail_step);
+    expect_one(drive, &told, ENDED, SAGA_REPLAY_DIFFERENT, 2);
+    assert_non_null(strstr(told.message, "gives up"));
+    assert_non_null(strstr(told.message, "!here (test_replay.c:"));
+    assert_non_null(strstr(told.event, "REPLY "));
+    assert_non_null(strstr(told.fields, "state: RUNNING | (the engine gives up)\n"));
+    assert_non_null(strstr(told.fields, "transitions: "));
+    assert_int_equal(told.counts.ended, 1); /* as it is stored, though its replay was cut off */
+    assert_int_equal(told.counts.in_flight, 2);
+}
+
+static void spoiling_step(const struct saga_definition *def, struct saga *saga,
+                          const struct saga_event *ev, struct saga_update *up)
+{
+    saga_step(def, saga, ev, up);
+    saga->step_count += 1; /* the engine itself notices at the next event */
+}
+
+static void test_engine_when_it_gives_up_on_every_saga_then_each_is_told(void **state)
+{
+    struct drive *drive = *state;
+    struct told told = replay_file_by(drive->world.path, spoiling_step);
+    assert_int_equal(told.counts.found[SAGA_REPLAY_DIFFERENT], drive->count);
+    assert_int_equal(told.counts.sagas, drive->count);
+    assert_int_equal(told.counts.same, 0);
+    assert_int_equal(told.counts.ended, 1);
+    assert_non_null(strstr(told.message, "saga->step_count == def->step_count"));
 }
 
 /* ---- Acts on definitions ---- */
@@ -513,6 +602,14 @@ static void test_file_when_it_is_no_store_then_is_refused_and_not_made(void **st
     (void)snprintf(path, sizeof path, "%s-none", drive->world.path);
     assert_int_equal(saga_store_sqlite_inspect(path, &store, NULL, &detail), SAGA_ERR_NOT_FOUND);
     assert_int_not_equal(access(path, F_OK), 0);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs("# Words, and no database\n", file) > 0);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(saga_store_sqlite_inspect(path, &store, NULL, &detail), SAGA_ERR_INVALID);
+    assert_int_equal(unlink(path), 0);
+    assert_non_null(strstr(detail.text, "it is not a store of sagad (not an SQLite database)"));
+    assert_null(strstr(detail.text, "PRAGMA"));
     drive_sql(drive, "PRAGMA user_version = 0");
     assert_int_equal(saga_store_sqlite_inspect(drive->world.path, &store, NULL, &detail),
                      SAGA_ERR_INVALID);
@@ -546,6 +643,10 @@ int main(void)
         cmocka_unit_test(test_store_when_sagas_went_every_way_then_all_come_out_the_same),
         cmocka_unit_test(test_store_when_a_saga_was_parked_and_acted_on_then_comes_out_the_same),
         T(test_store_when_it_is_replayed_then_is_not_written),
+        T(test_store_when_it_was_closed_then_nothing_is_left_beside_it),
+        T(test_store_when_somebody_opens_it_meanwhile_then_is_to_be_read_again),
+        T(test_engine_when_it_gives_up_on_an_event_then_it_is_told_and_the_others_follow),
+        T(test_engine_when_it_gives_up_on_every_saga_then_each_is_told),
         T(test_store_when_one_saga_is_meant_then_only_it_is_looked_at),
         T(test_decision_when_it_is_another_then_is_told_with_both),
         T(test_reply_when_it_was_another_then_the_engine_decides_otherwise),
