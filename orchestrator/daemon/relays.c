@@ -229,10 +229,15 @@ static enum saga_err start_one(struct one_relay *one, const struct saga_kafka_co
 {
     struct saga_kafka_config own = *kafka;
     own.linger_ms = linger_ms;
+    int64_t position = one->store.ops->cursor(one->store.store, one->name);
+    if (position < 0) {
+        return saga_err_set(detail, SAGA_ERR_IO, "store: the cursor of %s cannot be read",
+                            one->name);
+    }
     struct saga_relay_config config = {
         .kafka = own,
         .name = one->name,
-        .position = one->store.ops->cursor(one->store.store, one->name),
+        .position = position,
         .outstanding_max = OUTSTANDING_MAX,
         .fetch = fetch,
         .advanced = relay_advanced,

@@ -10,7 +10,8 @@
 
 struct relays;
 
-/* Starts both at the store's cursors. Errors: INVALID (a Kafka property), NO_MEMORY. */
+/* Starts both at the store's cursors. Errors: INVALID (a Kafka property), IO (a cursor
+ * cannot be read), NO_MEMORY. */
 enum saga_err relays_start(const struct saga_kafka_config *kafka,
                            const struct saga_store_port *store, struct saga_inbox *inbox,
                            struct relays **relays, struct saga_err_detail *detail) SAGA_WARN_UNUSED;

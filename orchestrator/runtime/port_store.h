@@ -150,8 +150,9 @@ struct saga_store_ops {
     enum saga_err (*list_pauses)(struct saga_store *store, saga_pause_visit *visit, void *user,
                                  struct saga_err_detail *detail);
     int64_t (*offset)(struct saga_store *store, const char *topic,
-                      int32_t partition);                          /* -1: none. Thread: any */
-    int64_t (*cursor)(struct saga_store *store, const char *name); /* 0: none. Thread: loop */
+                      int32_t partition); /* -1: none. Thread: any */
+    /* 0: none; -1: it cannot be read. Thread: loop. */
+    int64_t (*cursor)(struct saga_store *store, const char *name);
 
     /* The relay's side, each on its relay's own thread with its own read connection: rows after a
      * position, ascending. */

@@ -124,10 +124,13 @@ int64_t store_cursor(struct saga_store *store, const char *name)
     int64_t position = 0;
     if (saga_sql_prepare(store->sql, "SELECT position FROM cursor WHERE name = ?1", &stmt, NULL) !=
         SAGA_ERR_OK) {
-        return 0;
+        return -1;
     }
     saga_sql_bind_text(stmt, 1, name);
-    if (saga_sql_step(stmt, &there, NULL) == SAGA_ERR_OK && there) {
+    if (saga_sql_step(stmt, &there, NULL) != SAGA_ERR_OK) {
+        return -1; /* 0 would publish everything again */
+    }
+    if (there) {
         position = saga_sql_int(stmt, 0);
         saga_sql_reset(stmt);
     }

@@ -92,11 +92,13 @@ void saga_runtime_durable(struct saga_runtime *runtime, struct saga_id id, uint8
 
 enum { ROW_FIRST = 11, ROW_LAST = 14 };
 
+static bool cursor_fails;
+
 static int64_t cursor_of(struct saga_store *store, const char *name)
 {
     (void)store;
     (void)name;
-    return ROW_FIRST - 1;
+    return cursor_fails ? -1 : ROW_FIRST - 1;
 }
 
 static enum saga_err relay_audit(struct saga_store *store, int64_t after, size_t count_max,
@@ -171,6 +173,22 @@ static int setup(void **state)
     assert_non_null(fx->outbox);
     *state = fx;
     return 0;
+}
+
+static void test_start_when_a_cursor_cannot_be_read_then_fails_and_publishes_nothing(void **state)
+{
+    struct fixture *fx = *state;
+    static const struct saga_store_ops ops = {
+        .cursor = cursor_of, .relay_audit = relay_audit, .relay_outbox = relay_outbox};
+    struct saga_kafka_config kafka = {.bootstrap = "nowhere", .client_id = "test"};
+    struct saga_store_port store = {.ops = &ops};
+    struct relays *relays = NULL;
+    size_t made_before = made_count;
+    cursor_fails = true;
+    assert_int_equal(relays_start(&kafka, &store, fx->inbox, &relays, NULL), SAGA_ERR_IO);
+    cursor_fails = false;
+    assert_null(relays);
+    assert_int_equal(made_count, made_before);
 }
 
 static int teardown(void **state)
@@ -256,6 +274,7 @@ static void test_event_when_published_again_then_has_the_same_id(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        CASE(test_start_when_a_cursor_cannot_be_read_then_fails_and_publishes_nothing),
         CASE(test_cursor_when_kafka_has_some_rows_then_is_not_ahead_of_them),
         CASE(test_commands_when_kafka_has_them_then_just_those_are_durable),
         CASE(test_event_when_published_again_then_has_the_same_id),
