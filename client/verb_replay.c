@@ -32,7 +32,7 @@ enum {
     PROGRESS_FILE_US = 10 * 1000 * 1000,
 };
 
-/* Where the replay stands when the engine gives up. */
+/* Where the replay stands when this program ends at it. */
 static struct saga_replay_place place;
 
 static void write_words(const char *words)
@@ -40,8 +40,8 @@ static void write_words(const char *words)
     (void)!write(STDERR_FILENO, words, strlen(words));
 }
 
-/* An assertion of the engine ends the process: the state that came about, by this program's rules,
- * cannot be. Only what a signal handler may call. */
+/* An assertion outside the engine ends the process (those of the engine are findings). Only what a
+ * signal handler may call. */
 static void on_abort(int signal)
 {
     (void)signal;
@@ -53,7 +53,7 @@ static void on_abort(int signal)
         digits[--at] = (char)('0' + seq % 10);
         seq /= 10;
     } while (seq != 0);
-    write_words("sagactl: replay: this program's engine gave up (see above) at saga ");
+    write_words("sagactl: replay: this program gave up (see above) at saga ");
     write_words(place.saga[0] == '\0' ? "(none yet)" : place.saga);
     write_words(", event ");
     write_words(&digits[at]);
@@ -218,6 +218,11 @@ static bool replay_progress(void *user, const struct saga_replay_counts *counts)
     return true;
 }
 
+static const char *plural(uint64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 static int print_result(struct telling *telling, const struct saga_replay_counts *counts)
 {
     uint64_t sum = found_sum(counts);
@@ -237,14 +242,15 @@ static int print_result(struct telling *telling, const struct saga_replay_counts
         printf("… and %" PRIu64 " more (--findings N tells more)\n",
                telling->told - (uint64_t)telling->told_max);
     }
-    printf("%" PRIu64 " sagas (%" PRIu64 " ended, %" PRIu64 " in flight), %" PRIu64
-           " events: %" PRIu64 " the same, %" PRIu64 " different, %" PRIu64
+    printf("%" PRIu64 " saga%s (%" PRIu64 " ended, %" PRIu64 " in flight), %" PRIu64
+           " event%s: %" PRIu64 " the same, %" PRIu64 " different, %" PRIu64
            " with a broken log, %" PRIu64 " whose definition cannot be used\n",
-           counts->sagas, counts->ended, counts->in_flight, counts->events, counts->same,
-           counts->found[SAGA_REPLAY_DIFFERENT], counts->found[SAGA_REPLAY_BROKEN],
-           counts->found[SAGA_REPLAY_DEFINITION]);
+           counts->sagas, plural(counts->sagas), counts->ended, counts->in_flight, counts->events,
+           plural(counts->events), counts->same, counts->found[SAGA_REPLAY_DIFFERENT],
+           counts->found[SAGA_REPLAY_BROKEN], counts->found[SAGA_REPLAY_DEFINITION]);
     if (counts->streams > 0) {
-        printf("%" PRIu64 " definitions that were paused or let go on\n", counts->streams);
+        printf("%" PRIu64 " definition%s that %s paused or let go on\n", counts->streams,
+               plural(counts->streams), counts->streams == 1 ? "was" : "were");
     }
     puts(sum == 0 ? "sagactl " SAGA_VERSION
                     " decides everything as it was recorded, byte for byte (S7)"
@@ -253,6 +259,30 @@ static int print_result(struct telling *telling, const struct saga_replay_counts
 }
 
 /* ---- From a store ---- */
+
+/* There is no such saga: said with the daemon's exit status. */
+static int fail_not_found(const struct saga_options *options, const char *path)
+{
+    if (saga_options_operand_count(options) == 1) {
+        saga_client_warn("%s: there is no saga %s", path, saga_options_operand(options, 0));
+    } else {
+        saga_client_warn("%s: there is no saga of %s with the key “%s”", path,
+                         saga_options_text(options, "saga"), saga_options_text(options, "key"));
+    }
+    return SAGA_EXIT_STATUS + SAGA_CODE_NOT_FOUND;
+}
+
+static int fail_store(const struct saga_options *options, const char *path, enum saga_err err,
+                      const struct saga_err_detail *detail, uint64_t sagas)
+{
+    bool all = saga_options_on(options, "all");
+    const char *text = detail->text[0] == '\0' ? saga_err_text(err) : detail->text;
+    if (err == SAGA_ERR_NOT_FOUND && !all) {
+        return fail_not_found(options, path);
+    }
+    return all ? saga_client_fail("%s: %s (after %" PRIu64 " sagas)", path, text, sagas)
+               : saga_client_fail("%s: %s", path, text);
+}
 
 static enum saga_err store_saga_id(const struct saga_options *options,
                                    const struct saga_store_port *store, struct saga_id *id,
@@ -302,15 +332,13 @@ static int replay_store(const struct saga_options *options, const char *path)
             err = saga_replay_store_one(&config, id, &counts, &detail);
         }
     }
+    if (err == SAGA_ERR_OK) {
+        err = saga_store_sqlite_inspected(&store, &detail);
+    }
     store.ops->close(store.store);
     wipe_progress(&telling);
-    if (err != SAGA_ERR_OK) {
-        status = saga_client_fail("%s: %s (after %" PRIu64 " sagas)", path,
-                                  detail.text[0] == '\0' ? saga_err_text(err) : detail.text,
-                                  counts.sagas);
-    } else {
-        status = print_result(&telling, &counts);
-    }
+    status = err == SAGA_ERR_OK ? print_result(&telling, &counts)
+                                : fail_store(options, path, err, &detail, counts.sagas);
     json_decref(telling.findings);
     return status;
 }
@@ -412,6 +440,7 @@ static int feed_all(struct saga_conn *conn, const Saga__V1__SagaView *view,
         .id = id,
         .definition_name = view->definition,
         .definition_hash = view->definition_hash.data,
+        .ended = view->ended_unix_ms != 0,
     };
     more = saga_replay_begin(replay, &subject, why);
     while (more && status == SAGA_EXIT_OK) {
@@ -552,12 +581,16 @@ const struct saga_verb saga_verb_replay = {
     .epilog =
         "Before an upgrade of sagad, run it with the NEW sagactl over the store of the OLD sagad:\n"
         "  sagactl replay --all --store /var/lib/sagad/sagad.db\n"
-        "The file is only read, and sagad may go on meanwhile. Every saga, ended or in flight, "
+        "The file is only read, and sagad may go on meanwhile. Beside a store that sagad has "
+        "closed\n"
+        "nothing is made; beside one that it left behind, SQLite may make its index (FILE-shm). "
+        "Every saga, ended or in flight, "
         "must\n"
         "come out byte for byte as it was recorded: then the new program goes on with the sagas "
         "in\n"
         "flight exactly as the old one would have. The first decision of a saga that differs is "
-        "told.\n"
+        "told,\n"
+        "also when the new engine's own checks give up on it.\n"
         "\n"
         "Exit status: 0 all the same; 1 something differs, a log is broken, or it could not be "
         "read;\n"

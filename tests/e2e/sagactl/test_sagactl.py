@@ -179,7 +179,7 @@ class SagactlTest(unittest.TestCase):
         self.assertGreaterEqual(report["sagas"], 2)
         self.assertEqual((report["same"], report["findings"]), (report["sagas"], []))
         self.ctl("replay", UNKNOWN_ID, expect=NOT_FOUND)
-        self.ctl("replay", UNKNOWN_ID, store, expect=FAILED)
+        self.ctl("replay", UNKNOWN_ID, store, expect=NOT_FOUND)
         self.ctl("replay", "--all", expect=USAGE)
         self.ctl("replay", "--all", f"--store={self.dev.directory}/seed.json", expect=FAILED)
         self.ctl("replay", expect=USAGE)
