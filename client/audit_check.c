@@ -379,6 +379,7 @@ static enum saga_err take_seq(struct saga_audit_check *check, struct trail *trai
         trail->first_seq = event->seq;
         trail->next_seq = event->seq;
         if (event->seq != 1 && !check->config.allow_truncated) {
+            check->counts.beginnings++;
             tell_event(check, SAGA_VIOLATION_GAP, &trail->id, event->seq);
         }
         bool first_chained =

@@ -59,6 +59,7 @@ struct saga_audit_counts {
     uint64_t definitions; /* that were paused or let go on: each has a stream of its own */
     uint64_t truncated; /* their first events are not on the topic any more; with allow_truncated no
                            violation, and not compared */
+    uint64_t beginnings; /* gaps at the beginning of what the topic still holds of a saga */
     uint64_t violations[SAGA_VIOLATION_COUNT];
 };
 

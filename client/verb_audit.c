@@ -173,6 +173,13 @@ static int verify_print(struct audit *audit, const struct saga_audit_counts *cou
                    counts->violations[i], saga_violation_text((enum saga_violation)i));
         }
     }
+    if (counts->beginnings > 0) {
+        printf("  of %" PRIu64 " sagas the first events are not there: if saga-audit has lost its "
+               "beginning (it is kept for\n"
+               "  so long only, or the embedded Kafka was started anew), run it with "
+               "--allow-truncated\n",
+               counts->beginnings);
+    }
     puts(sum == 0
              ? "no violation: ordered, gap-free, chained (S9); decisions and effects agree (S13)"
              : "VIOLATIONS were found");
