@@ -39,11 +39,11 @@ static int add_field(struct drawing *drawing, int writer)
 {
     struct plan *plan = drawing->plan;
     SAGA_ASSERT(plan->field_count < PLAN_FIELDS_MAX);
-    plan->fields[plan->field_count] = (struct plan_field){
-        .type = field_types[draw(drawing, sizeof field_types / sizeof field_types[0])],
-        .repeated = chance(drawing, 15),
-        .writer = writer,
-    };
+    struct plan_field field = {.writer = writer};
+    /* One draw after the other: C leaves the order within an initialiser open. */
+    field.type = field_types[draw(drawing, sizeof field_types / sizeof field_types[0])];
+    field.repeated = chance(drawing, 15);
+    plan->fields[plan->field_count] = field;
     return (int)plan->field_count++;
 }
 

@@ -74,8 +74,11 @@ static uint64_t draw_bits(struct maker *maker)
     case 2:
         return UINT64_C(1) << draw(maker, 64);
     default:
-        return saga_prng_next(&maker->prng) >> draw(maker, 64);
+        break;
     }
+    /* One draw after the other: C leaves the order within an expression open. */
+    uint64_t wide = saga_prng_next(&maker->prng);
+    return wide >> draw(maker, 64);
 }
 
 /* A finite number, as it stands in 4 or 8 bytes. */

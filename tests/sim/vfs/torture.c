@@ -44,12 +44,13 @@ static enum saga_err put_saga(const struct saga_store_port *port, uint64_t n, bo
         .id = id_of(n),
         .definition_name = "d",
         .start_key = key,
-        .state = (uint8_t)(1 + saga_prng_below(prng, 5)),
-        .live = saga_prng_below(prng, 2) == 0,
         .seq = seq,
-        .record = bytes_of(prng),
-        .context = bytes_of(prng),
     };
+    /* One draw after the other: C leaves the order within an initialiser open. */
+    row.state = (uint8_t)(1 + saga_prng_below(prng, 5));
+    row.live = saga_prng_below(prng, 2) == 0;
+    row.record = bytes_of(prng);
+    row.context = bytes_of(prng);
     return insert ? port->ops->insert_saga(port->store, &row, detail)
                   : port->ops->update_saga(port->store, &row, detail);
 }
@@ -307,9 +308,9 @@ static void die(struct run *run)
     run->broken = false;
     run->at = 0;
     if (power) {
-        struct saga_vfs_loss loss = {.prng = &run->prng,
-                                     .lost_percent = (unsigned)saga_prng_below(&run->prng, 101),
-                                     .torn_percent = (unsigned)saga_prng_below(&run->prng, 60)};
+        struct saga_vfs_loss loss = {.prng = &run->prng};
+        loss.lost_percent = (unsigned)saga_prng_below(&run->prng, 101);
+        loss.torn_percent = (unsigned)saga_prng_below(&run->prng, 60);
         saga_vfs_crash(run->vfs, &loss);
     } else {
         saga_vfs_kill(run->vfs, 0);
