@@ -289,9 +289,9 @@ static bool out_of_memory(struct saga_replay *replay)
     return false;
 }
 
-/* The event has been encoded again, and the bytes differ: tells where. */
-static bool differs(struct saga_replay *replay, const Saga__V1__AuditEvent *recorded,
-                    struct saga_bytes encoded)
+/* Compares the fields of an event that has been encoded again. Gives false when memory is out. */
+static bool compare_fields(struct saga_replay *replay, const Saga__V1__AuditEvent *recorded,
+                           struct saga_bytes encoded)
 {
     const Saga__V1__AuditEvent *now = (const Saga__V1__AuditEvent *)saga_message_decode(
         &saga__v1__audit_event__descriptor, encoded, &replay->arena);
@@ -305,6 +305,16 @@ static bool differs(struct saga_replay *replay, const Saga__V1__AuditEvent *reco
         field->write(recorded, &replay->texts[0]);
         field->write(now, &replay->texts[1]);
         saga_replay_compare(replay, field->name, replay->texts[0].at, replay->texts[1].at);
+    }
+    return true;
+}
+
+/* The event has been encoded again, and the bytes differ: tells where. */
+static bool differs(struct saga_replay *replay, const Saga__V1__AuditEvent *recorded,
+                    struct saga_bytes encoded)
+{
+    if (!compare_fields(replay, recorded, encoded)) {
+        return false;
     }
     bool decided = replay->field_count > 0;
     if (!decided) {
@@ -364,18 +374,29 @@ static bool ask_engine(struct saga_replay *replay, const struct saga_event *ev)
 }
 
 /* Tells what was recorded where the engine of this program comes to a state that cannot be. */
-static bool gave_up(struct saga_replay *replay, const Saga__V1__AuditEvent *recorded)
+static bool gave_up(struct saga_replay *replay, const Saga__V1__AuditEvent *recorded,
+                    const struct saga_audit_input *in)
 {
     char message[2 * SAGA_ERR_DETAIL_SIZE];
-    /* After the event the engine looks at the state as a whole; which part is wrong? */
-    const char *wrong = replay->saga.seq == recorded->seq
-                            ? saga_invariant(&replay->version->def, &replay->saga)
-                            : NULL;
+    const char *wrong = NULL;
+    /* When all is decided the engine looks at the state as a whole: then it can be said what it
+     * decided, and what is wrong with it. */
+    if (replay->saga.seq == recorded->seq && replay->update.verdict == SAGA_VERDICT_TAKEN) {
+        wrong = saga_invariant(&replay->version->def, &replay->saga);
+        saga_buf_clear(&replay->encoded);
+        if (saga_audit_encode(in, &replay->encoded, replay->last_hash) != SAGA_ERR_OK) {
+            return out_of_memory(replay);
+        }
+        if (!compare_fields(replay, recorded, saga_buf_view(&replay->encoded))) {
+            return false;
+        }
+    }
+    bool compared = replay->field_count > 0;
     (void)snprintf(message, sizeof message,
                    "this program's engine gives up at the event; its assertion: %s%s%s",
                    replay->last_words, wrong == NULL ? "" : ": ", wrong == NULL ? "" : wrong);
-    for (const struct replay_event_field *field = replay_event_fields; field->name != NULL;
-         field++) {
+    for (const struct replay_event_field *field = replay_event_fields;
+         !compared && field->name != NULL; field++) {
         replay_text_clear(&replay->texts[0]);
         field->write(recorded, &replay->texts[0]);
         if (field->decided && replay->texts[0].size > 0) {
@@ -451,7 +472,7 @@ static bool decide(struct saga_replay *replay, const Saga__V1__AuditEvent *event
     ev.when_mask = saga_codec_port()->when_mask(replay->version, context);
     replay->counts.events += 1;
     if (!ask_engine(replay, &ev)) {
-        return gave_up(replay, event);
+        return gave_up(replay, event, &in);
     }
     if (replay->update.verdict != SAGA_VERDICT_TAKEN) {
         return not_taken(replay, event);

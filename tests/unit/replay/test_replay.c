@@ -360,6 +360,27 @@ test_engine_when_it_gives_up_on_an_event_then_it_is_told_and_the_others_follow(v
     assert_int_equal(told.counts.in_flight, 2);
 }
 
+static void hasty_step(const struct saga_definition *def, struct saga *saga,
+                       const struct saga_event *ev, struct saga_update *up)
+{
+    saga_step(def, saga, ev, up);
+    if (saga_id_equal(saga->id, given_up) && saga->seq == given_up_seq) {
+        saga->state = SAGA_STATE_COMPLETED; /* decides too much, and then sees it */
+        SAGA_ASSERT(saga_invariant(def, saga) == NULL);
+    }
+}
+
+static void test_engine_when_it_gives_up_on_what_it_decided_then_both_are_told(void **state)
+{
+    struct drive *drive = *state;
+    given_up = drive->ids[BACK];
+    given_up_seq = 2;
+    struct told told = replay_file_by(drive->world.path, hasty_step);
+    expect_one(drive, &told, BACK, SAGA_REPLAY_DIFFERENT, 2);
+    assert_non_null(strstr(told.message, "saga_invariant(def, saga) == NULL (test_replay.c:"));
+    assert_string_equal(told.fields, "state: RUNNING | COMPLETED\n");
+}
+
 static void spoiling_step(const struct saga_definition *def, struct saga *saga,
                           const struct saga_event *ev, struct saga_update *up)
 {
@@ -646,6 +667,7 @@ int main(void)
         T(test_store_when_it_was_closed_then_nothing_is_left_beside_it),
         T(test_store_when_somebody_opens_it_meanwhile_then_is_to_be_read_again),
         T(test_engine_when_it_gives_up_on_an_event_then_it_is_told_and_the_others_follow),
+        T(test_engine_when_it_gives_up_on_what_it_decided_then_both_are_told),
         T(test_engine_when_it_gives_up_on_every_saga_then_each_is_told),
         T(test_store_when_one_saga_is_meant_then_only_it_is_looked_at),
         T(test_decision_when_it_is_another_then_is_told_with_both),
