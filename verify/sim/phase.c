@@ -194,10 +194,14 @@ static void complain(struct sim_world *world)
         }
     }
     if (first == NULL) {
-        sim_violate(world, "S1",
-                    "all sagas have ended, but not all is published or answered: "
-                    "%" PRIu32 " starts wait",
-                    world->waiting);
+        if (world->waiting > 0) {
+            sim_violate(world, "S1",
+                        "all sagas have ended, but %" PRIu32 " starts are not answered",
+                        world->waiting);
+        } else {
+            sim_violate(world, "S1",
+                        "all sagas have ended, but not all is published, or a process hangs");
+        }
         return;
     }
     char steps[256] = "";

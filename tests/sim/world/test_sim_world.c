@@ -6,6 +6,7 @@
  *     SAGA_SIM_SAGAS=N                     sagas of each world
  *     SAGA_SIM_SAGA=NAME                   the saga that is run (create-order; random: sagas of
  *                                          random shape, another set for every few seeds)
+ *     SAGA_SIM_HEAL_MS=N                   virtual time in which all must end (1: a violation)
  *     SAGA_SIM_STORY=1                     the story of each seed, on stdout */
 #include <inttypes.h>
 #include <setjmp.h>
@@ -19,14 +20,17 @@
 
 #include <cmocka.h>
 
+#include "tests/sim/world/story.h"
 #include "verify/sim/sim.h"
 #include "verify/sim/workload.h"
 
-enum { SEEDS = 24, SAGAS = 48, TWICE = 3, SEEDS_A_SHAPE = 4, STORY_LINES = 400 };
+enum { SEEDS = 24, SAGAS = 48, TWICE = 3, SEEDS_A_SHAPE = 4 };
 
 static struct saga_sim *sim;
 static const char *definition;
 static bool random_sagas;
+static struct saga_buf random_set; /* the definitions in sim, when they are random */
+static const char *program = "build/dev/tests/test_sim_world";
 static uint64_t shape = UINT64_MAX; /* of the random sagas in sim */
 
 struct totals {
@@ -46,61 +50,40 @@ static void take_shape(uint64_t seed)
 {
     struct saga_err_detail detail = {{0}};
     struct saga_workload_shape any = {0};
-    struct saga_buf set = {0};
     if (!random_sagas || seed / SEEDS_A_SHAPE == shape) {
         return;
     }
     shape = seed / SEEDS_A_SHAPE;
     saga_sim_free(sim);
     sim = NULL;
-    assert_int_equal(saga_workload_definitions(shape, &any, &set), SAGA_ERR_OK);
-    enum saga_err err = saga_sim_new(saga_buf_view(&set), "sim-0", &sim, &detail);
-    saga_buf_fini(&set);
+    saga_buf_clear(&random_set);
+    assert_int_equal(saga_workload_definitions(shape, &any, &random_set), SAGA_ERR_OK);
+    enum saga_err err = saga_sim_new(saga_buf_view(&random_set), "sim-0", &sim, &detail);
     if (err != SAGA_ERR_OK) {
         fail_msg("shape %" PRIu64 ": %s", shape, detail.text);
     }
+}
+
+static struct saga_sim_config config_of(uint64_t seed)
+{
+    return (struct saga_sim_config){
+        .seed = seed,
+        .saga_count = (uint32_t)number("SAGA_SIM_SAGAS", SAGAS),
+        .heal_ms = (int64_t)number("SAGA_SIM_HEAL_MS", 0),
+        .faults_off = number("SAGA_SIM_CALM", 0) != 0,
+    };
 }
 
 static void run(uint64_t seed, FILE *transcript, struct saga_sim_result *result)
 {
     struct saga_err_detail detail = {{0}};
     take_shape(seed);
-    struct saga_sim_config config = {
-        .seed = seed,
-        .saga_count = (uint32_t)number("SAGA_SIM_SAGAS", SAGAS),
-        .faults_off = number("SAGA_SIM_CALM", 0) != 0,
-        .transcript = transcript,
-    };
+    struct saga_sim_config config = config_of(seed);
+    config.transcript = transcript;
     enum saga_err err = saga_sim_run(sim, &config, result, &detail);
     if (err != SAGA_ERR_OK) {
         fail_msg("seed %" PRIu64 ": %s: %s", seed, saga_err_name(err), detail.text);
     }
-}
-
-/* The last lines of a story, of a run again with a transcript. */
-static void print_story(uint64_t seed)
-{
-    FILE *file = tmpfile();
-    if (file == NULL) {
-        return;
-    }
-    struct saga_sim_result result;
-    run(seed, file, &result);
-    saga_sim_result_fini(&result);
-    long lines = 0;
-    rewind(file);
-    for (int c = fgetc(file); c != EOF; c = fgetc(file)) {
-        lines += c == '\n' ? 1 : 0;
-    }
-    rewind(file);
-    long line = 0;
-    for (int c = fgetc(file); c != EOF; c = fgetc(file)) {
-        if (line >= lines - STORY_LINES) {
-            (void)fputc(c, stderr);
-        }
-        line += c == '\n' ? 1 : 0;
-    }
-    (void)fclose(file);
 }
 
 static void add(struct totals *totals, const struct saga_sim_result *result)
@@ -125,24 +108,25 @@ static void check(uint64_t seed, bool twice, struct totals *totals)
     run(seed, number("SAGA_SIM_STORY", 0) != 0 ? stdout : NULL, &result);
     add(totals, &result);
     uint64_t hash = result.trace_hash;
-    bool violated = result.violated;
-    if (violated) {
+    if (result.violated) {
         char text[700];
         (void)snprintf(text, sizeof text, "%s at %.3f s: %s", result.rule,
                        (double)result.violated_at_us / 1e6, result.violation);
+        const struct story story = {.sim = sim,
+                                    .config = config_of(seed),
+                                    .definition = definition,
+                                    .set = saga_buf_view(&random_set),
+                                    .program = program,
+                                    .quiet = number("SAGA_SIM_QUIET", 0) != 0};
+        story_tell(&story, &result, stderr);
         saga_sim_result_fini(&result);
-        if (number("SAGA_SIM_QUIET", 0) == 0) {
-            print_story(seed);
-        }
-        (void)fprintf(stderr,
-                      "seed %" PRIu64 " of %s breaks %s\nrun it again: SAGA_SIM_FIRST=%" PRIu64
-                      " SAGA_SIM_COUNT=1 SAGA_SIM_SAGA=%s build/tests/test_sim_world\n",
-                      seed, definition, text, seed, definition);
         if (number("SAGA_SIM_GO_ON", 0) == 0) {
             fail_msg("seed %" PRIu64 " breaks %s", seed, text);
         }
         return;
     }
+    /* S1: none is left over; children are among those that have started. */
+    assert_int_equal(result.started, result.completed + result.compensated);
     saga_sim_result_fini(&result);
     if (twice) {
         run(seed, NULL, &result);
@@ -187,11 +171,66 @@ static void test_worlds_with_faults_end_without_violation(void **state)
     uint64_t count = number("SAGA_SIM_COUNT", limit == 0 ? SEEDS : UINT64_MAX);
     bool fixed = getenv("SAGA_SIM_FIRST") == NULL && limit == 0;
     double begun = seconds();
+    (void)fprintf(stderr, "worlds of %s from seed %" PRIu64 "\n", definition, first);
     for (uint64_t i = 0; i < count && (limit == 0 || seconds() - begun < (double)limit); i++) {
         check(first + i, fixed || i < TWICE, &totals);
     }
     report(&totals, seconds() - begun);
     assert_true(totals.seeds > 0 && totals.sagas > 0);
+}
+
+/* No time for ending: every world breaks S1. */
+static void test_world_when_it_breaks_a_rule_then_the_shortest_story_is_told(void **state)
+{
+    (void)state;
+    char *text = NULL;
+    size_t size = 0;
+    struct saga_err_detail detail = {{0}};
+    struct saga_sim_result result = {0};
+    struct saga_sim_config config = {.saga_count = 8, .heal_ms = 1};
+    for (config.seed = 28; !result.violated && config.seed < 128; config.seed++) {
+        saga_sim_result_fini(&result);
+        take_shape(config.seed);
+        assert_int_equal(saga_sim_run(sim, &config, &result, &detail), SAGA_ERR_OK);
+    }
+    config.seed--;
+    assert_true(result.violated);
+    char again[160];
+    (void)snprintf(again, sizeof again,
+                   "run it again: SAGA_SIM_FIRST=%" PRIu64
+                   " SAGA_SIM_COUNT=1 SAGA_SIM_SAGA=random SAGA_SIM_SAGAS=8 SAGA_SIM_HEAL_MS=1 "
+                   "here/test_sim_world\n",
+                   config.seed);
+    const struct story story = {.sim = sim,
+                                .config = config,
+                                .definition = definition,
+                                .set = saga_buf_view(&random_set),
+                                .program = "here/test_sim_world"};
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
+    story_tell(&story, &result, out);
+    assert_int_equal(fclose(out), 0);
+    const char *const parts[] = {
+        "seed ",
+        " of random breaks S1 at ",
+        again,
+        "sim-0, deadline ",
+        "  step-",
+        ", after ",
+        "shrunk in ",
+        " and 8 sagas to ",
+        "what happened:\n",
+        "VIOLATION S1: ",
+    };
+    const char *at = text;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        at = strstr(at, parts[i]);
+        if (at == NULL) {
+            fail_msg("\"%s\" is not in (in its place):\n%s", parts[i], text);
+        }
+    }
+    free(text);
+    saga_sim_result_fini(&result);
 }
 
 static int setup(void **state)
@@ -214,11 +253,13 @@ static int teardown(void **state)
     (void)state;
     saga_sim_free(sim);
     sim = NULL;
+    saga_buf_fini(&random_set);
     return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    program = argc > 0 ? argv[0] : program;
     static char orders[] = "create-order", orders_async[] = "create-order-async";
     static char shapes[] = "random";
     const struct CMUnitTest only[] = {
@@ -232,6 +273,9 @@ int main(void)
                                                  setup, teardown, orders_async),
         cmocka_unit_test_prestate_setup_teardown(test_worlds_with_faults_end_without_violation,
                                                  setup, teardown, shapes),
+        cmocka_unit_test_prestate_setup_teardown(
+            test_world_when_it_breaks_a_rule_then_the_shortest_story_is_told, setup, teardown,
+            shapes),
     };
     if (getenv("SAGA_SIM_SAGA") != NULL) { /* that one alone */
         return cmocka_run_group_tests_name("sim_world", only, NULL, NULL);
