@@ -27,7 +27,8 @@ static struct {
     uint64_t failing_seed;           /* the world cannot be run */
     uint64_t stopped_seed;           /* meanwhile sagactl gets this signal: */
     int stop_signal;
-    uint32_t children; /* of the sagas of each world */
+    bool stop_in_shrinking; /* not before */
+    uint32_t children;      /* of the sagas of each world */
 } plan;
 
 struct saga_sim {
@@ -83,7 +84,8 @@ enum saga_err saga_sim_run(struct saga_sim *sim, const struct saga_sim_config *c
     if (plan.failing_seed != 0 && config->seed == plan.failing_seed) {
         return saga_err_set(detail, SAGA_ERR_LIMIT, "too much of everything");
     }
-    if (plan.stop_signal != 0 && config->seed == plan.stopped_seed) {
+    if (plan.stop_signal != 0 && config->seed == plan.stopped_seed &&
+        (!plan.stop_in_shrinking || config->has_only)) {
         (void)kill(getppid(), plan.stop_signal);
     }
     result->fired = calloc(FAULTS, sizeof *result->fired);
@@ -363,8 +365,11 @@ static void test_sim_when_interrupted_while_shrinking_then_seed_and_command(void
     plan.bad_seed = 7;
     plan.stopped_seed = 7;
     plan.stop_signal = SIGTERM;
+    plan.stop_in_shrinking = true;
     assert_int_equal(sim("--saga create-order --seed 7 -j 1 --runs 1"), 143);
-    plan.stop_signal = 0;
+    assert_says("Seed 7 breaks S5");
+    assert_says("It could not be shrunk: interrupted\n");
+    assert_says("To run it again: sagactl sim --saga create-order --seed 7 --runs 1\n");
 }
 
 static void test_sim_when_no_time_for_faults_then_none(void **state)
