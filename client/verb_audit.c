@@ -165,7 +165,8 @@ static int verify_print(struct audit *audit, const struct saga_audit_counts *cou
            counts->events, counts->effects, counts->sagas, counts->completed, counts->compensated,
            counts->open, counts->truncated, counts->redelivered);
     if (counts->definitions > 0) {
-        printf("%" PRIu64 " definitions were paused or let go on\n", counts->definitions);
+        printf("%" PRIu64 " definition%s paused or let go on\n", counts->definitions,
+               counts->definitions == 1 ? " was" : "s were");
     }
     for (size_t i = 0; i < SAGA_VIOLATION_COUNT; i++) {
         if (counts->violations[i] > 0) {
@@ -174,11 +175,11 @@ static int verify_print(struct audit *audit, const struct saga_audit_counts *cou
         }
     }
     if (counts->beginnings > 0) {
-        printf("  of %" PRIu64 " sagas the first events are not there: if saga-audit has lost its "
-               "beginning (it is kept for\n"
-               "  so long only, or the embedded Kafka was started anew), run it with "
+        printf("  the first events of %" PRIu64 " saga%s are not there: if saga-audit has lost its "
+               "beginning (it is kept\n"
+               "  for so long only, or the embedded Kafka was started anew), run it with "
                "--allow-truncated\n",
-               counts->beginnings);
+               counts->beginnings, counts->beginnings == 1 ? "" : "s");
     }
     puts(sum == 0
              ? "no violation: ordered, gap-free, chained (S9); decisions and effects agree (S13)"
