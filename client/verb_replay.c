@@ -148,7 +148,12 @@ static json_t *finding_json(const struct saga_replay_finding *finding, const cha
 
 static void print_finding(const struct saga_replay_finding *finding, const char *id)
 {
-    printf("%-10s saga %s of %s", saga_replay_kind_name(finding->kind), id, finding->definition);
+    printf("%-10s ", saga_replay_kind_name(finding->kind));
+    if (finding->definition[0] == '\0') {
+        printf("store");
+    } else {
+        printf("saga %s of %s", id, finding->definition);
+    }
     if (finding->seq != 0) {
         printf(", event %" PRIu64, finding->seq);
     }
@@ -319,6 +324,7 @@ static int replay_store(const struct saga_options *options, const char *path)
         return saga_client_fail("--store: %s", detail.text);
     }
     struct saga_replay_store_config config = {.store = store,
+                                              .path = path,
                                               .told = replay_told,
                                               .place = &place,
                                               .progress = replay_progress,

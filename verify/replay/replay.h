@@ -152,6 +152,9 @@ const char *saga_replay_kind_name(enum saga_replay_kind kind);
 
 struct saga_replay_store_config {
     struct saga_store_port store; /* only what saga_store_sqlite_inspect allows is used */
+    /* The file of the store: then the books around the log are looked at too (books.h), with all
+     * sagas. NULL: they are not. */
+    const char *path;
     saga_replay_told *told;
     struct saga_replay_place *place; /* these two as of saga_replay_config */
     saga_replay_engine *engine;

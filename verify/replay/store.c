@@ -7,6 +7,7 @@
 #include "common/base/assert.h"
 #include "orchestrator/codec/codec.h"
 #include "orchestrator/runtime/runtime.h"
+#include "verify/replay/books.h"
 #include "verify/replay/replay.h"
 
 enum {
@@ -26,7 +27,9 @@ struct walk {
     struct saga_replay *replay;
     struct unusable *unusable;
     size_t unusable_count;
-    enum saga_err err; /* out of memory */
+    enum saga_err err;         /* out of memory */
+    struct replay_noted noted; /* kept for the books */
+    enum saga_err note_err;
     /* The page. */
     size_t seen;
     struct saga_id last;
@@ -79,6 +82,16 @@ static const char *why_unusable(const struct walk *walk, const uint8_t hash[SAGA
 }
 
 /* ---- Sagas ---- */
+
+static void note_and_tell(void *user, const struct saga_replay_finding *finding)
+{
+    struct walk *walk = user;
+    enum saga_err err = replay_note(&walk->noted, finding->id);
+    walk->note_err = walk->note_err == SAGA_ERR_OK ? err : walk->note_err;
+    if (walk->config->told != NULL) {
+        walk->config->told(walk->config->user, finding);
+    }
+}
 
 static bool visit_event(void *user, const struct saga_audit_row *row)
 {
@@ -181,8 +194,8 @@ static enum saga_err open_walk(struct walk *walk, struct saga_err_detail *detail
         struct saga_replay_config replay = {.catalog = walk->catalog,
                                             .place = config->place,
                                             .engine = config->engine,
-                                            .told = config->told,
-                                            .user = config->user};
+                                            .told = note_and_tell,
+                                            .user = walk};
         err = saga_replay_new(&replay, &walk->replay);
     }
     if (err != SAGA_ERR_OK) {
@@ -192,12 +205,29 @@ static enum saga_err open_walk(struct walk *walk, struct saga_err_detail *detail
     return err == SAGA_ERR_OK ? walk->err : err;
 }
 
+/* What is not reached from a saga's row. */
+static enum saga_err walk_books(struct walk *walk, struct saga_replay_counts *counts,
+                                struct saga_err_detail *detail)
+{
+    const struct saga_replay_store_config *config = walk->config;
+    struct replay_books_config books = {.path = config->path,
+                                        .catalog = walk->catalog,
+                                        .noted = &walk->noted,
+                                        .told = config->told,
+                                        .progress = config->progress,
+                                        .user = config->user};
+    return replay_books(&books, counts, detail);
+}
+
 static void close_walk(struct walk *walk, struct saga_replay_counts *counts)
 {
-    *counts =
-        walk->replay == NULL ? (struct saga_replay_counts){0} : *saga_replay_counts(walk->replay);
+    if (counts != NULL) {
+        *counts = walk->replay == NULL ? (struct saga_replay_counts){0}
+                                       : *saga_replay_counts(walk->replay);
+    }
     saga_replay_free(walk->replay);
     saga_catalog_free(walk->catalog);
+    replay_noted_free(&walk->noted);
     free(walk->unusable);
 }
 
@@ -211,6 +241,13 @@ enum saga_err saga_replay_store(const struct saga_replay_store_config *config,
     }
     if (err == SAGA_ERR_OK) {
         err = walk_all(&walk, detail);
+    }
+    err = err == SAGA_ERR_OK ? walk.note_err : err;
+    if (err == SAGA_ERR_OK && config->path != NULL) {
+        *counts = *saga_replay_counts(walk.replay);
+        err = walk_books(&walk, counts, detail);
+        close_walk(&walk, NULL);
+        return err;
     }
     close_walk(&walk, counts);
     return err;
