@@ -18,7 +18,9 @@ enum {
     SALT_LOSS,
     SALT_SUCCESSOR,
     SALT_RUNNING,
-    SALT_CHECKPOINT
+    SALT_CHECKPOINT,
+    SALT_OPENING,
+    SALT_PAGE
 };
 
 /* ---- The end ---- */
@@ -151,7 +153,10 @@ static void reset(struct sim_world *world, struct sim_orch *orch)
                                          .index = (uint32_t)index,
                                          .orch = true,
                                          .skew_ms = world->orch_skew_ms};
-    orch->epoch = orch->io_identity = 0;
+    orch->epoch = orch->io_identity = orch->transactions = 0;
+    orch->io_life = sim_mix(sim_mix(world->epoch, world->failed_starts), SALT_OPENING);
+    orch->io_event = orch->committing = false;
+    orch->io_count = orch->stop_after = 0;
     orch->lost = orch->stopped = orch->dead = orch->hanging = orch->taking = false;
     orch->serving = false;
     orch->cut = SIM_CUT_NONE;
@@ -173,7 +178,10 @@ static enum saga_err recover(struct sim_orch *orch, struct saga_err_detail *deta
     bool more = true;
     enum saga_err err = SAGA_ERR_OK;
     for (uint64_t page = 0; more && err == SAGA_ERR_OK; page++) {
-        if (sim_fault(world, SAGA_SIM_CRASH_IN_RECOVERY, sim_mix(orch->epoch, page),
+        uint64_t identity = sim_mix(orch->epoch, page);
+        orch->io_identity = sim_mix(identity, SALT_PAGE); /* of what it reads */
+        orch->io_count = 0;
+        if (sim_fault(world, SAGA_SIM_CRASH_IN_RECOVERY, identity,
                       "epoch %" PRIu64 " page %" PRIu64, orch->epoch, page)) {
             orch->dead = true;
             return SAGA_ERR_OK;
@@ -235,6 +243,29 @@ static void open_roads(struct sim_orch *orch)
     sim_orch_wants_poll(orch, 1000);
 }
 
+/* Opens the store. Its disk may fail or the process die meanwhile. */
+static enum saga_err open_store(struct sim_orch *orch, struct saga_err_detail *detail)
+{
+    struct sim_world *world = orch->world;
+    orch->io_identity = orch->io_life;
+    if (sim_fault(world, SAGA_SIM_CRASH_IN_RECOVERY, orch->io_life,
+                  "while the store is opened, after epoch %" PRIu64, world->epoch)) {
+        orch->stop_after = 1 + (uint32_t)sim_draw(world, SALT_OPENING, orch->io_life, 40);
+    }
+    orch->committing = true;
+    enum saga_err err = saga_store_sqlite_open_on(saga_vfs_name(world->disk, orch->vfs_process),
+                                                  "sagad.db", &orch->inner, detail);
+    if (err == SAGA_ERR_OK) {
+        /* Logs so short that checkpoints come, and are hit; how short, the seed decides. */
+        err = saga_store_sqlite_checkpoint_at(
+            &orch->inner, 16U << sim_draw(world, SALT_CHECKPOINT, 0, 7), detail);
+    }
+    orch->committing = false;
+    orch->stop_after = 0;
+    orch->io_identity = 0; /* what the judge is told is read without faults */
+    return err;
+}
+
 void sim_orch_begin(struct sim_world *world, bool successor)
 {
     world->orch_planned = false;
@@ -244,16 +275,11 @@ void sim_orch_begin(struct sim_world *world, bool successor)
             successor ? " as a successor" : "");
     struct saga_err_detail detail = {{0}};
     sim_orch_enter(orch);
-    enum saga_err err = saga_store_sqlite_open_on(saga_vfs_name(world->disk, orch->vfs_process),
-                                                  "sagad.db", &orch->inner, &detail);
-    if (err == SAGA_ERR_OK) {
-        /* Logs so short that checkpoints come, and are hit; how short, the seed decides. */
-        err = saga_store_sqlite_checkpoint_at(
-            &orch->inner, 16U << sim_draw(world, SALT_CHECKPOINT, 0, 7), &detail);
-    }
-    if (err == SAGA_ERR_OK) {
+    enum saga_err err = open_store(orch, &detail);
+    if (err == SAGA_ERR_OK && !orch->dead) {
         sim_orch_wrap(orch);
         sim_tell_log(orch);
+        orch->io_identity = sim_mix(orch->io_life, 1);
     }
     if (err == SAGA_ERR_OK && !orch->dead) {
         err = make_runtime(orch, &detail);

@@ -10,7 +10,9 @@
 /* The orchestrator whose code runs now: port calls are given the store, not the process. */
 static _Thread_local struct sim_orch *running;
 
-enum { SALT_BETWEEN = 0x2001, SALT_INSIDE, SALT_OUTCOME };
+enum { SALT_BETWEEN = 0x2001, SALT_INSIDE, SALT_OUTCOME, SALT_PLACE };
+/* Of the disk, in the commit of a transaction with events and without, about. */
+enum { EVENT_OPERATIONS = 40, PLACE_OPERATIONS = 12 };
 
 void sim_orch_enter(struct sim_orch *orch)
 {
@@ -33,9 +35,12 @@ static enum saga_err dead(struct saga_err_detail *detail)
 
 static enum saga_err store_begin(struct saga_store *store, struct saga_err_detail *detail)
 {
-    sim_book_clear(running);
-    running->io_identity = 0;
-    running->io_count = 0;
+    struct sim_orch *orch = running;
+    sim_book_clear(orch);
+    orch->transactions++;
+    orch->io_identity = sim_mix(sim_mix(orch->io_life, SALT_PLACE), orch->transactions);
+    orch->io_event = false;
+    orch->io_count = orch->stop_after = 0;
     return running->dead ? dead(detail) : running->inner.ops->begin(store, detail);
 }
 
@@ -51,21 +56,84 @@ static enum saga_err store_lease(struct saga_store *store, const char *owner, ui
 }
 
 /* Whoever had the lease has lost it. */
-static void note_lease(struct sim_orch *orch)
+static void lose_lease(struct sim_orch *orch)
 {
     struct sim_world *world = orch->world;
     orch->taking = false;
-    world->epoch = orch->epoch;
-    saga_judge_lease(world->view.judge, orch->epoch);
     for (size_t i = 0; i < SIM_ORCHS_MAX; i++) {
         struct sim_orch *other = &world->orchs[i];
         other->lost = other != orch && other->process.state != SIM_DOWN;
     }
 }
 
+static void note_lease(struct sim_orch *orch)
+{
+    orch->world->epoch = orch->epoch;
+    saga_judge_lease(orch->world->view.judge, orch->epoch);
+    lose_lease(orch);
+}
+
+/* One roll for each event and place: what is hit is this event of this saga, or this transaction
+ * when it holds none. */
+static void roll_cuts(struct sim_orch *orch, uint64_t identity, const char *what, uint64_t number,
+                      const char *whose)
+{
+    static const struct {
+        enum saga_sim_fault kind;
+        enum sim_cut cut;
+    } rows[] = {
+        {SAGA_SIM_CRASH_BEFORE_COMMIT, SIM_CUT_COMMIT_BEFORE},
+        {SAGA_SIM_CRASH_AFTER_COMMIT, SIM_CUT_COMMIT_AFTER},
+        {SAGA_SIM_CRASH_BEFORE_SENDS, SIM_CUT_SENDS},
+        {SAGA_SIM_CRASH_BETWEEN_SENDS, SIM_CUT_BETWEEN},
+        {SAGA_SIM_CRASH_BEFORE_ANSWERS, SIM_CUT_ANSWERS},
+        {SAGA_SIM_ZOMBIE_BEFORE_SENDS, SIM_CUT_HANG},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0] && orch->cut == SIM_CUT_NONE; i++) {
+        if (sim_fault(orch->world, rows[i].kind, identity, "at %s %" PRIu64 " of %s", what, number,
+                      whose)) {
+            orch->cut = rows[i].cut;
+            orch->cut_identity = identity;
+            orch->cut_after = (uint32_t)sim_draw(orch->world, SALT_BETWEEN, identity, 4);
+        }
+    }
+}
+
+/* What a transaction writes besides an event: it dies before that, or somewhere in its commit.
+ * Returns false when it has died. */
+static bool roll_inside(struct sim_orch *orch, uint64_t identity, const char *what, uint64_t number,
+                        const char *whose)
+{
+    struct sim_world *world = orch->world;
+    if (!sim_fault(world, SAGA_SIM_CRASH_IN_TRANSACTION, identity, "at %s %" PRIu64 " of %s", what,
+                   number, whose)) {
+        return true;
+    }
+    orch->dead = sim_draw(world, SALT_INSIDE, identity, 2) == 0;
+    uint64_t most = orch->io_event ? EVENT_OPERATIONS : PLACE_OPERATIONS;
+    uint32_t after = 1 + (uint32_t)sim_draw(world, SALT_INSIDE, identity + 1, most);
+    orch->stop_after = orch->dead ? 0 : orch->io_count + after;
+    return !orch->dead;
+}
+
+/* Of cursors, offsets, a lease, a page of recovery that changes nothing. */
+static bool roll_place(struct sim_orch *orch)
+{
+    if (!roll_inside(orch, orch->io_identity, "transaction", orch->transactions, "the process")) {
+        return false;
+    }
+    if (orch->serving) { /* before, nobody is sent or answered anything */
+        roll_cuts(orch, orch->io_identity, "transaction", orch->transactions, "the process");
+    }
+    return true;
+}
+
 static enum saga_err store_commit(struct saga_store *store, struct saga_err_detail *detail)
 {
     struct sim_orch *orch = running;
+    if (!orch->dead && !orch->io_event && !roll_place(orch)) {
+        return dead(detail);
+    }
     if (orch->dead || orch->cut == SIM_CUT_COMMIT_BEFORE) {
         orch->dead = true;
         return dead(detail);
@@ -75,6 +143,9 @@ static enum saga_err store_commit(struct saga_store *store, struct saga_err_deta
     orch->committing = false;
     if (err != SAGA_ERR_OK) {
         sim_say(orch->world, "commit fails: %s", detail == NULL ? "" : detail->text);
+        if (orch->taking) { /* nobody knows who has the lease, until the next one takes it */
+            lose_lease(orch);
+        }
         sim_book_doubt(orch);
         return err;
     }
@@ -140,29 +211,11 @@ static enum saga_err store_update(struct saga_store *store, const struct saga_ro
     return err;
 }
 
-/* One roll for each event and place: what is hit is this event of this saga. */
-static void roll_cuts(struct sim_orch *orch, const struct sim_saga *saga, uint64_t seq)
+static uint64_t id_mix(struct saga_id id)
 {
-    static const struct {
-        enum saga_sim_fault kind;
-        enum sim_cut cut;
-    } rows[] = {
-        {SAGA_SIM_CRASH_BEFORE_COMMIT, SIM_CUT_COMMIT_BEFORE},
-        {SAGA_SIM_CRASH_AFTER_COMMIT, SIM_CUT_COMMIT_AFTER},
-        {SAGA_SIM_CRASH_BEFORE_SENDS, SIM_CUT_SENDS},
-        {SAGA_SIM_CRASH_BETWEEN_SENDS, SIM_CUT_BETWEEN},
-        {SAGA_SIM_CRASH_BEFORE_ANSWERS, SIM_CUT_ANSWERS},
-        {SAGA_SIM_ZOMBIE_BEFORE_SENDS, SIM_CUT_HANG},
-    };
-    uint64_t identity = sim_mix(saga->name, seq);
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0] && orch->cut == SIM_CUT_NONE; i++) {
-        if (sim_fault(orch->world, rows[i].kind, identity, "at event %" PRIu64 " of %s", seq,
-                      saga->key)) {
-            orch->cut = rows[i].cut;
-            orch->cut_identity = identity;
-            orch->cut_after = (uint32_t)sim_draw(orch->world, SALT_BETWEEN, identity, 4);
-        }
-    }
+    uint64_t halves[2];
+    memcpy(halves, id.b, sizeof halves);
+    return sim_mix(halves[0], halves[1]);
 }
 
 static enum saga_err store_audit(struct saga_store *store, const struct saga_audit_row *row,
@@ -174,26 +227,18 @@ static enum saga_err store_audit(struct saga_store *store, const struct saga_aud
     if (orch->dead) {
         return dead(detail);
     }
-    if (saga == NULL) { /* of a definition: its own stream has no row */
-        enum saga_err err = orch->inner.ops->append_audit(store, row, detail);
-        if (err == SAGA_ERR_OK) {
-            sim_book_event(orch, row->event);
-        }
-        return err;
-    }
-    uint64_t identity = sim_mix(saga->name, row->seq);
-    if (orch->io_identity == 0) {
+    /* A definition's own stream has no row: its acts are told apart by their place in it. */
+    const char *whose = saga == NULL ? "a definition" : saga->key;
+    uint64_t identity =
+        saga == NULL ? sim_mix(id_mix(row->id), row->seq) : sim_mix(saga->name, row->seq);
+    if (!orch->io_event) {
+        orch->io_event = true;
         orch->io_identity = identity;
     }
-    if (sim_fault(world, SAGA_SIM_CRASH_IN_TRANSACTION, identity, "at event %" PRIu64 " of %s",
-                  row->seq, saga->key)) {
-        if (sim_draw(world, SALT_INSIDE, identity, 2) == 0) {
-            orch->dead = true;
-            return dead(detail);
-        }
-        orch->stop_after = 1 + (uint32_t)sim_draw(world, SALT_INSIDE, identity + 1, 40);
+    if (!roll_inside(orch, identity, "event", row->seq, whose)) {
+        return dead(detail);
     }
-    roll_cuts(orch, saga, row->seq);
+    roll_cuts(orch, identity, "event", row->seq, whose);
     enum saga_err err = orch->inner.ops->append_audit(store, row, detail);
     if (err != SAGA_ERR_OK) {
         return err;
@@ -215,7 +260,8 @@ void sim_orch_wrap(struct sim_orch *orch)
 
 /* ---- The disk ---- */
 
-/* One operation of the disk, by what it belongs to: the event that its transaction began with. */
+/* One operation of the disk, by what it belongs to: the event that its transaction began with, or
+ * the transaction's place in the life of its process; the opening; a page of recovery. */
 enum saga_vfs_outcome sim_disk_fault(void *user, const struct saga_vfs_io *io)
 {
     struct sim_world *world = user;

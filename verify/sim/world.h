@@ -251,13 +251,16 @@ struct sim_orch {
     bool stopped; /* its store has failed: nothing is taken any more */
     bool dead;    /* it died inside the code that runs now */
     bool hanging; /* it hung after a commit: sends and answers wait */
-    bool committing;
+    bool committing; /* or opening its store: it may die at any operation of the disk */
     bool serving;
     bool taking; /* the transaction that is open takes the lease */
     enum sim_cut cut;
     uint32_t cut_after; /* messages before the cut */
     uint64_t cut_identity;
-    uint64_t io_identity; /* what the transaction began with */
+    uint64_t io_life;     /* what is before it takes the lease, and the base of what follows */
+    uint64_t io_identity; /* of the transaction: its place, or the event that it began with */
+    uint64_t transactions;
+    bool io_event; /* the transaction holds an event: it is that one's, wherever it stands */
     uint32_t io_count;
     uint32_t stop_after; /* operations of the disk until it dies; 0: none */
     struct sim_input *first, **tail;

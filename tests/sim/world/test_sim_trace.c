@@ -23,10 +23,10 @@ static const struct trace {
     uint64_t seed;
     uint64_t hash;
 } traces[] = {
-    {"create-order", 11, UINT64_C(0xc7694a0a36f567fa)},
-    {"create-order", 26, UINT64_C(0xc1d80a3b06760264)},
-    {"create-order-async", 7, UINT64_C(0x48975b87338e4092)},
-    {NULL, 9, UINT64_C(0x5d1e73d172733e25)},
+    {"create-order", 2, UINT64_C(0xfaf5aa0c62e89401)},
+    {"create-order", 16, UINT64_C(0x8c4fecdee0e4ed0c)},
+    {"create-order-async", 16, UINT64_C(0x4bb15ab433772056)},
+    {NULL, 2, UINT64_C(0x5e5b6c60f9b62742)},
 };
 
 static struct saga_sim *prepare(const struct trace *trace)
