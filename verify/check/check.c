@@ -7,25 +7,51 @@
 
 #include "verify/check/internal.h"
 
+/* In the order of their bits, with the rules that cannot be judged without them: what these say is
+ * about nothing else, or about nothing without it. */
+static const struct {
+    const char *name;
+    unsigned rules; /* 1 << number */
+} parts[] = {
+    {"operator", 1U << 12}, /* acts are recorded: only cancel would be left */
+    {"cancel", 1U << 11},   {"pause", 0},   {"crash", 1U << 6}, /* what was decided before it is
+                                                                   sent by the next process */
+    {"deadline", 0},        {"unsent", 0},  {"park", 0},         {"timeout", 0},
+    {"late", 1U << 3}, /* an outcome is taken once, however often it comes */
+    {"retry", 0},           {"unknown", 0}, {"start", 1U << 10},
+};
+
+enum { PART_COUNT = sizeof parts / sizeof parts[0] };
+
+_Static_assert(SAGA_CHECK_START == 1 << (PART_COUNT - 1), "one entry for each bit");
+
 unsigned saga_check_part_find(const char *name)
 {
-    static const struct {
-        const char *name;
-        unsigned part;
-    } parts[] = {
-        {"operator", SAGA_CHECK_OPERATOR}, {"cancel", SAGA_CHECK_CANCEL},
-        {"pause", SAGA_CHECK_PAUSE},       {"crash", SAGA_CHECK_CRASH},
-        {"deadline", SAGA_CHECK_DEADLINE}, {"unsent", SAGA_CHECK_UNSENT},
-        {"park", SAGA_CHECK_PARK},         {"timeout", SAGA_CHECK_TIMEOUT},
-        {"late", SAGA_CHECK_LATE},         {"retry", SAGA_CHECK_RETRY},
-        {"unknown", SAGA_CHECK_UNKNOWN},   {"start", SAGA_CHECK_START},
-    };
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+    for (unsigned i = 0; i < PART_COUNT; i++) {
         if (strcmp(parts[i].name, name) == 0) {
-            return parts[i].part;
+            return 1U << i;
         }
     }
     return 0;
+}
+
+const char *saga_check_part_name(unsigned bit)
+{
+    return bit < PART_COUNT ? parts[bit].name : NULL;
+}
+
+bool saga_check_judges(unsigned without, unsigned number)
+{
+    bool checked = (number >= 1 && number <= 6) || (number >= 10 && number <= SAGA_CHECK_RULE_MAX);
+    for (unsigned i = 0; i < PART_COUNT && checked; i++) {
+        checked = (without >> i & 1) == 0 || (parts[i].rules >> number & 1) == 0;
+    }
+    return checked;
+}
+
+bool is_stopped(const struct check *check)
+{
+    return check->config.stop != NULL && atomic_load(check->config.stop) != 0;
 }
 
 static enum saga_err run(struct exploration *exploration)

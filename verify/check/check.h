@@ -49,10 +49,13 @@
  * the runtime, the store and the kit themselves, and everything that needs two sagas or two
  * orchestrators (S7-S9, S13).
  *
- * Memory is bounded. Thread: the caller's, and `threads` - 1 of its own while it runs. */
+ * Memory is bounded. What is proved or found does not depend on the number of threads; how far a
+ * search came that memory or somebody stopped, may. Thread: the caller's, and `threads` - 1 of its
+ * own while it runs. */
 #ifndef SAGA_CHECK_CHECK_H
 #define SAGA_CHECK_CHECK_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -65,6 +68,10 @@ enum {
     SAGA_CHECK_ATTEMPTS_MAX = 14,
     SAGA_CHECK_THREADS_MAX = 64,
     SAGA_CHECK_TEXT_SIZE = 256,
+    /* What one state may have; docs/limits.md states them. */
+    SAGA_CHECK_DUE_MAX = 10,       /* due times at once: every set of them is tried */
+    SAGA_CHECK_CONDITIONS_MAX = 6, /* open conditions: every set of them is tried */
+    SAGA_CHECK_EVENTS_MAX = 8192,  /* events that can come next */
 };
 
 /* The engine under test; tests put wrong ones here. */
@@ -98,6 +105,15 @@ enum saga_check_part {
 /* Finds a part by its name ("operator", "pause"); 0 when there is none. */
 unsigned saga_check_part_find(const char *name);
 
+/* Names the part of a bit, counted from 0; NULL behind the last. */
+const char *saga_check_part_name(unsigned bit);
+
+enum { SAGA_CHECK_RULE_MAX = 12 };
+
+/* Tells whether a search without these parts can judge rule S<number>: S1 to S6 and S10 to S12,
+ * but those that are about something that is left out. */
+bool saga_check_judges(unsigned without, unsigned number);
+
 struct saga_check_progress {
     uint64_t states;
     uint64_t transitions;
@@ -113,10 +129,11 @@ struct saga_check_config {
     const struct saga_check_engine *engine; /* NULL: the one that ships */
     uint32_t attempts;                      /* 1 to SAGA_CHECK_ATTEMPTS_MAX */
     uint32_t threads;                       /* 1 to SAGA_CHECK_THREADS_MAX */
-    size_t memory_max;                      /* bytes */
+    size_t memory_max;                      /* bytes, of states and what leads on from them */
     unsigned without;                       /* of enum saga_check_part */
     bool no_symmetry;                       /* do not exchange like steps */
     bool child;                             /* another saga may have it as a step: REVERSE */
+    const atomic_int *stop;                 /* not 0: stop soon; may be NULL */
     void (*progress)(void *user, const struct saga_check_progress *progress); /* may be NULL */
     void *user;
 };
@@ -127,6 +144,15 @@ enum saga_check_verdict {
     SAGA_CHECK_OUT_OF_MEMORY, /* memory_max reached: nothing found so far */
     SAGA_CHECK_TOO_WIDE, /* more than can be told apart in one state: too many parallel steps */
     SAGA_CHECK_INEXACT,  /* the engine reads what is left out of states */
+    SAGA_CHECK_STOPPED,  /* *stop was set: nothing found so far */
+};
+
+/* What is too much in one state. */
+enum saga_check_width {
+    SAGA_CHECK_WIDTH_NONE,
+    SAGA_CHECK_WIDTH_DUE,
+    SAGA_CHECK_WIDTH_CONDITIONS,
+    SAGA_CHECK_WIDTH_EVENTS,
 };
 
 /* What is there at an end: two bits for each step (enum saga_check_effect), and the saga's state.
@@ -144,9 +170,11 @@ struct saga_check_result {
     uint32_t depth;
     uint64_t ended;                      /* states in which the saga has ended */
     uint32_t heal;                       /* most events to an end once faults stop */
-    size_t memory;                       /* bytes at most */
+    size_t memory;                       /* bytes at most; never above memory_max */
     uint32_t alike;                      /* groups of steps that are alike */
     bool clamped;                        /* some attempts_max is above `attempts` */
+    enum saga_check_width wide;          /* TOO_WIDE: of what */
+    uint32_t wide_count;                 /* and how many there are */
     struct saga_check_outcome *outcomes; /* sorted; of all states that were looked at */
     size_t outcome_count;
     char wrong[SAGA_CHECK_TEXT_SIZE]; /* VIOLATED, INEXACT: the rule and what is wrong */

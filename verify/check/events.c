@@ -3,10 +3,18 @@
 
 #include "verify/check/internal.h"
 
+static void set_wide(struct event_list *list, enum saga_check_width wide, uint32_t count)
+{
+    if (list->wide == SAGA_CHECK_WIDTH_NONE) {
+        list->wide = wide;
+        list->wide_count = count;
+    }
+}
+
 static void add(struct event_list *list, struct check_event ev)
 {
-    if (list->count == EVENTS_MAX) {
-        list->too_many = true;
+    if (list->count == SAGA_CHECK_EVENTS_MAX) {
+        set_wide(list, SAGA_CHECK_WIDTH_EVENTS, SAGA_CHECK_EVENTS_MAX + 1);
         return;
     }
     list->events[list->count++] = ev;
@@ -34,8 +42,8 @@ static void add_beginning(const struct check *check, const struct world *world,
     for (uint64_t rest = open; rest != 0; rest &= rest - 1) {
         count++;
     }
-    if (count > CONDITIONS_MAX) {
-        list->too_many = true;
+    if (count > SAGA_CHECK_CONDITIONS_MAX) {
+        set_wide(list, SAGA_CHECK_WIDTH_CONDITIONS, count);
         return;
     }
     do {
@@ -206,8 +214,8 @@ static void add_timers(const struct check *check, const struct world *world,
             count++;
         }
     }
-    if (count > DUE_STEPS_MAX) {
-        list->too_many = true;
+    if (count > SAGA_CHECK_DUE_MAX) {
+        set_wide(list, SAGA_CHECK_WIDTH_DUE, count);
         return;
     }
     struct check_event ev = {.kind = CHECK_TIMER, .step = SAGA_STEP_ALL};
@@ -295,7 +303,8 @@ static void add_start_again(const struct check *check, struct event_list *list)
 void list_events(const struct check *check, const struct world *world, struct event_list *list)
 {
     list->count = 0;
-    list->too_many = false;
+    list->wide = SAGA_CHECK_WIDTH_NONE;
+    list->wide_count = 0;
     struct check_event plain = {.kind = CHECK_START, .step = SAGA_STEP_ALL};
     if (world->saga.state == SAGA_STATE_NONE) {
         add_beginning(check, world, list, plain);

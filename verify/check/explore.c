@@ -16,8 +16,10 @@ struct chunk {
     size_t count, capacity; /* of rows */
     uint64_t transitions;
     struct finding finding;
-    bool too_wide;
+    enum saga_check_width wide;
+    uint32_t wide_count;
     bool inexact;
+    bool full; /* memory is used up */
     enum saga_err err;
 };
 
@@ -44,12 +46,16 @@ struct batch {
 
 /* ---- expanding ---- */
 
-static enum saga_err put_row(const struct space *space, struct chunk *chunk, uint64_t hash,
+static enum saga_err put_row(struct space *space, struct chunk *chunk, uint64_t hash,
                              const struct worker *worker, const uint32_t *key)
 {
     size_t width = space->stride + 2;
     if (chunk->count == chunk->capacity) {
         size_t capacity = chunk->capacity == 0 ? 256 : chunk->capacity * 2;
+        if (!space_take(space, (capacity - chunk->capacity) * width * sizeof *chunk->rows)) {
+            chunk->full = true;
+            return SAGA_ERR_OK;
+        }
         uint32_t *rows = realloc(chunk->rows, capacity * width * sizeof *rows);
         if (rows == NULL) {
             return SAGA_ERR_NO_MEMORY;
@@ -77,7 +83,7 @@ static void find(struct worker *worker, const char *wrong)
 /* Tries one event. */
 static void try_event(struct worker *worker)
 {
-    const struct exploration *exploration = worker->batch->exploration;
+    struct exploration *exploration = worker->batch->exploration;
     const struct check *check = exploration->check;
     struct trial *trial = &worker->trial;
     struct chunk *chunk = worker->chunk;
@@ -107,7 +113,8 @@ static void try_event(struct worker *worker)
 
 static bool chunk_ends(const struct chunk *chunk)
 {
-    return chunk->err != SAGA_ERR_OK || chunk->too_wide || chunk->finding.wrong != NULL;
+    return chunk->err != SAGA_ERR_OK || chunk->full || chunk->wide != SAGA_CHECK_WIDTH_NONE ||
+           chunk->finding.wrong != NULL;
 }
 
 static void expand_chunk(void *arg)
@@ -117,7 +124,8 @@ static void expand_chunk(void *arg)
     const struct space *space = &batch->exploration->space;
     struct chunk *chunk = worker->chunk;
     uint32_t shard = 0;
-    for (uint64_t at = chunk->first; at < chunk->end && !chunk_ends(chunk); at++) {
+    for (uint64_t at = chunk->first;
+         at < chunk->end && !chunk_ends(chunk) && !is_stopped(space->check); at++) {
         while (at >= batch->prefix[shard + 1]) {
             shard++;
         }
@@ -126,7 +134,8 @@ static void expand_chunk(void *arg)
         worker->position = at;
         world_unpack(space->check, space_state(space, worker->state), &worker->base);
         list_events(space->check, &worker->base, &worker->list);
-        chunk->too_wide = worker->list.too_many;
+        chunk->wide = worker->list.wide;
+        chunk->wide_count = worker->list.wide_count;
         for (worker->ordinal = 0; worker->ordinal < worker->list.count && !chunk_ends(chunk);
              worker->ordinal++) {
             try_event(worker);
@@ -211,7 +220,7 @@ static uint64_t next_level(struct batch *batch)
 
 static size_t rows_memory(const struct batch *batch)
 {
-    size_t size = sizeof *batch;
+    size_t size = 0;
     for (uint32_t i = 0; i < BATCH_CHUNKS; i++) {
         size +=
             batch->chunks[i].capacity * (batch->exploration->space.stride + 2) * sizeof(uint32_t);
@@ -225,12 +234,16 @@ static bool take_batch(struct batch *batch, enum saga_err *err)
     struct exploration *exploration = batch->exploration;
     struct saga_check_result *result = exploration->result;
     bool go_on = true;
+    bool full = false;
     for (uint32_t i = 0; i < batch->chunk_count; i++) {
         struct chunk *chunk = &batch->chunks[i];
         result->transitions += chunk->transitions;
         *err = *err == SAGA_ERR_OK ? chunk->err : *err;
-        if (go_on && chunk->too_wide) {
+        full = full || chunk->full;
+        if (go_on && chunk->wide != SAGA_CHECK_WIDTH_NONE) {
             result->verdict = SAGA_CHECK_TOO_WIDE;
+            result->wide = chunk->wide;
+            result->wide_count = chunk->wide_count;
             go_on = false;
         } else if (go_on && chunk->finding.wrong != NULL) {
             exploration->finding = chunk->finding;
@@ -238,15 +251,14 @@ static bool take_batch(struct batch *batch, enum saga_err *err)
             go_on = false;
         }
     }
-    bool failed = false;
     for (uint32_t i = 0; i < SPACE_SHARDS; i++) {
-        failed = failed || exploration->space.shards[i].failed;
+        full = full || exploration->space.shards[i].failed;
     }
-    size_t memory = space_memory(&exploration->space) + rows_memory(batch);
+    size_t memory = space_memory(&exploration->space);
     result->memory = memory > result->memory ? memory : result->memory;
     result->states = space_count(&exploration->space);
-    if (go_on && (failed || memory > exploration->check->config.memory_max)) {
-        result->verdict = SAGA_CHECK_OUT_OF_MEMORY;
+    if (go_on && (full || is_stopped(exploration->check))) {
+        result->verdict = full ? SAGA_CHECK_OUT_OF_MEMORY : SAGA_CHECK_STOPPED;
         go_on = false;
     }
     return go_on && *err == SAGA_ERR_OK;
@@ -334,6 +346,7 @@ enum saga_err explore(struct exploration *exploration)
         go_on = run_level(batch, count, &err);
         exploration->result->depth += go_on ? 1 : 0;
     }
+    space_give(&exploration->space, rows_memory(batch));
     free_batch(batch);
     return err;
 }

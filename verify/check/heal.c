@@ -38,8 +38,6 @@ struct healing {
     struct shard_ways ways[SPACE_SHARDS];
     struct heal_worker *workers;
     atomic_uint next;
-    atomic_size_t memory;
-    size_t memory_max;
 };
 
 static bool sends_nothing(const struct trial *trial)
@@ -77,7 +75,7 @@ static enum saga_err put_way(struct healing *healing, struct shard_ways *ways, u
     if (ways->count == ways->capacity) {
         size_t capacity = ways->capacity == 0 ? 1024 : ways->capacity * 2;
         size_t more = (capacity - ways->capacity) * sizeof *ways->to;
-        if (atomic_fetch_add(&healing->memory, more) + more > healing->memory_max) {
+        if (!space_take(&healing->exploration->space, more)) {
             return SAGA_ERR_LIMIT;
         }
         uint32_t *grown = realloc(ways->to, capacity * sizeof *ways->to);
@@ -139,14 +137,15 @@ static void list_shard(struct healing *healing, struct heal_worker *worker, uint
     size_t size = ((size_t)count * 2 + 1) * sizeof *ways->first;
     ways->stuck = NO_STATE;
     ways->absent = NO_STATE;
-    if (atomic_fetch_add(&healing->memory, size) + size > healing->memory_max) {
+    if (!space_take(&healing->exploration->space, size)) {
         ways->err = SAGA_ERR_LIMIT;
         return;
     }
     ways->first = malloc(((size_t)count + 1) * sizeof *ways->first);
     ways->ranks = malloc(((size_t)count + 1) * sizeof *ways->ranks);
     ways->err = ways->first == NULL || ways->ranks == NULL ? SAGA_ERR_NO_MEMORY : SAGA_ERR_OK;
-    for (uint32_t i = 0; i < count && ways->err == SAGA_ERR_OK; i++) {
+    const struct check *check = healing->exploration->check;
+    for (uint32_t i = 0; i < count && ways->err == SAGA_ERR_OK && !is_stopped(check); i++) {
         ways->first[i] = (uint32_t)ways->count;
         ways->ranks[i] = RANK_NONE;
         ways->err = list_state(healing, worker, ways, space_id(s, i));
@@ -336,7 +335,7 @@ static enum saga_err take_ways(struct healing *healing)
 {
     struct exploration *exploration = healing->exploration;
     struct saga_check_result *result = exploration->result;
-    size_t memory = space_memory(&exploration->space) + atomic_load(&healing->memory);
+    size_t memory = space_memory(&exploration->space);
     result->memory = memory > result->memory ? memory : result->memory;
     for (uint32_t s = 0; s < SPACE_SHARDS; s++) {
         if (healing->ways[s].err == SAGA_ERR_LIMIT) {
@@ -346,6 +345,10 @@ static enum saga_err take_ways(struct healing *healing)
         if (healing->ways[s].err != SAGA_ERR_OK) {
             return healing->ways[s].err;
         }
+    }
+    if (is_stopped(exploration->check)) { /* what was listed may end in the middle */
+        result->verdict = SAGA_CHECK_STOPPED;
+        return SAGA_ERR_OK;
     }
     find_wrong(healing);
     if (exploration->finding.wrong == NULL) {
@@ -364,13 +367,11 @@ static enum saga_err take_ways(struct healing *healing)
 enum saga_err check_heals(struct exploration *exploration)
 {
     const struct saga_check_config *config = &exploration->check->config;
-    size_t used = space_memory(&exploration->space);
     struct healing *healing = calloc(1, sizeof *healing);
     if (healing == NULL) {
         return SAGA_ERR_NO_MEMORY;
     }
     healing->exploration = exploration;
-    healing->memory_max = config->memory_max > used ? config->memory_max - used : 0;
     healing->workers = calloc(config->threads, sizeof *healing->workers);
     enum saga_err err = SAGA_ERR_NO_MEMORY;
     if (healing->workers != NULL) {

@@ -5,9 +5,6 @@
 #include "verify/check/check.h"
 
 enum {
-    EVENTS_MAX = 8192,  /* events from one state */
-    DUE_STEPS_MAX = 10, /* due times whose every subset is tried */
-    CONDITIONS_MAX = 6, /* conditions whose every subset is tried */
     KEY_WORDS_MAX = SAGA_STEPS_MAX + 1,
     LATER_MS = 1, /* how far ahead lies what has not come; the twin's: */
     LATER_TWIN_MS = 37,
@@ -83,9 +80,10 @@ struct check_event {
 };
 
 struct event_list {
-    struct check_event events[EVENTS_MAX];
+    struct check_event events[SAGA_CHECK_EVENTS_MAX];
     size_t count;
-    bool too_many;
+    enum saga_check_width wide; /* what there is too much of */
+    uint32_t wide_count;
 };
 
 /* Steps that are alike. */
@@ -153,6 +151,7 @@ enum saga_check_effect effect_of(const struct check *check, const struct world *
 bool has_due(const struct saga_step_run *run);
 bool is_retriable(const struct check *check, uint8_t step);
 bool with(const struct check *check, unsigned part);
+bool is_stopped(const struct check *check);
 
 /* ---- events.c ---- */
 
@@ -181,7 +180,8 @@ const char *judge_start_again(const struct trial *trial);
 
 /* ---- space.c: the states that are known ---- */
 
-enum { SPACE_SHARDS = 64, SPACE_BLOCK = 1024, NO_STATE = UINT32_MAX };
+enum { SPACE_SHARDS = 64, SPACE_BLOCK = 1024 };
+#define NO_STATE UINT32_MAX
 
 struct shard {
     uint32_t **blocks; /* of SPACE_BLOCK states each: key, parent, ordinal of the event */
@@ -196,6 +196,8 @@ struct shard {
 struct space {
     const struct check *check;
     uint32_t stride; /* words of a state */
+    size_t memory_max;
+    atomic_size_t memory; /* taken of it */
     struct shard shards[SPACE_SHARDS];
 };
 
@@ -207,6 +209,9 @@ uint32_t space_find(const struct space *space, uint64_t hash, const uint32_t *ke
 /* Puts a state that may be there; *fresh tells. Thread: one for each shard. Errors: NO_MEMORY. */
 enum saga_err space_put(struct space *space, uint64_t hash, const uint32_t *state, bool *fresh);
 const uint32_t *space_state(const struct space *space, uint32_t id);
+/* Takes of the memory that is allowed; false when that is used up. Thread: any. */
+bool space_take(struct space *space, size_t size);
+void space_give(struct space *space, size_t size);
 size_t space_memory(const struct space *space);
 uint64_t space_count(const struct space *space);
 uint32_t space_parent(const struct space *space, uint32_t id);

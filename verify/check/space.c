@@ -12,8 +12,11 @@ enum saga_err space_init(struct space *space, const struct check *check)
     memset(space, 0, sizeof *space);
     space->check = check;
     space->stride = check->key_words + 2;
+    space->memory_max = check->config.memory_max;
+    atomic_init(&space->memory, 0);
     for (uint32_t i = 0; i < SPACE_SHARDS; i++) {
-        space->shards[i].slots = calloc(SLOTS_FIRST, sizeof *space->shards[i].slots);
+        size_t size = SLOTS_FIRST * sizeof *space->shards[i].slots;
+        space->shards[i].slots = space_take(space, size) ? calloc(1, size) : NULL;
         if (space->shards[i].slots == NULL) {
             return SAGA_ERR_NO_MEMORY;
         }
@@ -44,6 +47,20 @@ uint64_t space_hash(const struct check *check, const uint32_t *key)
     }
     hash *= UINT64_C(0xbf58476d1ce4e5b9);
     return hash ^ hash >> 32;
+}
+
+bool space_take(struct space *space, size_t size)
+{
+    if (atomic_fetch_add(&space->memory, size) + size > space->memory_max) {
+        (void)atomic_fetch_sub(&space->memory, size);
+        return false;
+    }
+    return true;
+}
+
+void space_give(struct space *space, size_t size)
+{
+    (void)atomic_fetch_sub(&space->memory, size);
 }
 
 static const uint32_t *shard_state(const struct space *space, const struct shard *shard,
@@ -79,10 +96,13 @@ uint32_t space_find(const struct space *space, uint64_t hash, const uint32_t *ke
     return slot == 0 ? (uint32_t)NO_STATE : space_id(shard_of(hash), slot - 1);
 }
 
-static enum saga_err grow_slots(const struct space *space, struct shard *shard)
+static enum saga_err grow_slots(struct space *space, struct shard *shard)
 {
     if (shard->count + 1 <= shard->slot_count / 4 * 3) {
         return SAGA_ERR_OK;
+    }
+    if (!space_take(space, shard->slot_count * sizeof *shard->slots)) {
+        return SAGA_ERR_NO_MEMORY;
     }
     struct shard grown = *shard;
     grown.slot_count *= 2;
@@ -100,7 +120,7 @@ static enum saga_err grow_slots(const struct space *space, struct shard *shard)
     return SAGA_ERR_OK;
 }
 
-static enum saga_err grow_blocks(const struct space *space, struct shard *shard)
+static enum saga_err grow_blocks(struct space *space, struct shard *shard)
 {
     if (shard->count < shard->block_count * SPACE_BLOCK) {
         return SAGA_ERR_OK;
@@ -117,7 +137,8 @@ static enum saga_err grow_blocks(const struct space *space, struct shard *shard)
         shard->blocks = blocks;
         shard->block_capacity = capacity;
     }
-    uint32_t *block = malloc(sizeof *block * SPACE_BLOCK * space->stride);
+    size_t size = sizeof **shard->blocks * SPACE_BLOCK * space->stride;
+    uint32_t *block = space_take(space, size) ? malloc(size) : NULL;
     if (block == NULL) {
         return SAGA_ERR_NO_MEMORY;
     }
@@ -166,14 +187,7 @@ uint32_t space_ordinal(const struct space *space, uint32_t id)
 
 size_t space_memory(const struct space *space)
 {
-    size_t size = sizeof *space;
-    for (uint32_t i = 0; i < SPACE_SHARDS; i++) {
-        const struct shard *shard = &space->shards[i];
-        size += shard->slot_count * sizeof *shard->slots +
-                shard->block_capacity * sizeof *shard->blocks +
-                (size_t)shard->block_count * SPACE_BLOCK * space->stride * sizeof(uint32_t);
-    }
-    return size;
+    return atomic_load(&space->memory);
 }
 
 uint64_t space_count(const struct space *space)

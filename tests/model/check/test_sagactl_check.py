@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -63,13 +64,51 @@ class Check(unittest.TestCase):
             told.append({name: value for name, value in json.loads(out).items()
                          if name not in ("wall_s", "cpu_s", "memory_bytes")})
         self.assertEqual(told[0], told[1])
-        self.assertEqual("proved", told[0]["verdict"])
+        self.assertEqual("proved in part", told[0]["verdict"])
+        self.assertEqual(["operator", "pause"], told[0]["without"])
+        self.assertEqual(["S12"], told[0]["rules_not_judged"])
+        self.assertNotIn("S12", told[0]["rules"])
         self.assertEqual(told[0]["outcome_count"], len(told[0]["outcomes"]))
 
     def test_memory_that_is_too_small_proves_nothing(self):
         out, _ = self.run_check(1, "--saga", "create-order", "--attempts", "14", "--memory", "16")
         self.assertIn("not proved: ", out)
-        self.assertIn("--memory", out)
+        for lever in ("--memory", "--attempts 1", "--without"):
+            self.assertIn(lever, out)
+        self.assertLessEqual(float(out.split("\nmemory ")[1].split()[0]), 16)
+
+    def test_what_is_left_out_is_named_and_not_claimed(self):
+        out, _ = self.run_check(0, "--saga", "create-order", "--attempts", "1", "--without", "cancel,operator,start")
+        self.assertIn("\nproved without operator, cancel, start: S1, S2, S3, S4, S5, S6 hold", out)
+        self.assertIn("not judged: S10, S11, S12\n", out)
+
+    def test_signal_shows_what_there_is_so_far(self):
+        with subprocess.Popen([SAGACTL, "check", "--saga", "create-order", "--attempts", "14"],
+                              stdout=subprocess.PIPE, text=True) as process:
+            while "SigCgt" not in (status := pathlib.Path(f"/proc/{process.pid}/status").read_text()) or \
+                    not int(status.split("SigCgt:")[1].split()[0], 16) >> 14 & 1:
+                self.assertIsNone(process.poll())
+            process.send_signal(signal.SIGTERM)
+            out, _ = process.communicate(timeout=60)
+        self.assertEqual(130, process.returncode, out)
+        self.assertIn("\nstopped: ", out)
+
+    def test_file_that_is_no_good_says_why(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder)
+            _, err = self.run_check(2, str(path / "trip.proto"))
+            self.assertIn("--descriptor_set_out=trip.binpb", err)
+            for name, text in (("bad", TRIP.replace('after: "flight"', 'after: "luck"')), ("none", 'syntax = "proto3";')):
+                (path / f"{name}.proto").write_text(text)
+                subprocess.run(["protoc", "--include_imports", "--include_source_info", f"-I{SOURCE / 'proto'}",
+                                f"-I{path}", f"--descriptor_set_out={path / name}.binpb", f"{name}.proto"], check=True)
+            out, err = self.run_check(1, str(path / "bad.binpb"), "-o", "json")
+            self.assertRegex(err, r"bad\.proto:\d+:\d+: SAGA\d+: ")
+            told = json.loads(out)
+            self.assertEqual("refused", told["verdict"])
+            self.assertGreater(told["findings"][0]["line"], 0)
+            _, err = self.run_check(1, str(path / "none.binpb"))
+            self.assertIn("declares no saga", err)
 
     def test_wrong_usage_is_told(self):
         for arguments, text in (((), "create-order"), (("--saga", "nothing"), "create-order"),
