@@ -265,6 +265,8 @@ static void test_check_definition_when_too_wide_then_it_says_so(void **state)
     }
     defs_run(&defs, &result);
     assert_int_equal(result.verdict, SAGA_CHECK_TOO_WIDE);
+    assert_int_equal(result.wide, SAGA_CHECK_WIDTH_CONDITIONS);
+    assert_true(result.wide_count > SAGA_CHECK_CONDITIONS_MAX);
     saga_check_result_fini(&result);
 }
 
