@@ -114,6 +114,7 @@ struct sim_saga *sim_book_row(struct sim_world *world, const struct saga_row *ro
         (void)snprintf(text, sizeof text, "%s", at);
         saga->name = sim_text_mix(row->start_key);
         if (saga_id_parse(text, &parent) == SAGA_ERR_OK) {
+            saga->parent = sim_find(world, parent);
             saga->name = sim_mix(sim_name_of(world, parent), sim_text_mix(at + strlen(text)));
         }
     }

@@ -7,7 +7,7 @@
 #include "common/base/assert.h"
 #include "verify/sim/world.h"
 
-enum { SALT_REPEAT = 0x9001, SALT_OTHER, SALT_STEP, SALT_ACT };
+enum { SALT_REPEAT = 0x9001, SALT_OTHER, SALT_STEP, SALT_ACT, SALT_LEFT };
 enum {
     LATE_US = 2 * 1000 * 1000,    /* so long an answer is waited for */
     AGAIN_US = 500 * 1000,        /* after a refusal */
@@ -25,7 +25,10 @@ static uint64_t ask_identity(const struct sim_ask *ask)
 
 static const char *name(const struct sim_ask *ask)
 {
-    return ask->saga == NULL ? "the definition" : ask->saga->key;
+    if (ask->saga == NULL) {
+        return ask->other ? ask->version->name : "the definition";
+    }
+    return ask->saga->key;
 }
 
 /* What an operator does to a saga, a step or the definition. */
@@ -260,12 +263,29 @@ void sim_operator(struct sim_world *world, struct sim_ask *ask)
     }
 }
 
+/* A child that is parked is sometimes left so: it is its parent that is turned back. */
+static bool turn_parent(struct sim_world *world, struct sim_saga *child)
+{
+    struct sim_saga *parent = child->parent;
+    if (parent == NULL || child->parent_cancelled ||
+        sim_draw(world, SALT_LEFT, child->name, 2) != 0) {
+        return false;
+    }
+    child->parent_cancelled = true; /* once: it may be too late for that */
+    struct sim_ask *ask = sim_take(world, sizeof *ask);
+    ask->saga = parent;
+    ask->act = parent->durable.state == SAGA_STATE_PARKED ? SAGA_ACT_COMPENSATE : SAGA_ACT_CANCEL;
+    sim_operator(world, ask);
+    return true;
+}
+
 /* After healing: what is parked is retried. */
 void sim_operators(struct sim_world *world)
 {
     for (size_t i = 0; i < world->view.saga_total; i++) {
         struct sim_saga *saga = world->view.sagas[i];
-        if (saga->durable_there && saga->durable.state == SAGA_STATE_PARKED) {
+        if (saga->durable_there && saga->durable.state == SAGA_STATE_PARKED &&
+            !turn_parent(world, saga)) {
             struct sim_ask *ask = sim_take(world, sizeof *ask);
             ask->saga = saga;
             ask->act = SAGA_ACT_RETRY;
@@ -275,11 +295,13 @@ void sim_operators(struct sim_world *world)
     sim_at(world, LOOK_US, (struct sim_event){.kind = SIM_OPERATORS});
 }
 
-/* Pauses the definition or lets it go on. */
-void sim_hold(struct sim_world *world, enum saga_act what)
+/* Pauses a definition or lets it go on. */
+void sim_hold(struct sim_world *world, const struct saga_version *version, enum saga_act what)
 {
     struct sim_ask *ask = sim_take(world, sizeof *ask);
     ask->act = what;
+    ask->version = version;
+    ask->other = version != world->view.sim->version;
     ask->step = "";
     ask->sure = what == SAGA_ACT_RESUME;
     act(world, ask);

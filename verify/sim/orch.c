@@ -20,7 +20,8 @@ enum {
     SALT_RUNNING,
     SALT_CHECKPOINT,
     SALT_OPENING,
-    SALT_PAGE
+    SALT_PAGE,
+    SALT_PAGES
 };
 
 /* ---- The end ---- */
@@ -172,16 +173,27 @@ static void reset(struct sim_world *world, struct sim_orch *orch)
     sim_book_clear(orch);
 }
 
+/* Sagas that recovery loads in one turn; 0: as many as sagad does. */
+static size_t page_max(const struct sim_world *world)
+{
+    uint64_t drawn = sim_draw(world, SALT_PAGES, 0, 16);
+    return drawn < 8 ? 1 + (size_t)drawn : 0;
+}
+
 static enum saga_err recover(struct sim_orch *orch, struct saga_err_detail *detail)
 {
     struct sim_world *world = orch->world;
     bool more = true;
+    /* With many pages the chance of each is less, that it comes up at last. */
+    size_t small = page_max(world);
+    uint64_t pages = small == 0 ? 1 : 1 + world->view.saga_total / (4 * small);
     enum saga_err err = SAGA_ERR_OK;
     for (uint64_t page = 0; more && err == SAGA_ERR_OK; page++) {
         uint64_t identity = sim_mix(orch->epoch, page);
         orch->io_identity = sim_mix(identity, SALT_PAGE); /* of what it reads */
         orch->io_count = 0;
-        if (sim_fault(world, SAGA_SIM_CRASH_IN_RECOVERY, identity,
+        if (sim_draw(world, SALT_PAGES, identity, pages) == 0 &&
+            sim_fault(world, SAGA_SIM_CRASH_IN_RECOVERY, identity,
                       "epoch %" PRIu64 " page %" PRIu64, orch->epoch, page)) {
             orch->dead = true;
             return SAGA_ERR_OK;
@@ -203,6 +215,8 @@ static enum saga_err make_runtime(struct sim_orch *orch, struct saga_err_detail 
         .codec = saga_codec_port(),
         .owner = "simulated",
         .seed = sim_mix(world->view.seed, orch->process.life),
+        /* In half of the seeds recovery, and what goes on after a pause, takes many turns. */
+        .recover_page_max = page_max(world),
         .running_count_max = running == 0 ? 1 + world->view.saga_count / 3 : 0,
         .cursor_delay_ms = 200,
     };

@@ -139,7 +139,7 @@ static void take_ask(struct sim_orch *orch, struct sim_ask *ask)
         return;
     }
     if (ask->act == SAGA_ACT_PAUSE || ask->act == SAGA_ACT_RESUME) {
-        struct saga_pause_act act = {.definition = orch->world->view.sim->version->name,
+        struct saga_pause_act act = {.definition = ask->version->name,
                                      .act = ask->act,
                                      .who = ask->who,
                                      .why = ask->why,

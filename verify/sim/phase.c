@@ -5,7 +5,7 @@
 #include "common/base/assert.h"
 #include "verify/sim/world.h"
 
-enum { SALT_CUT = 0xa001, SALT_OUTAGE, SALT_JUMP, SALT_PAUSE, SALT_DAYS, SALT_HOLD };
+enum { SALT_CUT = 0xa001, SALT_OUTAGE, SALT_JUMP, SALT_PAUSE, SALT_DAYS, SALT_HOLD, SALT_HELD };
 enum { SLOT_US = 1000 * 1000, DAY_MS = 24 * 3600 * 1000, DAYS_US_MAX = 60 * 1000 * 1000 };
 
 /* ---- Clocks ---- */
@@ -249,9 +249,14 @@ void sim_slot(struct sim_world *world, uint64_t slot)
     if (sim_fault(world, SAGA_SIM_ACT_PAUSE, identity, "second %" PRIu64, slot)) {
         int64_t length_us =
             sim_length_us(world, SALT_HOLD, identity, world->view.swarm.hold_ms_max * 1000);
-        sim_hold(world, SAGA_ACT_PAUSE);
+        const struct saga_sim *sim = world->view.sim;
+        const struct saga_version *version =
+            &sim->versions[sim_draw(world, SALT_HELD, identity, sim->version_count)];
+        sim_hold(world, version, SAGA_ACT_PAUSE);
         struct sim_ask *ask = sim_take(world, sizeof *ask);
         ask->act = SAGA_ACT_RESUME;
+        ask->version = version;
+        ask->other = version != sim->version;
         ask->step = "";
         sim_at(world, length_us, (struct sim_event){.kind = SIM_OPERATOR, .data = ask});
     }
@@ -287,5 +292,7 @@ void sim_heal(struct sim_world *world)
         }
     }
     sim_orch_plan(world, 0, false);
-    sim_hold(world, SAGA_ACT_RESUME);
+    for (size_t i = 0; i < world->view.sim->version_count; i++) {
+        sim_hold(world, &world->view.sim->versions[i], SAGA_ACT_RESUME);
+    }
 }

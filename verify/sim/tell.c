@@ -51,7 +51,7 @@ static struct saga_judge_start start_of(const struct sim_world *world, const str
 static struct saga_judge_act act_of(const struct sim_world *world, const struct sim_ask *ask)
 {
     struct saga_judge_act act = {
-        .definition = world->view.sim->version->name,
+        .definition = (ask->version != NULL ? ask->version : world->view.sim->version)->name,
         .act = ask->act,
         .step = ask->step,
         .who = ask->who,

@@ -180,7 +180,8 @@ struct sim_relay {
 struct sim_ask {
     struct sim_saga *saga;
     bool start;
-    bool other; /* the start has another input */
+    bool
+        other; /* the start has another input; the act is on another definition than the main one */
     bool repeated;
     bool sure;      /* asked again until it is answered */
     int64_t number; /* of acts: makes each its own */
@@ -191,7 +192,8 @@ struct sim_ask {
     const char *step;
     const char *who;
     const char *why;
-    struct saga_id target; /* of an act */
+    struct saga_id target;              /* of an act */
+    const struct saga_version *version; /* saga NULL: what is paused or goes on */
 };
 
 /* An answer on its way. */
@@ -247,10 +249,10 @@ struct sim_orch {
     struct saga_store_ops ops;
     struct saga_runtime *runtime;
     uint64_t epoch;
-    bool lost;    /* a successor has the lease */
-    bool stopped; /* its store has failed: nothing is taken any more */
-    bool dead;    /* it died inside the code that runs now */
-    bool hanging; /* it hung after a commit: sends and answers wait */
+    bool lost;       /* a successor has the lease */
+    bool stopped;    /* its store has failed: nothing is taken any more */
+    bool dead;       /* it died inside the code that runs now */
+    bool hanging;    /* it hung after a commit: sends and answers wait */
     bool committing; /* or opening its store: it may die at any operation of the disk */
     bool serving;
     bool taking; /* the transaction that is open takes the lease */
@@ -339,7 +341,9 @@ struct sim_saga {
     uint64_t name; /* for identities: the index, or made of the parent's and its step */
     char key[SIM_KEY_SIZE];
     const struct saga_version *version;
+    struct sim_saga *parent; /* NULL: it has none */
     struct saga_bytes input;
+    bool parent_cancelled; /* by people, as it was parked */
     bool durable_there;
     struct saga durable; /* as last committed */
     int64_t ended_at_us; /* 0: not ended */
@@ -572,6 +576,6 @@ void sim_client_hears(struct sim_world *world, struct sim_given *given);
 void sim_client_late(struct sim_world *world, struct sim_ask *ask, uint64_t tries);
 void sim_operators(struct sim_world *world);
 void sim_operator(struct sim_world *world, struct sim_ask *ask);
-void sim_hold(struct sim_world *world, enum saga_act act);
+void sim_hold(struct sim_world *world, const struct saga_version *version, enum saga_act act);
 
 #endif
