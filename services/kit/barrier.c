@@ -76,8 +76,9 @@ enum saga_err saga_barrier_migrate(struct saga_sql *sql, struct saga_err_detail 
         err = saga_sql_step(stmt, &row, detail);
     }
     const int64_t count = (int64_t)(sizeof migrations / sizeof migrations[0]);
-    int64_t version = err == SAGA_ERR_OK && row ? saga_sql_int(stmt, 0) : 0;
+    int64_t version = 0;
     if (stmt != NULL) {
+        version = err == SAGA_ERR_OK && row ? saga_sql_int(stmt, 0) : 0;
         saga_sql_reset(stmt);
     }
     if (err == SAGA_ERR_OK && version > count) {

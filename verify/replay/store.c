@@ -222,8 +222,10 @@ static enum saga_err walk_books(struct walk *walk, struct saga_replay_counts *co
 static void close_walk(struct walk *walk, struct saga_replay_counts *counts)
 {
     if (counts != NULL) {
-        *counts = walk->replay == NULL ? (struct saga_replay_counts){0}
-                                       : *saga_replay_counts(walk->replay);
+        *counts = (struct saga_replay_counts){0};
+        if (walk->replay != NULL) {
+            *counts = *saga_replay_counts(walk->replay);
+        }
     }
     saga_replay_free(walk->replay);
     saga_catalog_free(walk->catalog);

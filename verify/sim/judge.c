@@ -86,10 +86,12 @@ void judge_tell(struct saga_judge *judge, enum saga_rule rule, const struct trai
     va_end(args);
     struct saga_violation_fact violation = {
         .rule = rule,
-        .saga_id = trail == NULL ? (struct saga_id){{0}} : trail->id,
         .step = step == NULL ? "" : step,
         .text = text,
     };
+    if (trail != NULL) {
+        violation.saga_id = trail->id;
+    }
     judge->config.told(judge->config.user, &violation);
 }
 
