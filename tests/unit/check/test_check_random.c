@@ -68,6 +68,13 @@ static void make(struct defs *defs, uint64_t *prng)
     defs->config.attempts = 1 + (uint32_t)saga_prng_below(prng, 2);
 }
 
+/* Sanitizers are slow, and what they look for is in the first of them. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { COUNT = 8 };
+#else
+enum { COUNT = 24 };
+#endif
+
 static unsigned long number_of(const char *variable, unsigned long fallback)
 {
     const char *text = getenv(variable);
@@ -88,7 +95,7 @@ static void test_check_random_definitions_when_explored_then_they_are_proved(voi
 {
     (void)state;
     unsigned long first = number_of("SAGA_CHECK_FIRST", 1);
-    unsigned long count = number_of("SAGA_CHECK_COUNT", 24);
+    unsigned long count = number_of("SAGA_CHECK_COUNT", COUNT);
     unsigned reduced = 0;
     for (unsigned long i = first; i < first + count; i++) {
         uint64_t prng = i;
