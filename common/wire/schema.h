@@ -13,6 +13,7 @@
 #include "common/base/err.h"
 #include "common/base/limits.h"
 #include "common/base/op.h"
+#include "common/wire/wire.h"
 
 struct saga_schema;
 
@@ -37,6 +38,10 @@ enum saga_field_type {
     SAGA_FIELD_SINT32,
     SAGA_FIELD_SINT64,
 };
+
+/* Gives how a field's elements stand on the wire; numbers are VARINT or FIXED also where they are
+ * packed. Thread: any. */
+enum saga_wire_type saga_field_wire_type(enum saga_field_type type);
 
 struct saga_message_type;
 struct saga_enum_type;

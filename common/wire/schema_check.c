@@ -30,7 +30,7 @@ static enum saga_err refuse(const struct level *levels, size_t depth,
                         path[0] == '\0' ? "the message" : path, what);
 }
 
-static enum saga_wire_type wire_type(enum saga_field_type type)
+enum saga_wire_type saga_field_wire_type(enum saga_field_type type)
 {
     switch (type) {
     case SAGA_FIELD_DOUBLE:
@@ -78,7 +78,7 @@ static bool packed_good(enum saga_wire_type element, struct saga_bytes bytes)
 /* Returns NULL, or what is wrong with a known field, its nested message excepted. */
 static const char *check_field(const struct saga_field *known, const struct saga_wire_field *field)
 {
-    enum saga_wire_type expected = wire_type(known->type);
+    enum saga_wire_type expected = saga_field_wire_type(known->type);
     if (field->type != expected) {
         bool packed = known->repeated && field->type == SAGA_WIRE_LEN &&
                       expected != SAGA_WIRE_GROUP && expected != SAGA_WIRE_LEN;

@@ -33,36 +33,6 @@ static uint64_t draw(struct maker *maker, uint64_t bound)
     return saga_prng_below(&maker->prng, bound);
 }
 
-static enum saga_wire_type wire_type(enum saga_field_type type)
-{
-    switch (type) {
-    case SAGA_FIELD_DOUBLE:
-    case SAGA_FIELD_FIXED64:
-    case SAGA_FIELD_SFIXED64:
-        return SAGA_WIRE_FIXED64;
-    case SAGA_FIELD_FLOAT:
-    case SAGA_FIELD_FIXED32:
-    case SAGA_FIELD_SFIXED32:
-        return SAGA_WIRE_FIXED32;
-    case SAGA_FIELD_STRING:
-    case SAGA_FIELD_BYTES:
-    case SAGA_FIELD_MESSAGE:
-        return SAGA_WIRE_LEN;
-    case SAGA_FIELD_GROUP:
-        return SAGA_WIRE_GROUP;
-    case SAGA_FIELD_INT64:
-    case SAGA_FIELD_UINT64:
-    case SAGA_FIELD_INT32:
-    case SAGA_FIELD_BOOL:
-    case SAGA_FIELD_UINT32:
-    case SAGA_FIELD_ENUM:
-    case SAGA_FIELD_SINT32:
-    case SAGA_FIELD_SINT64:
-        break;
-    }
-    return SAGA_WIRE_VARINT;
-}
-
 /* A number of any size, small ones and extremes often. */
 static uint64_t draw_bits(struct maker *maker)
 {
@@ -164,7 +134,7 @@ static uint8_t *put_number(uint8_t *at, enum saga_wire_type type, uint64_t value
 static void append_number(struct maker *maker, const struct saga_field *field, uint64_t value)
 {
     uint8_t bytes[SCALAR_SIZE_MAX];
-    enum saga_wire_type type = wire_type(field->type);
+    enum saga_wire_type type = saga_field_wire_type(field->type);
     uint8_t *end = put_number(saga_wire_put_tag(bytes, field->number, type), type, value);
     append(maker, bytes, (size_t)(end - bytes));
 }
@@ -214,7 +184,7 @@ static void append_packed(struct maker *maker, const struct saga_field *field, s
     uint8_t bytes[SAGA_WORKLOAD_REPEATED_MAX * SAGA_VARINT_SIZE_MAX];
     uint8_t *end = bytes;
     for (size_t i = 0; i < count; i++) {
-        end = put_number(end, wire_type(field->type), draw_number(maker, field));
+        end = put_number(end, saga_field_wire_type(field->type), draw_number(maker, field));
     }
     append_bytes(maker, field->number,
                  (struct saga_bytes){.data = bytes, .size = (size_t)(end - bytes)});
@@ -275,7 +245,7 @@ static void make_field(struct maker *maker, const struct saga_field *field, unsi
         return;
     }
     size_t count = draw(maker, SAGA_WORKLOAD_REPEATED_MAX + 1);
-    if (field->packed && wire_type(field->type) != SAGA_WIRE_LEN && count > 0) {
+    if (field->packed && saga_field_wire_type(field->type) != SAGA_WIRE_LEN && count > 0) {
         append_packed(maker, field, count);
         return;
     }
@@ -300,7 +270,7 @@ static void make_fixed(struct maker *maker, const struct saga_field *field,
     if (!fixed->present) {
         return;
     }
-    if (wire_type(field->type) == SAGA_WIRE_LEN) {
+    if (saga_field_wire_type(field->type) == SAGA_WIRE_LEN) {
         append_bytes(maker, field->number, fixed->bytes);
     } else {
         append_number(maker, field, fixed->value);

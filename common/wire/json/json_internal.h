@@ -87,9 +87,6 @@ struct saga_json_scalar {
     uint64_t bits;
 };
 
-/* Gives the wire type of a field's type; LEN for strings, bytes and messages. */
-enum saga_wire_type saga_json_wire_type(enum saga_field_type type);
-
 /* Reads a number, bool or enum value. NULL, or what is wrong. *unknown: a name that the enum does
  * not have. */
 const char *saga_json_scalar_read(const struct saga_field *field, const json_t *value,

@@ -289,7 +289,7 @@ static bool next_packed(struct saga_wire_reader *reader, enum saga_wire_type typ
 static enum saga_err print_array(struct saga_json_printer *printer, const struct saga_field *field,
                                  const struct slot *slot)
 {
-    enum saga_wire_type type = saga_json_wire_type(field->type);
+    enum saga_wire_type type = saga_field_wire_type(field->type);
     struct saga_wire_reader reader = saga_wire_read(range_of(slot));
     struct saga_wire_field part = {0};
     size_t index = 0;

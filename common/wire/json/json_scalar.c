@@ -5,36 +5,6 @@
 
 #include "common/wire/json/json_internal.h"
 
-enum saga_wire_type saga_json_wire_type(enum saga_field_type type)
-{
-    switch (type) {
-    case SAGA_FIELD_DOUBLE:
-    case SAGA_FIELD_FIXED64:
-    case SAGA_FIELD_SFIXED64:
-        return SAGA_WIRE_FIXED64;
-    case SAGA_FIELD_FLOAT:
-    case SAGA_FIELD_FIXED32:
-    case SAGA_FIELD_SFIXED32:
-        return SAGA_WIRE_FIXED32;
-    case SAGA_FIELD_STRING:
-    case SAGA_FIELD_BYTES:
-    case SAGA_FIELD_MESSAGE:
-        return SAGA_WIRE_LEN;
-    case SAGA_FIELD_GROUP:
-        return SAGA_WIRE_GROUP;
-    case SAGA_FIELD_INT64:
-    case SAGA_FIELD_UINT64:
-    case SAGA_FIELD_INT32:
-    case SAGA_FIELD_BOOL:
-    case SAGA_FIELD_UINT32:
-    case SAGA_FIELD_ENUM:
-    case SAGA_FIELD_SINT32:
-    case SAGA_FIELD_SINT64:
-        break;
-    }
-    return SAGA_WIRE_VARINT;
-}
-
 /* ---- Whole numbers ---- */
 
 /* Sign and amount: holds every int64 and uint64. */
@@ -247,7 +217,7 @@ static const char *read_enum(const struct saga_field *field, const json_t *value
 const char *saga_json_scalar_read(const struct saga_field *field, const json_t *value,
                                   struct saga_json_scalar *scalar, bool *unknown)
 {
-    scalar->type = saga_json_wire_type(field->type);
+    scalar->type = saga_field_wire_type(field->type);
     scalar->bits = 0;
     *unknown = false;
     switch (field->type) {
@@ -282,7 +252,7 @@ const char *saga_json_scalar_read(const struct saga_field *field, const json_t *
 const char *saga_json_key_read(const struct saga_field *field, struct saga_bytes key,
                                struct saga_json_scalar *scalar)
 {
-    scalar->type = saga_json_wire_type(field->type);
+    scalar->type = saga_field_wire_type(field->type);
     scalar->bits = 0;
     if (field->type == SAGA_FIELD_BOOL) {
         bool is_true = saga_bytes_equal(key, saga_bytes_text("true"));
