@@ -37,6 +37,7 @@ ENGINE, RUNTIME, CODEC = "orchestrator/engine", "orchestrator/runtime", "orchest
 STORE, OHTTP, DAEMON = "orchestrator/store", "orchestrator/http", "orchestrator/daemon"
 KIT = "services/kit"
 VFS, SIM, CHECK, REPLAY = "verify/vfs", "verify/sim", "verify/check", "verify/replay"
+STYLE, COMPAT, CERTIFY = "verify/style", "verify/compat", "verify/certify"
 ANY_THIRD = set(THIRD_HEADERS.values()) | {"threads"}
 
 # A folder is in the room of its longest prefix here.
@@ -61,12 +62,15 @@ ROOMS = {
     "services/product": Room(COMMON | {KIT}, {"sqlite"}),
     "services/kitchen": Room(COMMON | {KIT}, {"sqlite"}),
     "services/payment": Room(COMMON | {KIT}, {"sqlite"}),
+    STYLE: Room({WIRE, BASE, GENERATED}, {"protobuf-c"}),
+    COMPAT: Room({WIRE, BASE, GENERATED}, {"protobuf-c"}),
+    CERTIFY: Room({WIRE, JSON, NNG, SYS, BASE, GENERATED}, {"protobuf-c", "jansson", "threads"}),
     VFS: Room({BASE, SQL}, {"sqlite"}),
     CHECK: Room({ENGINE, BASE}, {"threads"}),
     REPLAY: Room({ENGINE, RUNTIME, CODEC, STORE, WIRE, SQL, BASE, GENERATED}, {"protobuf-c", "sqlite", "crypto"}),
     SIM: Room((COMMON - {NNG, KAFKA}) | {ENGINE, RUNTIME, CODEC, STORE, KIT, VFS, REPLAY},
               {"protobuf-c", "sqlite", "jansson", "crypto", "threads"}, through={NNG, KAFKA}),
-    "client": Room(COMMON | {ENGINE, RUNTIME, CODEC, STORE, VFS, SIM, CHECK, REPLAY}, {"nng", "rdkafka", "curl", "jansson", "protobuf-c", "crypto", "threads"},
+    "client": Room(COMMON | {ENGINE, RUNTIME, CODEC, STORE, VFS, SIM, CHECK, REPLAY, STYLE, COMPAT, CERTIFY}, {"nng", "rdkafka", "curl", "jansson", "protobuf-c", "crypto", "threads"},
                    through={KIT}),
     GENERATED: Room(set(), {"protobuf-c"}),
 }

@@ -907,6 +907,276 @@ void   saga__v1__resume_definition_response__free_unpacked
   assert(message->base.descriptor == &saga__v1__resume_definition_response__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   saga__v1__participant_address__init
+                     (Saga__V1__ParticipantAddress         *message)
+{
+  static const Saga__V1__ParticipantAddress init_value = SAGA__V1__PARTICIPANT_ADDRESS__INIT;
+  *message = init_value;
+}
+size_t saga__v1__participant_address__get_packed_size
+                     (const Saga__V1__ParticipantAddress *message)
+{
+  assert(message->base.descriptor == &saga__v1__participant_address__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t saga__v1__participant_address__pack
+                     (const Saga__V1__ParticipantAddress *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &saga__v1__participant_address__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t saga__v1__participant_address__pack_to_buffer
+                     (const Saga__V1__ParticipantAddress *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &saga__v1__participant_address__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Saga__V1__ParticipantAddress *
+       saga__v1__participant_address__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Saga__V1__ParticipantAddress *)
+     protobuf_c_message_unpack (&saga__v1__participant_address__descriptor,
+                                allocator, len, data);
+}
+void   saga__v1__participant_address__free_unpacked
+                     (Saga__V1__ParticipantAddress *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &saga__v1__participant_address__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   saga__v1__apply_definitions_request__init
+                     (Saga__V1__ApplyDefinitionsRequest         *message)
+{
+  static const Saga__V1__ApplyDefinitionsRequest init_value = SAGA__V1__APPLY_DEFINITIONS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t saga__v1__apply_definitions_request__get_packed_size
+                     (const Saga__V1__ApplyDefinitionsRequest *message)
+{
+  assert(message->base.descriptor == &saga__v1__apply_definitions_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t saga__v1__apply_definitions_request__pack
+                     (const Saga__V1__ApplyDefinitionsRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &saga__v1__apply_definitions_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t saga__v1__apply_definitions_request__pack_to_buffer
+                     (const Saga__V1__ApplyDefinitionsRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &saga__v1__apply_definitions_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Saga__V1__ApplyDefinitionsRequest *
+       saga__v1__apply_definitions_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Saga__V1__ApplyDefinitionsRequest *)
+     protobuf_c_message_unpack (&saga__v1__apply_definitions_request__descriptor,
+                                allocator, len, data);
+}
+void   saga__v1__apply_definitions_request__free_unpacked
+                     (Saga__V1__ApplyDefinitionsRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &saga__v1__apply_definitions_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   saga__v1__applied_definition__init
+                     (Saga__V1__AppliedDefinition         *message)
+{
+  static const Saga__V1__AppliedDefinition init_value = SAGA__V1__APPLIED_DEFINITION__INIT;
+  *message = init_value;
+}
+size_t saga__v1__applied_definition__get_packed_size
+                     (const Saga__V1__AppliedDefinition *message)
+{
+  assert(message->base.descriptor == &saga__v1__applied_definition__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t saga__v1__applied_definition__pack
+                     (const Saga__V1__AppliedDefinition *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &saga__v1__applied_definition__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t saga__v1__applied_definition__pack_to_buffer
+                     (const Saga__V1__AppliedDefinition *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &saga__v1__applied_definition__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Saga__V1__AppliedDefinition *
+       saga__v1__applied_definition__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Saga__V1__AppliedDefinition *)
+     protobuf_c_message_unpack (&saga__v1__applied_definition__descriptor,
+                                allocator, len, data);
+}
+void   saga__v1__applied_definition__free_unpacked
+                     (Saga__V1__AppliedDefinition *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &saga__v1__applied_definition__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   saga__v1__apply_definitions_response__init
+                     (Saga__V1__ApplyDefinitionsResponse         *message)
+{
+  static const Saga__V1__ApplyDefinitionsResponse init_value = SAGA__V1__APPLY_DEFINITIONS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t saga__v1__apply_definitions_response__get_packed_size
+                     (const Saga__V1__ApplyDefinitionsResponse *message)
+{
+  assert(message->base.descriptor == &saga__v1__apply_definitions_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t saga__v1__apply_definitions_response__pack
+                     (const Saga__V1__ApplyDefinitionsResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &saga__v1__apply_definitions_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t saga__v1__apply_definitions_response__pack_to_buffer
+                     (const Saga__V1__ApplyDefinitionsResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &saga__v1__apply_definitions_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Saga__V1__ApplyDefinitionsResponse *
+       saga__v1__apply_definitions_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Saga__V1__ApplyDefinitionsResponse *)
+     protobuf_c_message_unpack (&saga__v1__apply_definitions_response__descriptor,
+                                allocator, len, data);
+}
+void   saga__v1__apply_definitions_response__free_unpacked
+                     (Saga__V1__ApplyDefinitionsResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &saga__v1__apply_definitions_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   saga__v1__remove_definition_request__init
+                     (Saga__V1__RemoveDefinitionRequest         *message)
+{
+  static const Saga__V1__RemoveDefinitionRequest init_value = SAGA__V1__REMOVE_DEFINITION_REQUEST__INIT;
+  *message = init_value;
+}
+size_t saga__v1__remove_definition_request__get_packed_size
+                     (const Saga__V1__RemoveDefinitionRequest *message)
+{
+  assert(message->base.descriptor == &saga__v1__remove_definition_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t saga__v1__remove_definition_request__pack
+                     (const Saga__V1__RemoveDefinitionRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &saga__v1__remove_definition_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t saga__v1__remove_definition_request__pack_to_buffer
+                     (const Saga__V1__RemoveDefinitionRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &saga__v1__remove_definition_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Saga__V1__RemoveDefinitionRequest *
+       saga__v1__remove_definition_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Saga__V1__RemoveDefinitionRequest *)
+     protobuf_c_message_unpack (&saga__v1__remove_definition_request__descriptor,
+                                allocator, len, data);
+}
+void   saga__v1__remove_definition_request__free_unpacked
+                     (Saga__V1__RemoveDefinitionRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &saga__v1__remove_definition_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   saga__v1__remove_definition_response__init
+                     (Saga__V1__RemoveDefinitionResponse         *message)
+{
+  static const Saga__V1__RemoveDefinitionResponse init_value = SAGA__V1__REMOVE_DEFINITION_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t saga__v1__remove_definition_response__get_packed_size
+                     (const Saga__V1__RemoveDefinitionResponse *message)
+{
+  assert(message->base.descriptor == &saga__v1__remove_definition_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t saga__v1__remove_definition_response__pack
+                     (const Saga__V1__RemoveDefinitionResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &saga__v1__remove_definition_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t saga__v1__remove_definition_response__pack_to_buffer
+                     (const Saga__V1__RemoveDefinitionResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &saga__v1__remove_definition_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Saga__V1__RemoveDefinitionResponse *
+       saga__v1__remove_definition_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Saga__V1__RemoveDefinitionResponse *)
+     protobuf_c_message_unpack (&saga__v1__remove_definition_response__descriptor,
+                                allocator, len, data);
+}
+void   saga__v1__remove_definition_response__free_unpacked
+                     (Saga__V1__RemoveDefinitionResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &saga__v1__remove_definition_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 static const ProtobufCFieldDescriptor saga__v1__start_saga_request__field_descriptors[4] =
 {
   {
@@ -2056,7 +2326,7 @@ const ProtobufCMessageDescriptor saga__v1__list_definitions_request__descriptor 
   (ProtobufCMessageInit) saga__v1__list_definitions_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor saga__v1__definition_view__field_descriptors[7] =
+static const ProtobufCFieldDescriptor saga__v1__definition_view__field_descriptors[9] =
 {
   {
     "name",
@@ -2142,20 +2412,46 @@ static const ProtobufCFieldDescriptor saga__v1__definition_view__field_descripto
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "removed",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__DefinitionView, removed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "created_unix_ms",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__DefinitionView, created_unix_ms),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned saga__v1__definition_view__field_indices_by_name[] = {
   2,   /* field[2] = context_type */
+  8,   /* field[8] = created_unix_ms */
   5,   /* field[5] = current */
   1,   /* field[1] = hash */
   3,   /* field[3] = live_count */
   0,   /* field[0] = name */
   6,   /* field[6] = pause */
+  7,   /* field[7] = removed */
   4,   /* field[4] = steps */
 };
 static const ProtobufCIntRange saga__v1__definition_view__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor saga__v1__definition_view__descriptor =
 {
@@ -2165,7 +2461,7 @@ const ProtobufCMessageDescriptor saga__v1__definition_view__descriptor =
   "Saga__V1__DefinitionView",
   "saga.v1",
   sizeof(Saga__V1__DefinitionView),
-  7,
+  9,
   saga__v1__definition_view__field_descriptors,
   saga__v1__definition_view__field_indices_by_name,
   1,  saga__v1__definition_view__number_ranges,
@@ -2427,7 +2723,451 @@ const ProtobufCMessageDescriptor saga__v1__resume_definition_response__descripto
   (ProtobufCMessageInit) saga__v1__resume_definition_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCMethodDescriptor saga__v1__orchestrator_service__method_descriptors[8] =
+static const ProtobufCFieldDescriptor saga__v1__participant_address__field_descriptors[2] =
+{
+  {
+    "service",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__ParticipantAddress, service),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "addresses",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Saga__V1__ParticipantAddress, n_addresses),
+    offsetof(Saga__V1__ParticipantAddress, addresses),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned saga__v1__participant_address__field_indices_by_name[] = {
+  1,   /* field[1] = addresses */
+  0,   /* field[0] = service */
+};
+static const ProtobufCIntRange saga__v1__participant_address__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor saga__v1__participant_address__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "saga.v1.ParticipantAddress",
+  "ParticipantAddress",
+  "Saga__V1__ParticipantAddress",
+  "saga.v1",
+  sizeof(Saga__V1__ParticipantAddress),
+  2,
+  saga__v1__participant_address__field_descriptors,
+  saga__v1__participant_address__field_indices_by_name,
+  1,  saga__v1__participant_address__number_ranges,
+  (ProtobufCMessageInit) saga__v1__participant_address__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor saga__v1__apply_definitions_request__field_descriptors[6] =
+{
+  {
+    "descriptor_set",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__ApplyDefinitionsRequest, descriptor_set),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "definitions",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Saga__V1__ApplyDefinitionsRequest, n_definitions),
+    offsetof(Saga__V1__ApplyDefinitionsRequest, definitions),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "participants",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Saga__V1__ApplyDefinitionsRequest, n_participants),
+    offsetof(Saga__V1__ApplyDefinitionsRequest, participants),
+    &saga__v1__participant_address__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "who",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__ApplyDefinitionsRequest, who),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "why",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__ApplyDefinitionsRequest, why),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "dry_run",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__ApplyDefinitionsRequest, dry_run),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned saga__v1__apply_definitions_request__field_indices_by_name[] = {
+  1,   /* field[1] = definitions */
+  0,   /* field[0] = descriptor_set */
+  5,   /* field[5] = dry_run */
+  2,   /* field[2] = participants */
+  3,   /* field[3] = who */
+  4,   /* field[4] = why */
+};
+static const ProtobufCIntRange saga__v1__apply_definitions_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor saga__v1__apply_definitions_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "saga.v1.ApplyDefinitionsRequest",
+  "ApplyDefinitionsRequest",
+  "Saga__V1__ApplyDefinitionsRequest",
+  "saga.v1",
+  sizeof(Saga__V1__ApplyDefinitionsRequest),
+  6,
+  saga__v1__apply_definitions_request__field_descriptors,
+  saga__v1__apply_definitions_request__field_indices_by_name,
+  1,  saga__v1__apply_definitions_request__number_ranges,
+  (ProtobufCMessageInit) saga__v1__apply_definitions_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor saga__v1__applied_definition__field_descriptors[5] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__AppliedDefinition, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "hash",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__AppliedDefinition, hash),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "outcome",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__AppliedDefinition, outcome),
+    &saga__v1__apply_outcome__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "previous_hash",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__AppliedDefinition, previous_hash),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "previous_live_count",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__AppliedDefinition, previous_live_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned saga__v1__applied_definition__field_indices_by_name[] = {
+  1,   /* field[1] = hash */
+  0,   /* field[0] = name */
+  2,   /* field[2] = outcome */
+  3,   /* field[3] = previous_hash */
+  4,   /* field[4] = previous_live_count */
+};
+static const ProtobufCIntRange saga__v1__applied_definition__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor saga__v1__applied_definition__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "saga.v1.AppliedDefinition",
+  "AppliedDefinition",
+  "Saga__V1__AppliedDefinition",
+  "saga.v1",
+  sizeof(Saga__V1__AppliedDefinition),
+  5,
+  saga__v1__applied_definition__field_descriptors,
+  saga__v1__applied_definition__field_indices_by_name,
+  1,  saga__v1__applied_definition__number_ranges,
+  (ProtobufCMessageInit) saga__v1__applied_definition__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor saga__v1__apply_definitions_response__field_descriptors[2] =
+{
+  {
+    "definitions",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Saga__V1__ApplyDefinitionsResponse, n_definitions),
+    offsetof(Saga__V1__ApplyDefinitionsResponse, definitions),
+    &saga__v1__applied_definition__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "services_without_address",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Saga__V1__ApplyDefinitionsResponse, n_services_without_address),
+    offsetof(Saga__V1__ApplyDefinitionsResponse, services_without_address),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned saga__v1__apply_definitions_response__field_indices_by_name[] = {
+  0,   /* field[0] = definitions */
+  1,   /* field[1] = services_without_address */
+};
+static const ProtobufCIntRange saga__v1__apply_definitions_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor saga__v1__apply_definitions_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "saga.v1.ApplyDefinitionsResponse",
+  "ApplyDefinitionsResponse",
+  "Saga__V1__ApplyDefinitionsResponse",
+  "saga.v1",
+  sizeof(Saga__V1__ApplyDefinitionsResponse),
+  2,
+  saga__v1__apply_definitions_response__field_descriptors,
+  saga__v1__apply_definitions_response__field_indices_by_name,
+  1,  saga__v1__apply_definitions_response__number_ranges,
+  (ProtobufCMessageInit) saga__v1__apply_definitions_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor saga__v1__remove_definition_request__field_descriptors[3] =
+{
+  {
+    "definition",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__RemoveDefinitionRequest, definition),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "who",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__RemoveDefinitionRequest, who),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "why",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__RemoveDefinitionRequest, why),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned saga__v1__remove_definition_request__field_indices_by_name[] = {
+  0,   /* field[0] = definition */
+  1,   /* field[1] = who */
+  2,   /* field[2] = why */
+};
+static const ProtobufCIntRange saga__v1__remove_definition_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor saga__v1__remove_definition_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "saga.v1.RemoveDefinitionRequest",
+  "RemoveDefinitionRequest",
+  "Saga__V1__RemoveDefinitionRequest",
+  "saga.v1",
+  sizeof(Saga__V1__RemoveDefinitionRequest),
+  3,
+  saga__v1__remove_definition_request__field_descriptors,
+  saga__v1__remove_definition_request__field_indices_by_name,
+  1,  saga__v1__remove_definition_request__number_ranges,
+  (ProtobufCMessageInit) saga__v1__remove_definition_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor saga__v1__remove_definition_response__field_descriptors[2] =
+{
+  {
+    "changed",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__RemoveDefinitionResponse, changed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "live_count",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__RemoveDefinitionResponse, live_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned saga__v1__remove_definition_response__field_indices_by_name[] = {
+  0,   /* field[0] = changed */
+  1,   /* field[1] = live_count */
+};
+static const ProtobufCIntRange saga__v1__remove_definition_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor saga__v1__remove_definition_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "saga.v1.RemoveDefinitionResponse",
+  "RemoveDefinitionResponse",
+  "Saga__V1__RemoveDefinitionResponse",
+  "saga.v1",
+  sizeof(Saga__V1__RemoveDefinitionResponse),
+  2,
+  saga__v1__remove_definition_response__field_descriptors,
+  saga__v1__remove_definition_response__field_indices_by_name,
+  1,  saga__v1__remove_definition_response__number_ranges,
+  (ProtobufCMessageInit) saga__v1__remove_definition_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCEnumValue saga__v1__apply_outcome__enum_values_by_number[5] =
+{
+  { "APPLY_OUTCOME_UNSPECIFIED", "SAGA__V1__APPLY_OUTCOME__APPLY_OUTCOME_UNSPECIFIED", 0 },
+  { "APPLY_OUTCOME_ADDED", "SAGA__V1__APPLY_OUTCOME__APPLY_OUTCOME_ADDED", 1 },
+  { "APPLY_OUTCOME_REPLACED", "SAGA__V1__APPLY_OUTCOME__APPLY_OUTCOME_REPLACED", 2 },
+  { "APPLY_OUTCOME_UNCHANGED", "SAGA__V1__APPLY_OUTCOME__APPLY_OUTCOME_UNCHANGED", 3 },
+  { "APPLY_OUTCOME_RESTORED", "SAGA__V1__APPLY_OUTCOME__APPLY_OUTCOME_RESTORED", 4 },
+};
+static const ProtobufCIntRange saga__v1__apply_outcome__value_ranges[] = {
+{0, 0},{0, 5}
+};
+static const ProtobufCEnumValueIndex saga__v1__apply_outcome__enum_values_by_name[5] =
+{
+  { "APPLY_OUTCOME_ADDED", 1 },
+  { "APPLY_OUTCOME_REPLACED", 2 },
+  { "APPLY_OUTCOME_RESTORED", 4 },
+  { "APPLY_OUTCOME_UNCHANGED", 3 },
+  { "APPLY_OUTCOME_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor saga__v1__apply_outcome__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "saga.v1.ApplyOutcome",
+  "ApplyOutcome",
+  "Saga__V1__ApplyOutcome",
+  "saga.v1",
+  5,
+  saga__v1__apply_outcome__enum_values_by_number,
+  5,
+  saga__v1__apply_outcome__enum_values_by_name,
+  1,
+  saga__v1__apply_outcome__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCMethodDescriptor saga__v1__orchestrator_service__method_descriptors[10] =
 {
   { "StartSaga", &saga__v1__start_saga_request__descriptor, &saga__v1__start_saga_response__descriptor },
   { "GetSaga", &saga__v1__get_saga_request__descriptor, &saga__v1__get_saga_response__descriptor },
@@ -2437,13 +3177,17 @@ static const ProtobufCMethodDescriptor saga__v1__orchestrator_service__method_de
   { "ListDefinitions", &saga__v1__list_definitions_request__descriptor, &saga__v1__list_definitions_response__descriptor },
   { "PauseDefinition", &saga__v1__pause_definition_request__descriptor, &saga__v1__pause_definition_response__descriptor },
   { "ResumeDefinition", &saga__v1__resume_definition_request__descriptor, &saga__v1__resume_definition_response__descriptor },
+  { "ApplyDefinitions", &saga__v1__apply_definitions_request__descriptor, &saga__v1__apply_definitions_response__descriptor },
+  { "RemoveDefinition", &saga__v1__remove_definition_request__descriptor, &saga__v1__remove_definition_response__descriptor },
 };
 const unsigned saga__v1__orchestrator_service__method_indices_by_name[] = {
+  8,        /* ApplyDefinitions */
   1,        /* GetSaga */
   5,        /* ListDefinitions */
   2,        /* ListSagas */
   4,        /* OperateSaga */
   6,        /* PauseDefinition */
+  9,        /* RemoveDefinition */
   7,        /* ResumeDefinition */
   0,        /* StartSaga */
   3         /* WatchSaga */
@@ -2455,7 +3199,7 @@ const ProtobufCServiceDescriptor saga__v1__orchestrator_service__descriptor =
   "OrchestratorService",
   "Saga__V1__OrchestratorService",
   "saga.v1",
-  8,
+  10,
   saga__v1__orchestrator_service__method_descriptors,
   saga__v1__orchestrator_service__method_indices_by_name
 };
@@ -2522,6 +3266,22 @@ void saga__v1__orchestrator_service__resume_definition(ProtobufCService *service
 {
   assert(service->descriptor == &saga__v1__orchestrator_service__descriptor);
   service->invoke(service, 7, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void saga__v1__orchestrator_service__apply_definitions(ProtobufCService *service,
+                                                       const Saga__V1__ApplyDefinitionsRequest *input,
+                                                       Saga__V1__ApplyDefinitionsResponse_Closure closure,
+                                                       void *closure_data)
+{
+  assert(service->descriptor == &saga__v1__orchestrator_service__descriptor);
+  service->invoke(service, 8, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void saga__v1__orchestrator_service__remove_definition(ProtobufCService *service,
+                                                       const Saga__V1__RemoveDefinitionRequest *input,
+                                                       Saga__V1__RemoveDefinitionResponse_Closure closure,
+                                                       void *closure_data)
+{
+  assert(service->descriptor == &saga__v1__orchestrator_service__descriptor);
+  service->invoke(service, 9, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void saga__v1__orchestrator_service__init (Saga__V1__OrchestratorService_Service *service,
                                            Saga__V1__OrchestratorService_ServiceDestroy destroy)

@@ -37,10 +37,42 @@ typedef struct Saga__V1__PauseDefinitionRequest Saga__V1__PauseDefinitionRequest
 typedef struct Saga__V1__PauseDefinitionResponse Saga__V1__PauseDefinitionResponse;
 typedef struct Saga__V1__ResumeDefinitionRequest Saga__V1__ResumeDefinitionRequest;
 typedef struct Saga__V1__ResumeDefinitionResponse Saga__V1__ResumeDefinitionResponse;
+typedef struct Saga__V1__ParticipantAddress Saga__V1__ParticipantAddress;
+typedef struct Saga__V1__ApplyDefinitionsRequest Saga__V1__ApplyDefinitionsRequest;
+typedef struct Saga__V1__AppliedDefinition Saga__V1__AppliedDefinition;
+typedef struct Saga__V1__ApplyDefinitionsResponse Saga__V1__ApplyDefinitionsResponse;
+typedef struct Saga__V1__RemoveDefinitionRequest Saga__V1__RemoveDefinitionRequest;
+typedef struct Saga__V1__RemoveDefinitionResponse Saga__V1__RemoveDefinitionResponse;
 
 
 /* --- enums --- */
 
+/*
+ * What applying does to one name.
+ */
+typedef enum _Saga__V1__ApplyOutcome {
+  /*
+   * Not told.
+   */
+  SAGA__V1__APPLY_OUTCOME__APPLY_OUTCOME_UNSPECIFIED = 0,
+  /*
+   * There was no definition of this name.
+   */
+  SAGA__V1__APPLY_OUTCOME__APPLY_OUTCOME_ADDED = 1,
+  /*
+   * New sagas begin on this version instead of another.
+   */
+  SAGA__V1__APPLY_OUTCOME__APPLY_OUTCOME_REPLACED = 2,
+  /*
+   * This version was current already.
+   */
+  SAGA__V1__APPLY_OUTCOME__APPLY_OUTCOME_UNCHANGED = 3,
+  /*
+   * The name had been removed and is there again.
+   */
+  SAGA__V1__APPLY_OUTCOME__APPLY_OUTCOME_RESTORED = 4
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SAGA__V1__APPLY_OUTCOME)
+} Saga__V1__ApplyOutcome;
 
 /* --- messages --- */
 
@@ -499,10 +531,18 @@ struct  Saga__V1__DefinitionView
    * It is paused: no saga of it starts, no step of its sagas begins.
    */
   Saga__V1__Pause *pause;
+  /*
+   * It was removed: no saga of it starts; those in flight go on until the last has ended.
+   */
+  protobuf_c_boolean removed;
+  /*
+   * When this version was first applied, milliseconds since 1970.
+   */
+  int64_t created_unix_ms;
 };
 #define SAGA__V1__DEFINITION_VIEW__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&saga__v1__definition_view__descriptor) \
-    , (char *)protobuf_c_empty_string, {0,NULL}, (char *)protobuf_c_empty_string, 0, 0,NULL, 0, NULL }
+    , (char *)protobuf_c_empty_string, {0,NULL}, (char *)protobuf_c_empty_string, 0, 0,NULL, 0, NULL, 0, 0 }
 
 
 /*
@@ -605,6 +645,164 @@ struct  Saga__V1__ResumeDefinitionResponse
 #define SAGA__V1__RESUME_DEFINITION_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&saga__v1__resume_definition_response__descriptor) \
     , 0 }
+
+
+/*
+ * Where a service is.
+ */
+struct  Saga__V1__ParticipantAddress
+{
+  ProtobufCMessage base;
+  /*
+   * Full name of the service ("bank.v1.AccountService").
+   */
+  char *service;
+  /*
+   * NNG URLs, at most 8; calls are spread over them.
+   */
+  size_t n_addresses;
+  char **addresses;
+};
+#define SAGA__V1__PARTICIPANT_ADDRESS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&saga__v1__participant_address__descriptor) \
+    , (char *)protobuf_c_empty_string, 0,NULL }
+
+
+/*
+ * Applies the definitions of a descriptor set while the daemon runs: they are checked, stored under their content hash, and new sagas begin on them. Sagas in flight
+ * keep the version that they began with. All of it or nothing; durable when it is answered. A set with a finding is refused with INVALID_ARGUMENT, the reason is the code of the first finding.
+ */
+struct  Saga__V1__ApplyDefinitionsRequest
+{
+  ProtobufCMessage base;
+  /*
+   * A FileDescriptorSet with its imports (protoc --include_imports).
+   */
+  ProtobufCBinaryData descriptor_set;
+  /*
+   * Only the sagas of these names, with the sagas that run in them; empty: all of the set.
+   */
+  size_t n_definitions;
+  char **definitions;
+  /*
+   * Where services are; replaces what was applied for the same service before. What the daemon was started with (--participant) stands.
+   */
+  size_t n_participants;
+  Saga__V1__ParticipantAddress **participants;
+  /*
+   * Who; required.
+   */
+  char *who;
+  /*
+   * Why; required.
+   */
+  char *why;
+  /*
+   * Check and tell what would change; change nothing.
+   */
+  protobuf_c_boolean dry_run;
+};
+#define SAGA__V1__APPLY_DEFINITIONS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&saga__v1__apply_definitions_request__descriptor) \
+    , {0,NULL}, 0,NULL, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0 }
+
+
+/*
+ * What applying did, or would do, to one definition.
+ */
+struct  Saga__V1__AppliedDefinition
+{
+  ProtobufCMessage base;
+  /*
+   * Its name.
+   */
+  char *name;
+  /*
+   * SHA-256 of the version that is current now.
+   */
+  ProtobufCBinaryData hash;
+  /*
+   * What it did.
+   */
+  Saga__V1__ApplyOutcome outcome;
+  /*
+   * SHA-256 of the version that was current before; empty: none.
+   */
+  ProtobufCBinaryData previous_hash;
+  /*
+   * Sagas in flight on older versions of this name.
+   */
+  uint64_t previous_live_count;
+};
+#define SAGA__V1__APPLIED_DEFINITION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&saga__v1__applied_definition__descriptor) \
+    , (char *)protobuf_c_empty_string, {0,NULL}, SAGA__V1__APPLY_OUTCOME__APPLY_OUTCOME_UNSPECIFIED, {0,NULL}, 0 }
+
+
+/*
+ * What was applied.
+ */
+struct  Saga__V1__ApplyDefinitionsResponse
+{
+  ProtobufCMessage base;
+  /*
+   * By name.
+   */
+  size_t n_definitions;
+  Saga__V1__AppliedDefinition **definitions;
+  /*
+   * Services of these definitions that have no address: their steps wait.
+   */
+  size_t n_services_without_address;
+  char **services_without_address;
+};
+#define SAGA__V1__APPLY_DEFINITIONS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&saga__v1__apply_definitions_response__descriptor) \
+    , 0,NULL, 0,NULL }
+
+
+/*
+ * Removes a definition: no saga of it starts any more (NOT_FOUND), those in flight go on to their end on the versions that they began with.
+ */
+struct  Saga__V1__RemoveDefinitionRequest
+{
+  ProtobufCMessage base;
+  /*
+   * Name of the saga definition.
+   */
+  char *definition;
+  /*
+   * Who; required.
+   */
+  char *who;
+  /*
+   * Why; required.
+   */
+  char *why;
+};
+#define SAGA__V1__REMOVE_DEFINITION_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&saga__v1__remove_definition_request__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
+
+
+/*
+ * What became of it.
+ */
+struct  Saga__V1__RemoveDefinitionResponse
+{
+  ProtobufCMessage base;
+  /*
+   * False: it was removed already; nothing was done.
+   */
+  protobuf_c_boolean changed;
+  /*
+   * Sagas of it that are still in flight.
+   */
+  uint64_t live_count;
+};
+#define SAGA__V1__REMOVE_DEFINITION_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&saga__v1__remove_definition_response__descriptor) \
+    , 0, 0 }
 
 
 /* Saga__V1__StartSagaRequest methods */
@@ -987,6 +1185,120 @@ Saga__V1__ResumeDefinitionResponse *
 void   saga__v1__resume_definition_response__free_unpacked
                      (Saga__V1__ResumeDefinitionResponse *message,
                       ProtobufCAllocator *allocator);
+/* Saga__V1__ParticipantAddress methods */
+void   saga__v1__participant_address__init
+                     (Saga__V1__ParticipantAddress         *message);
+size_t saga__v1__participant_address__get_packed_size
+                     (const Saga__V1__ParticipantAddress   *message);
+size_t saga__v1__participant_address__pack
+                     (const Saga__V1__ParticipantAddress   *message,
+                      uint8_t             *out);
+size_t saga__v1__participant_address__pack_to_buffer
+                     (const Saga__V1__ParticipantAddress   *message,
+                      ProtobufCBuffer     *buffer);
+Saga__V1__ParticipantAddress *
+       saga__v1__participant_address__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   saga__v1__participant_address__free_unpacked
+                     (Saga__V1__ParticipantAddress *message,
+                      ProtobufCAllocator *allocator);
+/* Saga__V1__ApplyDefinitionsRequest methods */
+void   saga__v1__apply_definitions_request__init
+                     (Saga__V1__ApplyDefinitionsRequest         *message);
+size_t saga__v1__apply_definitions_request__get_packed_size
+                     (const Saga__V1__ApplyDefinitionsRequest   *message);
+size_t saga__v1__apply_definitions_request__pack
+                     (const Saga__V1__ApplyDefinitionsRequest   *message,
+                      uint8_t             *out);
+size_t saga__v1__apply_definitions_request__pack_to_buffer
+                     (const Saga__V1__ApplyDefinitionsRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Saga__V1__ApplyDefinitionsRequest *
+       saga__v1__apply_definitions_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   saga__v1__apply_definitions_request__free_unpacked
+                     (Saga__V1__ApplyDefinitionsRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Saga__V1__AppliedDefinition methods */
+void   saga__v1__applied_definition__init
+                     (Saga__V1__AppliedDefinition         *message);
+size_t saga__v1__applied_definition__get_packed_size
+                     (const Saga__V1__AppliedDefinition   *message);
+size_t saga__v1__applied_definition__pack
+                     (const Saga__V1__AppliedDefinition   *message,
+                      uint8_t             *out);
+size_t saga__v1__applied_definition__pack_to_buffer
+                     (const Saga__V1__AppliedDefinition   *message,
+                      ProtobufCBuffer     *buffer);
+Saga__V1__AppliedDefinition *
+       saga__v1__applied_definition__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   saga__v1__applied_definition__free_unpacked
+                     (Saga__V1__AppliedDefinition *message,
+                      ProtobufCAllocator *allocator);
+/* Saga__V1__ApplyDefinitionsResponse methods */
+void   saga__v1__apply_definitions_response__init
+                     (Saga__V1__ApplyDefinitionsResponse         *message);
+size_t saga__v1__apply_definitions_response__get_packed_size
+                     (const Saga__V1__ApplyDefinitionsResponse   *message);
+size_t saga__v1__apply_definitions_response__pack
+                     (const Saga__V1__ApplyDefinitionsResponse   *message,
+                      uint8_t             *out);
+size_t saga__v1__apply_definitions_response__pack_to_buffer
+                     (const Saga__V1__ApplyDefinitionsResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Saga__V1__ApplyDefinitionsResponse *
+       saga__v1__apply_definitions_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   saga__v1__apply_definitions_response__free_unpacked
+                     (Saga__V1__ApplyDefinitionsResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Saga__V1__RemoveDefinitionRequest methods */
+void   saga__v1__remove_definition_request__init
+                     (Saga__V1__RemoveDefinitionRequest         *message);
+size_t saga__v1__remove_definition_request__get_packed_size
+                     (const Saga__V1__RemoveDefinitionRequest   *message);
+size_t saga__v1__remove_definition_request__pack
+                     (const Saga__V1__RemoveDefinitionRequest   *message,
+                      uint8_t             *out);
+size_t saga__v1__remove_definition_request__pack_to_buffer
+                     (const Saga__V1__RemoveDefinitionRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Saga__V1__RemoveDefinitionRequest *
+       saga__v1__remove_definition_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   saga__v1__remove_definition_request__free_unpacked
+                     (Saga__V1__RemoveDefinitionRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Saga__V1__RemoveDefinitionResponse methods */
+void   saga__v1__remove_definition_response__init
+                     (Saga__V1__RemoveDefinitionResponse         *message);
+size_t saga__v1__remove_definition_response__get_packed_size
+                     (const Saga__V1__RemoveDefinitionResponse   *message);
+size_t saga__v1__remove_definition_response__pack
+                     (const Saga__V1__RemoveDefinitionResponse   *message,
+                      uint8_t             *out);
+size_t saga__v1__remove_definition_response__pack_to_buffer
+                     (const Saga__V1__RemoveDefinitionResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Saga__V1__RemoveDefinitionResponse *
+       saga__v1__remove_definition_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   saga__v1__remove_definition_response__free_unpacked
+                     (Saga__V1__RemoveDefinitionResponse *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Saga__V1__StartSagaRequest_Closure)
@@ -1049,6 +1361,24 @@ typedef void (*Saga__V1__ResumeDefinitionRequest_Closure)
 typedef void (*Saga__V1__ResumeDefinitionResponse_Closure)
                  (const Saga__V1__ResumeDefinitionResponse *message,
                   void *closure_data);
+typedef void (*Saga__V1__ParticipantAddress_Closure)
+                 (const Saga__V1__ParticipantAddress *message,
+                  void *closure_data);
+typedef void (*Saga__V1__ApplyDefinitionsRequest_Closure)
+                 (const Saga__V1__ApplyDefinitionsRequest *message,
+                  void *closure_data);
+typedef void (*Saga__V1__AppliedDefinition_Closure)
+                 (const Saga__V1__AppliedDefinition *message,
+                  void *closure_data);
+typedef void (*Saga__V1__ApplyDefinitionsResponse_Closure)
+                 (const Saga__V1__ApplyDefinitionsResponse *message,
+                  void *closure_data);
+typedef void (*Saga__V1__RemoveDefinitionRequest_Closure)
+                 (const Saga__V1__RemoveDefinitionRequest *message,
+                  void *closure_data);
+typedef void (*Saga__V1__RemoveDefinitionResponse_Closure)
+                 (const Saga__V1__RemoveDefinitionResponse *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -1088,6 +1418,14 @@ struct Saga__V1__OrchestratorService_Service
                             const Saga__V1__ResumeDefinitionRequest *input,
                             Saga__V1__ResumeDefinitionResponse_Closure closure,
                             void *closure_data);
+  void (*apply_definitions)(Saga__V1__OrchestratorService_Service *service,
+                            const Saga__V1__ApplyDefinitionsRequest *input,
+                            Saga__V1__ApplyDefinitionsResponse_Closure closure,
+                            void *closure_data);
+  void (*remove_definition)(Saga__V1__OrchestratorService_Service *service,
+                            const Saga__V1__RemoveDefinitionRequest *input,
+                            Saga__V1__RemoveDefinitionResponse_Closure closure,
+                            void *closure_data);
 };
 typedef void (*Saga__V1__OrchestratorService_ServiceDestroy)(Saga__V1__OrchestratorService_Service *);
 void saga__v1__orchestrator_service__init (Saga__V1__OrchestratorService_Service *service,
@@ -1103,7 +1441,9 @@ void saga__v1__orchestrator_service__init (Saga__V1__OrchestratorService_Service
       function_prefix__ ## operate_saga,\
       function_prefix__ ## list_definitions,\
       function_prefix__ ## pause_definition,\
-      function_prefix__ ## resume_definition  }
+      function_prefix__ ## resume_definition,\
+      function_prefix__ ## apply_definitions,\
+      function_prefix__ ## remove_definition  }
 void saga__v1__orchestrator_service__start_saga(ProtobufCService *service,
                                                 const Saga__V1__StartSagaRequest *input,
                                                 Saga__V1__StartSagaResponse_Closure closure,
@@ -1136,9 +1476,18 @@ void saga__v1__orchestrator_service__resume_definition(ProtobufCService *service
                                                        const Saga__V1__ResumeDefinitionRequest *input,
                                                        Saga__V1__ResumeDefinitionResponse_Closure closure,
                                                        void *closure_data);
+void saga__v1__orchestrator_service__apply_definitions(ProtobufCService *service,
+                                                       const Saga__V1__ApplyDefinitionsRequest *input,
+                                                       Saga__V1__ApplyDefinitionsResponse_Closure closure,
+                                                       void *closure_data);
+void saga__v1__orchestrator_service__remove_definition(ProtobufCService *service,
+                                                       const Saga__V1__RemoveDefinitionRequest *input,
+                                                       Saga__V1__RemoveDefinitionResponse_Closure closure,
+                                                       void *closure_data);
 
 /* --- descriptors --- */
 
+extern const ProtobufCEnumDescriptor    saga__v1__apply_outcome__descriptor;
 extern const ProtobufCMessageDescriptor saga__v1__start_saga_request__descriptor;
 extern const ProtobufCMessageDescriptor saga__v1__start_saga_response__descriptor;
 extern const ProtobufCMessageDescriptor saga__v1__step_view__descriptor;
@@ -1159,6 +1508,12 @@ extern const ProtobufCMessageDescriptor saga__v1__pause_definition_request__desc
 extern const ProtobufCMessageDescriptor saga__v1__pause_definition_response__descriptor;
 extern const ProtobufCMessageDescriptor saga__v1__resume_definition_request__descriptor;
 extern const ProtobufCMessageDescriptor saga__v1__resume_definition_response__descriptor;
+extern const ProtobufCMessageDescriptor saga__v1__participant_address__descriptor;
+extern const ProtobufCMessageDescriptor saga__v1__apply_definitions_request__descriptor;
+extern const ProtobufCMessageDescriptor saga__v1__applied_definition__descriptor;
+extern const ProtobufCMessageDescriptor saga__v1__apply_definitions_response__descriptor;
+extern const ProtobufCMessageDescriptor saga__v1__remove_definition_request__descriptor;
+extern const ProtobufCMessageDescriptor saga__v1__remove_definition_response__descriptor;
 extern const ProtobufCServiceDescriptor saga__v1__orchestrator_service__descriptor;
 
 PROTOBUF_C__END_DECLS
