@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "generated/descriptor_set.h"
 #include "saga/v1/health.pb-c.h"
 #include "saga/v1/reflection.pb-c.h"
 #include "services/kit/room.h"
@@ -126,9 +125,9 @@ static void get_descriptor_set(Saga__V1__ReflectionService_Service *service,
         copy_text(call->kit, "saga.v1.ReflectionService"),
     };
     Saga__V1__GetDescriptorSetResponse out = SAGA__V1__GET_DESCRIPTOR_SET_RESPONSE__INIT;
-    out.descriptor_set.len = saga_descriptor_set_size;
-    out.descriptor_set.data =
-        (uint8_t *)(uintptr_t)saga_descriptor_set; /* protobuf-c reads it only */
+    struct saga_bytes set = saga_kit_descriptor_set(call->kit);
+    out.descriptor_set.len = set.size;
+    out.descriptor_set.data = (uint8_t *)(uintptr_t)set.data; /* protobuf-c reads it only */
     out.n_services = sizeof services / sizeof services[0];
     out.services = services;
     closure(&out, data);

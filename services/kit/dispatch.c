@@ -51,7 +51,11 @@ static enum saga_err add_service(struct saga_kit *kit, ProtobufCService *service
         (void)snprintf(name, sizeof name, "%s/%s", service->descriptor->name, descriptor->name);
         const struct saga_method *method = saga_schema_method(kit->schema, name);
         if (method == NULL) {
-            return saga_err_set(detail, SAGA_ERR_INVALID, "%s is not in the embedded schema", name);
+            return saga_err_set(detail, SAGA_ERR_INVALID, "%s is not in the embedded schema%s",
+                                name,
+                                builtin ? ": compile saga/v1/health.proto and "
+                                          "saga/v1/reflection.proto into the descriptor set"
+                                        : "");
         }
         if (!has_handler(service, i)) {
             return saga_err_set(detail, SAGA_ERR_INVALID, "%s has no handler", name);
@@ -70,10 +74,16 @@ static enum saga_err add_service(struct saga_kit *kit, ProtobufCService *service
     return SAGA_ERR_OK;
 }
 
+struct saga_bytes saga_kit_descriptor_set(const struct saga_kit *kit)
+{
+    return kit->app->descriptor_set.size > 0
+               ? kit->app->descriptor_set
+               : (struct saga_bytes){.data = saga_descriptor_set, .size = saga_descriptor_set_size};
+}
+
 enum saga_err saga_kit_methods_load(struct saga_kit *kit, struct saga_err_detail *detail)
 {
-    struct saga_bytes set = {.data = saga_descriptor_set, .size = saga_descriptor_set_size};
-    enum saga_err err = saga_schema_load(set, &kit->schema, detail);
+    enum saga_err err = saga_schema_load(saga_kit_descriptor_set(kit), &kit->schema, detail);
     if (err != SAGA_ERR_OK) {
         return saga_err_wrap(detail, err, "embedded schema");
     }

@@ -102,10 +102,14 @@ struct saga_kit_seed {
 
 /* One service daemon. */
 struct saga_kit_app {
-    const char *name;              /* "productd" */
-    const char *summary;           /* for --help */
-    const char *env_prefix;        /* "PRODUCTD" */
-    ProtobufCService *service;     /* the generated vtable, filled in */
+    const char *name;          /* "productd" */
+    const char *summary;       /* for --help */
+    const char *env_prefix;    /* "PRODUCTD" */
+    ProtobufCService *service; /* the generated vtable, filled in */
+    /* The FileDescriptorSet that declares the service, with its imports, saga/v1/health.proto and
+     * saga/v1/reflection.proto: what reflection tells, and where the service's topics stand.
+     * Borrowed. Empty: the project's own. */
+    struct saga_bytes descriptor_set;
     const char *const *migrations; /* of the domain's tables, each applied once, in order */
     size_t migration_count;
     const struct saga_kit_seed *seeds;

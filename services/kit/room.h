@@ -188,6 +188,9 @@ void saga_kit_call_keep(struct saga_call *call);
 
 /* ---- dispatch.c ---- */
 
+/* Gives the set that declares the app's service: its own, or the project's. */
+struct saga_bytes saga_kit_descriptor_set(const struct saga_kit *kit);
+
 enum saga_err saga_kit_methods_load(struct saga_kit *kit,
                                     struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 const struct saga_kit_method *saga_kit_method_find(const struct saga_kit *kit,

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "common/sys/clock.h"
+#include "descriptor_set.h"
 #include "saga/v1/health.pb-c.h"
 #include "saga/v1/reflection.pb-c.h"
 #include "tests/unit/kit/rig.h"
@@ -274,6 +275,33 @@ static void test_methods_when_a_handler_is_missing_then_the_daemon_does_not_star
     free(kit.methods);
 }
 
+static void test_methods_when_the_set_is_ones_own_then_it_counts_and_must_hold_all(void **state)
+{
+    /* An empty file more makes it another set: FileDescriptorSet { file { name: "x.proto" } }. */
+    static const uint8_t more[] = {0x0A, 0x09, 0x0A, 0x07, 'x', '.', 'p', 'r', 'o', 't', 'o'};
+    struct rig *rig = *state;
+    struct saga_kit_app app = rig->app;
+    struct saga_kit kit = {.app = &app};
+    struct saga_err_detail detail;
+    struct saga_buf own = {0};
+    struct saga_bytes built_in = {.data = saga_descriptor_set, .size = saga_descriptor_set_size};
+    assert_int_equal(saga_buf_append(&own, built_in), SAGA_ERR_OK);
+    assert_int_equal(saga_buf_append(&own, (struct saga_bytes){more, sizeof more}), SAGA_ERR_OK);
+    app.descriptor_set = saga_buf_view(&own);
+    assert_int_equal(saga_kit_methods_load(&kit, &detail), SAGA_ERR_OK);
+    assert_int_equal(saga_kit_descriptor_set(&kit).size, own.size);
+    assert_int_equal(saga_kit_descriptor_set(&rig->kit).size, built_in.size);
+    saga_schema_free(kit.schema);
+    free(kit.methods);
+    kit = (struct saga_kit){.app = &app};
+    app.descriptor_set = (struct saga_bytes){more, sizeof more};
+    assert_int_equal(saga_kit_methods_load(&kit, &detail), SAGA_ERR_INVALID);
+    assert_non_null(strstr(detail.text, "payment.v1.PaymentService is not in the embedded schema"));
+    saga_schema_free(kit.schema);
+    free(kit.methods);
+    saga_buf_fini(&own);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int main(void)
@@ -293,6 +321,7 @@ int main(void)
             test_reply_when_batch_grows_too_large_then_short_reply_and_the_message_stays_in_its_limit),
         CASE(test_job_when_it_runs_then_effect_and_callbacks_come_together),
         CASE(test_methods_when_a_handler_is_missing_then_the_daemon_does_not_start),
+        CASE(test_methods_when_the_set_is_ones_own_then_it_counts_and_must_hold_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
