@@ -1,0 +1,40 @@
+# What `cmake --install` puts where (scripts/install): programs, the kit as one library with headers, CMake package and
+# pkg-config file, schemas, man page.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+# libsaga: the kit with all that it stands on.
+set(saga_kit_rooms base sys sql wire bus_nng bus_kafka generated kit)
+set(saga_kit_objects)
+foreach(room IN LISTS saga_kit_rooms)
+    list(APPEND saga_kit_objects $<TARGET_OBJECTS:saga_${room}>)
+endforeach()
+add_library(saga STATIC ${saga_kit_objects})
+set_target_properties(saga PROPERTIES LINKER_LANGUAGE C)
+
+install(TARGETS saga ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(TARGETS sagad sagactl orderd customerd productd kitchend paymentd RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+
+# Headers: <saga/kit.h>, and what it includes.
+set(saga_include "${CMAKE_INSTALL_INCLUDEDIR}/saga")
+install(FILES services/kit/kit.h DESTINATION "${saga_include}")
+install(DIRECTORY common/base common/sql common/sys common/wire DESTINATION "${saga_include}/common"
+    FILES_MATCHING PATTERN "*.h" PATTERN "*_internal.h" EXCLUDE PATTERN "json" EXCLUDE)
+install(DIRECTORY generated/saga/v1 DESTINATION "${saga_include}" FILES_MATCHING PATTERN "*.h")
+
+set(saga_share "${CMAKE_INSTALL_DATADIR}/sagad")
+install(DIRECTORY proto DESTINATION "${saga_share}" FILES_MATCHING PATTERN "*.proto")
+install(FILES generated/sagad.binpb services/seed.json DESTINATION "${saga_share}")
+install(DIRECTORY docs/man/ DESTINATION "${CMAKE_INSTALL_MANDIR}/man1" FILES_MATCHING PATTERN "*.1")
+
+set(saga_package "${CMAKE_INSTALL_LIBDIR}/cmake/saga")
+set(SAGA_CONFIG_PROTO_DIR "${saga_share}/proto")
+configure_package_config_file(packaging/saga-config.cmake.in "${PROJECT_BINARY_DIR}/saga-config.cmake"
+    INSTALL_DESTINATION "${saga_package}"
+    PATH_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR SAGA_CONFIG_PROTO_DIR)
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/saga-config-version.cmake" COMPATIBILITY SameMinorVersion)
+install(FILES "${PROJECT_BINARY_DIR}/saga-config.cmake" "${PROJECT_BINARY_DIR}/saga-config-version.cmake"
+    cmake/saga_participant.cmake cmake/saga_embed.cmake DESTINATION "${saga_package}")
+
+configure_file(packaging/saga.pc.in "${PROJECT_BINARY_DIR}/saga.pc" @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/saga.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
