@@ -1,31 +1,11 @@
-/* The FILE of check and sim. See definition_file.h. */
+/* The FILE of verbs that are about one saga. See definition_file.h. */
 #include "client/definition_file.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "client/conn.h"
-
-static bool is_proto(const char *path)
-{
-    size_t size = strlen(path);
-    return size > 6 && strcmp(path + size - 6, ".proto") == 0;
-}
-
-/* Says how a descriptor set is made of a .proto. */
-static void print_protoc(const char *proto)
-{
-    const char *slash = strrchr(proto, '/');
-    const char *base = slash == NULL ? proto : slash + 1;
-    int folder = slash == NULL ? 1 : slash == proto ? 1 : (int)(slash - proto);
-    int stem = (int)(strlen(base) - strlen(".proto"));
-    fprintf(stderr,
-            "A descriptor set is made by (DIR: where saga/v1/options.proto is):\n"
-            "  protoc -I %.*s -I DIR --include_imports --include_source_info "
-            "--descriptor_set_out=%.*s.binpb %s\n",
-            folder, slash == NULL ? "." : proto, stem, base, proto);
-}
+#include "client/proto_file.h"
+#include "descriptor_set.h"
 
 static void print_findings(const struct saga_schema *schema)
 {
@@ -101,28 +81,49 @@ static int tell_none(const char *path, const char *name, bool json,
     return SAGA_EXIT_USAGE;
 }
 
-int saga_definition_file_open(const char *path, const char *name, bool json,
-                              struct saga_schema **schema, const struct saga_decl **decl)
+/* Reads and loads. Exit status; the message is printed. */
+static int load(const struct saga_options *options, const char *path,
+                struct saga_definition_file *file)
 {
-    *schema = NULL;
-    *decl = NULL;
-    if (path != NULL && is_proto(path)) {
-        saga_client_warn("%s: FILE is a descriptor set, and this is a .proto", path);
-        print_protoc(path);
-        return SAGA_EXIT_USAGE;
-    }
-    int status = saga_schema_open(path, schema);
-    if (status != SAGA_EXIT_OK) {
-        if (path != NULL && access(path, R_OK) == 0) {
-            print_protoc("NAME.proto");
+    struct saga_bytes bytes = {saga_descriptor_set, saga_descriptor_set_size};
+    struct saga_err_detail detail = {{0}};
+    if (path != NULL) {
+        int status = saga_proto_file_read(options, path, &file->set);
+        if (status != SAGA_EXIT_OK) {
+            return status;
         }
+        bytes = saga_buf_view(&file->set);
+    }
+    if (saga_schema_load(bytes, &file->schema, &detail) == SAGA_ERR_OK) {
+        return SAGA_EXIT_OK;
+    }
+    file->schema = NULL;
+    return saga_client_fail("%s: %s; FILE is a .proto, or what protoc makes of one by "
+                            "--include_imports --include_source_info --descriptor_set_out",
+                            path == NULL ? "built-in descriptor set" : path, detail.text);
+}
+
+int saga_definition_file_open(const struct saga_options *options, const char *path,
+                              const char *name, bool json, struct saga_definition_file *file)
+{
+    *file = (struct saga_definition_file){0};
+    int status = load(options, path, file);
+    if (status != SAGA_EXIT_OK) {
         return status;
     }
-    print_findings(*schema);
+    const struct saga_schema *schema = file->schema;
+    print_findings(schema);
     if (name != NULL) {
-        *decl = saga_schema_decl(*schema, name);
-    } else if (saga_schema_decl_count(*schema) == 1 && saga_schema_finding_count(*schema) == 0) {
-        *decl = saga_schema_decl_at(*schema, 0);
+        file->decl = saga_schema_decl(schema, name);
+    } else if (saga_schema_decl_count(schema) == 1 && saga_schema_finding_count(schema) == 0) {
+        file->decl = saga_schema_decl_at(schema, 0);
     }
-    return *decl != NULL ? SAGA_EXIT_OK : tell_none(path, name, json, *schema);
+    return file->decl != NULL ? SAGA_EXIT_OK : tell_none(path, name, json, schema);
+}
+
+void saga_definition_file_fini(struct saga_definition_file *file)
+{
+    saga_schema_free(file->schema);
+    saga_buf_fini(&file->set);
+    *file = (struct saga_definition_file){0};
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "client/definition_file.h"
+#include "client/proto_file.h"
 #include "orchestrator/codec/codec.h"
 #include "verify/check/check.h"
 
@@ -39,14 +40,15 @@ static const struct saga_option check_options[] = {
     {"as-step", NULL, "false",
      "a saga of another schema may have it as a step and undo it as a whole", false},
     {"no-symmetry", NULL, "false", "tell like parallel steps apart", false},
+    SAGA_PROTO_PATH_OPTION,
 };
 
 struct check_run {
     const struct saga_options *options;
     bool json;
     bool outcomes;
-    struct saga_schema *schema;
-    const struct saga_decl *decl;
+    struct saga_definition_file file;
+    const struct saga_decl *decl; /* the file's */
     struct saga_definition def;
     const char *names[SAGA_STEPS_MAX];
     struct saga_check_config config;
@@ -140,8 +142,8 @@ static int read_numbers(struct check_run *run)
 /* Tells whether a saga of the schema has this one as a step. */
 static bool is_step(const struct check_run *run)
 {
-    for (size_t i = 0; i < saga_schema_decl_count(run->schema); i++) {
-        const struct saga_decl *decl = saga_schema_decl_at(run->schema, i);
+    for (size_t i = 0; i < saga_schema_decl_count(run->file.schema); i++) {
+        const struct saga_decl *decl = saga_schema_decl_at(run->file.schema, i);
         for (size_t k = 0; k < decl->step_count; k++) {
             if (decl->steps[k].child == run->decl) {
                 return true;
@@ -157,12 +159,13 @@ static int prepare(struct check_run *run)
         saga_options_operand_count(run->options) > 0 ? saga_options_operand(run->options, 0) : NULL;
     int status = read_numbers(run);
     if (status == SAGA_EXIT_OK) {
-        status = saga_definition_file_open(path, saga_options_text(run->options, "saga"), run->json,
-                                           &run->schema, &run->decl);
+        status = saga_definition_file_open(
+            run->options, path, saga_options_text(run->options, "saga"), run->json, &run->file);
     }
     if (status != SAGA_EXIT_OK) {
         return status;
     }
+    run->decl = run->file.decl;
     struct saga_err_detail detail = {{0}};
     if (saga_definition_compile(run->decl, &run->def, &detail) != SAGA_ERR_OK) {
         return saga_client_fail("%s", detail.text);
@@ -505,7 +508,7 @@ static int check_run(const struct saga_options *options)
     if (status == SAGA_EXIT_OK) {
         status = check_and_tell(run);
     }
-    saga_schema_free(run->schema);
+    saga_definition_file_fini(&run->file);
     free(run);
     return status;
 }
@@ -514,23 +517,22 @@ const struct saga_verb saga_verb_check = {
     .name = "check",
     .usage = "[FILE] --saga NAME [--attempts N] [-j N] [--outcomes]",
     .summary = "prove a saga: explore everything that can happen to it",
-    .epilog =
-        "FILE is a descriptor set (protoc --include_imports --include_source_info "
-        "--descriptor_set_out); without it, the\nsagas that sagad ships with are checked.\n"
-        "Every reply, loss, double, delay, crash, deadline and act of an operator is tried in "
-        "every "
-        "state, on the engine that runs in\nproduction, and S1-S6 and S10-S12 (docs/semantics.md) "
-        "are checked from outside. What breaks one is printed as the shortest\nway there.\n"
-        "What to expect: 8 steps in a row 133,000 states (2 attempts: 241,000, 12 s); 3 parallel "
-        "ones 33,000 (145,000, 5 s),\nand ten times as many or more for each further parallel "
-        "step.\n"
-        "--attempts 1 and --without PART explore less: the first cuts how often a step is tried, "
-        "the second proves less, and says what.\n"
-        "Exit status: 0 proved (with --without: in part); 1 violated, shown; not proved: out of "
-        "--memory, or too wide (docs/limits.md);\nor FILE cannot be read or has findings, shown; "
-        "2 wrong usage; 130 stopped by SIGINT or SIGTERM, with what there is so far.",
+    .epilog = SAGA_PROTO_FILE_HELP
+    "Without FILE, the sagas that sagad ships with are checked.\n"
+    "Every reply, loss, double, delay, crash, deadline and act of an operator is tried in "
+    "every "
+    "state, on the engine that runs in\nproduction, and S1-S6 and S10-S12 (docs/semantics.md) "
+    "are checked from outside. What breaks one is printed as the shortest\nway there.\n"
+    "What to expect: 8 steps in a row 133,000 states (2 attempts: 241,000, 12 s); 3 parallel "
+    "ones 33,000 (145,000, 5 s),\nand ten times as many or more for each further parallel "
+    "step.\n"
+    "--attempts 1 and --without PART explore less: the first cuts how often a step is tried, "
+    "the second proves less, and says what.\n"
+    "Exit status: 0 proved (with --without: in part); 1 violated, shown; not proved: out of "
+    "--memory, or too wide (docs/limits.md);\nor FILE cannot be read or has findings, shown; "
+    "2 wrong usage; 130 stopped by SIGINT or SIGTERM, with what there is so far.",
     .options = check_options,
     .option_count = sizeof check_options / sizeof check_options[0],
-    .shorts = "o=output j=threads",
+    .shorts = "o=output j=threads " SAGA_PROTO_PATH_SHORT,
     .run = check_run,
 };

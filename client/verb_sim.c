@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "client/definition_file.h"
+#include "client/proto_file.h"
 #include "client/sim_apart.h"
 #include "client/sim_farm.h"
 #include "client/sim_report.h"
@@ -41,6 +42,7 @@ static const struct saga_option sim_options[] = {
     {"shrink-runs", "N", "600", "worlds that the search may take", false},
     {"transcript", "FILE", NULL,
      "write there what happens: in the shortest story, or in the one world of --runs 1", false},
+    SAGA_PROTO_PATH_OPTION,
 };
 
 struct sim_run {
@@ -67,20 +69,21 @@ static double seconds_now(void)
 
 /* ---- Settings ---- */
 
-/* Finds the saga's name. */
+/* Finds the saga's name, and keeps the set. */
 static int find_saga(struct sim_run *run, const char *path)
 {
-    struct saga_schema *schema = NULL;
-    const struct saga_decl *decl = NULL;
-    int status = saga_definition_file_open(path, saga_options_text(run->options, "saga"), run->json,
-                                           &schema, &decl);
+    struct saga_definition_file file;
+    int status = saga_definition_file_open(
+        run->options, path, saga_options_text(run->options, "saga"), run->json, &file);
     if (status == SAGA_EXIT_OK) {
-        run->report.definition = strdup(decl->name);
+        run->report.definition = strdup(file.decl->name);
         if (run->report.definition == NULL) {
             status = saga_client_fail("out of memory");
         }
+        run->set = file.set;
+        file.set = (struct saga_buf){0};
     }
-    saga_schema_free(schema);
+    saga_definition_file_fini(&file);
     return status;
 }
 
@@ -89,13 +92,6 @@ static int load(struct sim_run *run)
     const char *path =
         saga_options_operand_count(run->options) > 0 ? saga_options_operand(run->options, 0) : NULL;
     int status = find_saga(run, path);
-    if (status == SAGA_EXIT_OK && path != NULL) {
-        char given[4096];
-        if (snprintf(given, sizeof given, "@%s", path) >= (int)sizeof given) {
-            return saga_client_usage("the path of the descriptor set is too long");
-        }
-        status = saga_client_data(given, &run->set);
-    }
     if (status != SAGA_EXIT_OK) {
         return status;
     }
@@ -452,24 +448,22 @@ const struct saga_verb saga_verb_sim = {
     .name = "sim",
     .usage = "[FILE] --saga NAME [--runs N] [--seed S] [--seconds T] [-j N]",
     .summary = "try a saga: run it in simulated worlds in which everything fails",
-    .epilog =
-        "FILE is a descriptor set (protoc --include_imports --include_source_info "
-        "--descriptor_set_out); without it, the "
-        "sagas that sagad ships with are there.\n"
-        "Each world runs the engine, runtime, store and barrier of production on a simulated "
-        "clock, network, Kafka and disk, with\nmany sagas and those faults that its seed decides; "
-        "then all is healed, and every saga must end. S1-S13 and B1-B8\n(docs/semantics.md) are "
-        "judged from outside. The same seed gives the same world, and the same trace hash. A seed "
-        "that\nbreaks a rule is shrunk to the shortest story that still breaks it.\n"
-        "Examples:\n"
-        "  sagactl sim --saga create-order                                  the first 100 seeds\n"
-        "  sagactl sim shop.binpb --saga buy --seed fresh --seconds 120     two minutes, as in CI\n"
-        "  sagactl sim --saga create-order --seed 7 --runs 1 --transcript - one world, told\n"
-        "Exit status: 0 no rule was broken; 1 one was, or a world could not be run; 2 wrong usage; "
-        "130 or 143 it was ended by\n"
-        "Ctrl-C or SIGTERM, and has told what it had.",
+    .epilog = SAGA_PROTO_FILE_HELP
+    "Without FILE, the sagas that sagad ships with are there.\n"
+    "Each world runs the engine, runtime, store and barrier of production on a simulated "
+    "clock, network, Kafka and disk, with\nmany sagas and those faults that its seed decides; "
+    "then all is healed, and every saga must end. S1-S13 and B1-B8\n(docs/semantics.md) are "
+    "judged from outside. The same seed gives the same world, and the same trace hash. A seed "
+    "that\nbreaks a rule is shrunk to the shortest story that still breaks it.\n"
+    "Examples:\n"
+    "  sagactl sim --saga create-order                                  the first 100 seeds\n"
+    "  sagactl sim shop.binpb --saga buy --seed fresh --seconds 120     two minutes, as in CI\n"
+    "  sagactl sim --saga create-order --seed 7 --runs 1 --transcript - one world, told\n"
+    "Exit status: 0 no rule was broken; 1 one was, or a world could not be run; 2 wrong usage; "
+    "130 or 143 it was ended by\n"
+    "Ctrl-C or SIGTERM, and has told what it had.",
     .options = sim_options,
     .option_count = sizeof sim_options / sizeof sim_options[0],
-    .shorts = "o=output j=processes",
+    .shorts = "o=output j=processes " SAGA_PROTO_PATH_SHORT,
     .run = sim_run,
 };

@@ -1,0 +1,456 @@
+/* Reading a descriptor set, or a .proto by way of protoc. See proto_file.h.
+ *
+ * protoc reads what is built in by --descriptor_set_in, behind the directories of -I, so that a
+ * .proto may import saga/v1/options.proto wherever it is. Both files that it shares with us have no
+ * name (they are unlinked as soon as they are open), so that nothing is left behind however this
+ * ends. */
+#include "client/proto_file.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "descriptor_set.h"
+#include "google/protobuf/descriptor.pb-c.h"
+
+extern char **environ;
+
+enum { PACKAGE_SIZE = SAGA_TYPE_NAME_MAX + 1, PATH_SIZE = 4096, READ_SIZE = 64 * 1024 };
+
+bool saga_proto_file_is_source(const char *path)
+{
+    size_t size = strlen(path);
+    return size > 6 && strcmp(path + size - 6, ".proto") == 0;
+}
+
+/* ---- Where a package begins ---- */
+
+/* Gives the next character that is no comment. Pre: it is not within a quoted text. */
+static int next_char(FILE *file)
+{
+    int c = getc(file);
+    if (c != '/') {
+        return c;
+    }
+    int after = getc(file);
+    if (after == '/') {
+        while (c != '\n' && c != EOF) {
+            c = getc(file);
+        }
+        return c;
+    }
+    if (after != '*') {
+        (void)ungetc(after, file);
+        return c;
+    }
+    int last = 0;
+    for (c = getc(file); c != EOF && !(last == '*' && c == '/'); c = getc(file)) {
+        last = c;
+    }
+    return c == EOF ? EOF : ' ';
+}
+
+/* Reads one statement, up to ';', '{', '}', blanks and quoted texts as one blank. Returns false at
+ * the end of the file. */
+static bool next_statement(FILE *file, char *text, size_t size)
+{
+    size_t used = 0;
+    int quote = 0;
+    for (int c = quote == 0 ? next_char(file) : getc(file); c != EOF;
+         c = quote == 0 ? next_char(file) : getc(file)) {
+        if (quote != 0) {
+            quote = c == quote || c == '\n' ? 0 : quote;
+            continue;
+        }
+        if (c == ';' || c == '{' || c == '}') {
+            text[used] = '\0';
+            return true;
+        }
+        if (c == '"' || c == '\'') {
+            quote = c;
+        }
+        bool blank = quote != 0 || isspace(c);
+        if (used + 1 < size && !(blank && (used == 0 || text[used - 1] == ' '))) {
+            text[used++] = blank ? ' ' : (char)c;
+        }
+    }
+    return false;
+}
+
+/* Finds the package of a .proto as a path, "order/v1"; "" when there is none. protoc judges the
+ * file, this is for its folder alone. */
+static void package_path(const char *proto, char path[PACKAGE_SIZE])
+{
+    path[0] = '\0';
+    FILE *file = fopen(proto, "rb");
+    if (file == NULL) {
+        return;
+    }
+    char statement[PACKAGE_SIZE];
+    while (next_statement(file, statement, sizeof statement)) {
+        if (strncmp(statement, "package ", 8) == 0) {
+            size_t used = 0;
+            for (const char *c = statement + 8; *c != '\0'; c++) {
+                if (*c != ' ') {
+                    path[used++] = *c == '.' ? '/' : *c;
+                }
+            }
+            path[used] = '\0';
+            break;
+        }
+    }
+    (void)fclose(file);
+}
+
+/* Writes the folder that imports of a .proto are relative to. Returns false: the path is too long.
+ */
+static bool root_of(const char *proto, char root[PATH_SIZE])
+{
+    char package[PACKAGE_SIZE];
+    const char *slash = strrchr(proto, '/');
+    if (slash == NULL) {
+        (void)snprintf(root, PATH_SIZE, ".");
+        return true;
+    }
+    size_t size = slash == proto ? 1 : (size_t)(slash - proto);
+    if (size >= PATH_SIZE) {
+        return false;
+    }
+    memcpy(root, proto, size);
+    root[size] = '\0';
+    package_path(proto, package);
+    size_t tail = strlen(package);
+    if (tail > 0 && size >= tail && strcmp(root + size - tail, package) == 0 &&
+        (size == tail || root[size - tail - 1] == '/')) {
+        size_t left = size - tail;
+        if (left == 0) {
+            (void)snprintf(root, PATH_SIZE, ".");
+        } else {
+            root[left == 1 ? 1 : left - 1] = '\0';
+        }
+    }
+    return true;
+}
+
+/* ---- protoc's arguments ---- */
+
+/* Arguments; each one is owned. All zero is none. */
+struct arguments {
+    char **list; /* ended by NULL */
+    size_t count, capacity;
+    bool failed; /* out of memory */
+};
+
+static void add(struct arguments *arguments, const char *flag, const char *value)
+{
+    if (arguments->count + 2 > arguments->capacity) {
+        size_t capacity = 2 * arguments->capacity + 16;
+        char **list = realloc(arguments->list, capacity * sizeof *list);
+        if (list == NULL) {
+            arguments->failed = true;
+            return;
+        }
+        arguments->list = list;
+        arguments->capacity = capacity;
+    }
+    size_t size = strlen(flag) + strlen(value) + 1;
+    char *text = malloc(size);
+    if (text == NULL) {
+        arguments->failed = true;
+        return;
+    }
+    (void)snprintf(text, size, "%s%s", flag, value);
+    arguments->list[arguments->count++] = text;
+    arguments->list[arguments->count] = NULL;
+}
+
+static void add_once(struct arguments *arguments, const char *flag, const char *value)
+{
+    size_t size = strlen(flag);
+    for (size_t i = 0; i < arguments->count; i++) {
+        if (strncmp(arguments->list[i], flag, size) == 0 &&
+            strcmp(arguments->list[i] + size, value) == 0) {
+            return;
+        }
+    }
+    add(arguments, flag, value);
+}
+
+static void arguments_fini(struct arguments *arguments)
+{
+    for (size_t i = 0; i < arguments->count; i++) {
+        free(arguments->list[i]);
+    }
+    free(arguments->list);
+}
+
+/* Fills in the directories and the files. Exit status; the message is printed. */
+static int add_files(struct arguments *arguments, const struct saga_options *options,
+                     const char *const *paths, size_t count)
+{
+    size_t given = options == NULL ? 0 : saga_options_count(options, "proto-path");
+    for (size_t i = 0; i < given; i++) {
+        add_once(arguments, "--proto_path=", saga_options_at(options, "proto-path", i));
+    }
+    for (size_t i = 0; i < count; i++) {
+        char root[PATH_SIZE];
+        if (!root_of(paths[i], root)) {
+            return saga_client_fail("%.64s…: the path is too long", paths[i]);
+        }
+        if (strchr(root, ':') != NULL) {
+            return saga_client_fail("%s: protoc takes no folder with a ':' in its name", paths[i]);
+        }
+        add_once(arguments, "--proto_path=", root);
+    }
+    if (given == 0) {
+        add_once(arguments, "--proto_path=", ".");
+    }
+    for (size_t i = 0; i < count; i++) {
+        add(arguments, paths[i][0] == '-' ? "./" : "", paths[i]);
+    }
+    return arguments->failed ? saga_client_fail("out of memory") : SAGA_EXIT_OK;
+}
+
+/* ---- Files without a name ---- */
+
+/* Opens one in TMPDIR; -1 after a message. */
+static int open_nameless(void)
+{
+    const char *folder = getenv("TMPDIR");
+    char name[PATH_SIZE];
+    folder = folder == NULL || folder[0] == '\0' ? "/tmp" : folder;
+    if (snprintf(name, sizeof name, "%s/sagactl-XXXXXX", folder) >= (int)sizeof name) {
+        (void)saga_client_fail("TMPDIR: the path is too long");
+        return -1;
+    }
+    int fd = mkstemp(name);
+    if (fd < 0) {
+        (void)saga_client_fail("%s: %s", name, strerror(errno));
+        return -1;
+    }
+    (void)unlink(name);
+    return fd;
+}
+
+static bool write_whole(int fd, const uint8_t *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t count = write(fd, data, size);
+        if (count < 0 && errno == EINTR) {
+            continue;
+        }
+        if (count <= 0) {
+            return false;
+        }
+        data += count;
+        size -= (size_t)count;
+    }
+    return true;
+}
+
+static int read_whole(int fd, struct saga_buf *out)
+{
+    if (lseek(fd, 0, SEEK_SET) != 0) {
+        return saga_client_fail("protoc's output: %s", strerror(errno));
+    }
+    for (;;) {
+        if (saga_buf_reserve(out, READ_SIZE) != SAGA_ERR_OK) {
+            return saga_client_fail("out of memory");
+        }
+        ssize_t count = read(fd, out->data + out->size, READ_SIZE);
+        if (count == 0) {
+            return SAGA_EXIT_OK;
+        }
+        if (count < 0 && errno != EINTR) {
+            return saga_client_fail("protoc's output: %s", strerror(errno));
+        }
+        out->size += count < 0 ? 0 : (size_t)count;
+        if (out->size > SAGA_DESCRIPTOR_SET_SIZE_MAX) {
+            return saga_client_fail("protoc's output is larger than %d bytes "
+                                    "(SAGA_DESCRIPTOR_SET_SIZE_MAX)",
+                                    SAGA_DESCRIPTOR_SET_SIZE_MAX);
+        }
+    }
+}
+
+static bool may_be_imported(const char *name)
+{
+    return strncmp(name, "saga/v1/", 8) == 0 || strncmp(name, "google/protobuf/", 16) == 0;
+}
+
+/* Writes what everybody may import. The ordering system is left out: a stale copy of it must not
+ * stand in for an import that is not found. */
+static bool write_built_in(int fd)
+{
+    Google__Protobuf__FileDescriptorSet *set = google__protobuf__file_descriptor_set__unpack(
+        NULL, saga_descriptor_set_size, saga_descriptor_set);
+    if (set == NULL) {
+        return false;
+    }
+    size_t all = set->n_file;
+    size_t kept = 0;
+    for (size_t i = 0; i < all; i++) {
+        if (may_be_imported(set->file[i]->name)) {
+            Google__Protobuf__FileDescriptorProto *file = set->file[i];
+            set->file[i] = set->file[kept];
+            set->file[kept++] = file;
+        }
+    }
+    set->n_file = kept;
+    size_t size = google__protobuf__file_descriptor_set__get_packed_size(set);
+    uint8_t *data = malloc(size > 0 ? size : 1);
+    bool written = false;
+    if (data != NULL) {
+        written = write_whole(fd, data, google__protobuf__file_descriptor_set__pack(set, data));
+    }
+    free(data);
+    set->n_file = all;
+    google__protobuf__file_descriptor_set__free_unpacked(set, NULL);
+    return written;
+}
+
+/* ---- Running protoc ---- */
+
+static int spawn_protoc(char *const *argv, pid_t *pid)
+{
+    posix_spawn_file_actions_t actions;
+    int error = posix_spawn_file_actions_init(&actions);
+    if (error != 0) {
+        return error;
+    }
+    /* What protoc prints belongs to the messages; stdout is for what was asked for. */
+    error = posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+    if (error == 0) {
+        error = posix_spawnp(pid, "protoc", &actions, NULL, argv, environ);
+    }
+    (void)posix_spawn_file_actions_destroy(&actions);
+    return error;
+}
+
+static int tell_no_protoc(const char *path, int error)
+{
+    if (error != ENOENT) {
+        return saga_client_fail("%s: protoc cannot be started: %s", path, strerror(error));
+    }
+    return saga_client_fail(
+        "%s: protoc is not there, and a .proto is read by it: install the package "
+        "protobuf-compiler, or give a descriptor set made elsewhere (protoc --include_imports "
+        "--include_source_info --descriptor_set_out=NAME.binpb)",
+        path);
+}
+
+/* Starts protoc and waits for it. Exit status; the message is printed. */
+static int run_protoc(const struct arguments *arguments, const char *path)
+{
+    pid_t pid = 0;
+    int status = 0;
+    (void)fflush(stderr);
+    int error = spawn_protoc(arguments->list, &pid);
+    if (error != 0) {
+        return tell_no_protoc(path, error);
+    }
+    while (waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR) {
+            return saga_client_fail("%s: waitpid: %s", path, strerror(errno));
+        }
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {
+        return tell_no_protoc(path, ENOENT);
+    }
+    if (WIFSIGNALED(status)) {
+        return saga_client_fail("%s: protoc was ended by signal %d", path, WTERMSIG(status));
+    }
+    return WEXITSTATUS(status) == 0
+               ? SAGA_EXIT_OK
+               : saga_client_fail("%s: protoc refuses it, see above (names are relative to the "
+                                  "folders of --proto-path)",
+                                  path);
+}
+
+int saga_proto_files_read(const struct saga_options *options, const char *const *paths,
+                          size_t count, struct saga_buf *set)
+{
+    struct arguments arguments = {0};
+    char number[32];
+    int status = SAGA_EXIT_FAILED;
+    int out = -1;
+    for (size_t i = 0; i < count; i++) {
+        if (access(paths[i], R_OK) != 0) {
+            return saga_client_fail("%s: %s", paths[i], strerror(errno));
+        }
+    }
+    int in = open_nameless();
+    if (in < 0 || (out = open_nameless()) < 0) {
+        goto done;
+    }
+    if (!write_built_in(in)) {
+        (void)saga_client_fail("a file in TMPDIR cannot be written: %s", strerror(errno));
+        goto done;
+    }
+    add(&arguments, "protoc", "");
+    (void)snprintf(number, sizeof number, "%d", in);
+    add(&arguments, "--descriptor_set_in=/dev/fd/", number);
+    (void)snprintf(number, sizeof number, "%d", out);
+    add(&arguments, "--descriptor_set_out=/dev/fd/", number);
+    add(&arguments, "--include_imports", "");
+    add(&arguments, "--include_source_info", "");
+    status = add_files(&arguments, options, paths, count);
+    if (status == SAGA_EXIT_OK) {
+        status = run_protoc(&arguments, count == 1 ? paths[0] : "FILE");
+    }
+    if (status == SAGA_EXIT_OK) {
+        status = read_whole(out, set);
+    }
+done:
+    arguments_fini(&arguments);
+    if (out >= 0) {
+        (void)close(out);
+    }
+    if (in >= 0) {
+        (void)close(in);
+    }
+    return status;
+}
+
+int saga_proto_file_read(const struct saga_options *options, const char *path, struct saga_buf *set)
+{
+    if (saga_proto_file_is_source(path)) {
+        return saga_proto_files_read(options, &path, 1, set);
+    }
+    char given[PATH_SIZE];
+    if (snprintf(given, sizeof given, "@%s", path) >= (int)sizeof given) {
+        return saga_client_fail("%.64s…: the path is too long", path);
+    }
+    return saga_client_data(given, set);
+}
+
+int saga_proto_file_schema(const struct saga_options *options, const char *path,
+                           struct saga_schema **schema)
+{
+    struct saga_err_detail detail = {{0}};
+    struct saga_buf file = {0};
+    struct saga_bytes bytes = {saga_descriptor_set, saga_descriptor_set_size};
+    *schema = NULL;
+    if (path != NULL) {
+        int status = saga_proto_file_read(options, path, &file);
+        if (status != SAGA_EXIT_OK) {
+            saga_buf_fini(&file);
+            return status;
+        }
+        bytes = saga_buf_view(&file);
+    }
+    enum saga_err err = saga_schema_load(bytes, schema, &detail);
+    saga_buf_fini(&file);
+    if (err != SAGA_ERR_OK) {
+        *schema = NULL;
+        return saga_client_fail("%s: %s", path == NULL ? "built-in descriptor set" : path,
+                                detail.text);
+    }
+    return SAGA_EXIT_OK;
+}
