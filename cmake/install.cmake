@@ -20,7 +20,7 @@ set(saga_include "${CMAKE_INSTALL_INCLUDEDIR}/saga")
 install(FILES services/kit/kit.h DESTINATION "${saga_include}")
 install(DIRECTORY common/base common/sql common/sys common/wire DESTINATION "${saga_include}/common"
     FILES_MATCHING PATTERN "*.h" PATTERN "*_internal.h" EXCLUDE PATTERN "json" EXCLUDE)
-install(DIRECTORY generated/saga/v1 DESTINATION "${saga_include}" FILES_MATCHING PATTERN "*.h")
+install(DIRECTORY generated/saga generated/google DESTINATION "${saga_include}/generated" FILES_MATCHING PATTERN "*.h")
 
 set(saga_share "${CMAKE_INSTALL_DATADIR}/sagad")
 install(DIRECTORY proto DESTINATION "${saga_share}" FILES_MATCHING PATTERN "*.proto")
