@@ -1,4 +1,4 @@
-/* Inside the room wire: what stands before protobuf-c. */
+/* Decoding a generated message of bytes from outside: what stands before protobuf-c. */
 #ifndef SAGA_WIRE_MESSAGE_H
 #define SAGA_WIRE_MESSAGE_H
 

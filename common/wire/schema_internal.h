@@ -4,6 +4,7 @@
 
 #include "common/base/arena.h"
 #include "common/wire/schema.h"
+#include "common/wire/source.h"
 #include "google/protobuf/descriptor.pb-c.h"
 #include "saga/v1/options.pb-c.h"
 
@@ -18,7 +19,6 @@ enum {
     SAGA_PATH_MESSAGE_OPTIONS = 7,
     SAGA_PATH_SERVICE_METHOD = 2,
     SAGA_PATH_DEFINITION_STEP = 3,
-    SAGA_PATH_SIZE_MAX = 2 * SAGA_MESSAGE_DEPTH_MAX + 8,
 };
 
 /* What a full name stands for. */
@@ -56,37 +56,6 @@ void *saga_arena_take_zero(struct saga_arena *arena, size_t count, size_t size);
 
 /* Copies a text; NULL: no memory. */
 char *saga_arena_text(struct saga_arena *arena, const char *text);
-
-/* ---- Source info: where things stand in the .proto, and their comments ---- */
-
-typedef Google__Protobuf__SourceCodeInfo__Location saga_location;
-
-/* The locations of one file, sorted by path. */
-struct saga_source {
-    const char *file;
-    saga_location **locations;
-    size_t count;
-};
-
-struct saga_path {
-    int32_t at[SAGA_PATH_SIZE_MAX];
-    size_t size;
-};
-
-struct saga_place {
-    int line, column; /* from 1; 0: not known */
-};
-
-/* Sorts the locations of a file. Returns false: no memory. */
-bool saga_source_open(struct saga_source *source, const Google__Protobuf__FileDescriptorProto *file,
-                      struct saga_arena *scratch);
-
-/* Finds a place; all zero when it is not known. */
-struct saga_place saga_source_place(const struct saga_source *source, const struct saga_path *path);
-
-/* Copies the leading comment, trimmed; "" when there is none. NULL: no memory. */
-const char *saga_source_comment(const struct saga_source *source, const struct saga_path *path,
-                                struct saga_arena *arena);
 
 /* ---- Loading ---- */
 

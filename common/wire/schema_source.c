@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/wire/schema_internal.h"
+#include "common/wire/source.h"
 
 static int compare_paths(const int32_t *a, size_t a_size, const int32_t *b, size_t b_size)
 {
@@ -42,8 +42,8 @@ bool saga_source_open(struct saga_source *source, const Google__Protobuf__FileDe
     return true;
 }
 
-static const saga_location *find_location(const struct saga_source *source,
-                                          const struct saga_path *path)
+const saga_location *saga_source_find(const struct saga_source *source,
+                                      const struct saga_path *path)
 {
     size_t low = 0;
     size_t high = source->count;
@@ -65,7 +65,7 @@ static const saga_location *find_location(const struct saga_source *source,
 
 struct saga_place saga_source_place(const struct saga_source *source, const struct saga_path *path)
 {
-    const saga_location *location = find_location(source, path);
+    const saga_location *location = saga_source_find(source, path);
     if (location == NULL || location->n_span < 3 || location->span[0] < 0 ||
         location->span[0] == INT32_MAX || location->span[1] < 0 || location->span[1] == INT32_MAX) {
         return (struct saga_place){0};
@@ -76,7 +76,7 @@ struct saga_place saga_source_place(const struct saga_source *source, const stru
 const char *saga_source_comment(const struct saga_source *source, const struct saga_path *path,
                                 struct saga_arena *arena)
 {
-    const saga_location *location = find_location(source, path);
+    const saga_location *location = saga_source_find(source, path);
     if (location == NULL || location->leading_comments == NULL) {
         return "";
     }
