@@ -2,8 +2,8 @@
  *
  * The mapping is protobuf's own (protobuf.dev, "ProtoJSON Format"), with google.protobuf's Any,
  * Duration, Empty, FieldMask, ListValue, NullValue, Struct, Timestamp, Value and wrappers in their
- * special forms. What differs: a number beyond 64 bits signed must be written as a string, and a
- * key of a map holds no zero character, both because of jansson. Any thread; nothing is kept. */
+ * special forms; docs/json.md says where we are stricter than others. A key of an object holds no
+ * zero character, because of jansson. Any thread; nothing is kept. */
 #ifndef SAGA_WIRE_JSON_JSON_H
 #define SAGA_WIRE_JSON_JSON_H
 

@@ -79,6 +79,15 @@ enum saga_err saga_json_fail(const struct saga_json_path *path, struct saga_err_
                              enum saga_err err, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* ---- Numbers that jansson cannot hold ---- */
+
+/* Appends JSON in which every number is its own offset in the text. */
+enum saga_err saga_json_numbers_replace(struct saga_bytes json, struct saga_buf *out);
+
+/* Gives the number that stands where a replaced one says. False: source.data is NULL, no number was
+ * replaced, and the value is what jansson says. */
+bool saga_json_number_text(struct saga_bytes source, const json_t *value, struct saga_bytes *text);
+
 /* ---- Scalars ---- */
 
 /* A number, bool or enum value as it stands on the wire. */
@@ -87,10 +96,14 @@ struct saga_json_scalar {
     uint64_t bits;
 };
 
-/* Reads a number, bool or enum value. NULL, or what is wrong. *unknown: a name that the enum does
- * not have. */
+/* Reads a number, bool or enum value; source: as saga_json_number_text. NULL, or what is wrong.
+ * *unknown: a name that the enum does not have. */
 const char *saga_json_scalar_read(const struct saga_field *field, const json_t *value,
-                                  struct saga_json_scalar *scalar, bool *unknown);
+                                  struct saga_bytes source, struct saga_json_scalar *scalar,
+                                  bool *unknown);
+
+/* Reads a JSON number as a double. NULL, or what is wrong. */
+const char *saga_json_double_read(const json_t *value, struct saga_bytes source, double *number);
 
 /* Reads a map's key, which is always a string in JSON. As above, for keys that are not strings. */
 const char *saga_json_key_read(const struct saga_field *field, struct saga_bytes key,
@@ -138,7 +151,8 @@ struct saga_json_reader {
     struct saga_err_detail *detail;
     struct saga_buf *out;
     struct saga_json_path path;
-    unsigned depth; /* messages in messages */
+    struct saga_bytes source; /* data not NULL: numbers are offsets in it (json_number.c) */
+    unsigned depth;           /* messages in messages */
 };
 
 /* Reads a message's fields; of_any: "@type" is not one of them. */

@@ -60,7 +60,7 @@ static enum saga_err read_scalar(struct saga_json_reader *reader, const struct s
                                  const json_t *value, struct saga_json_scalar *scalar, bool *skip)
 {
     bool unknown = false;
-    const char *wrong = saga_json_scalar_read(field, value, scalar, &unknown);
+    const char *wrong = saga_json_scalar_read(field, value, reader->source, scalar, &unknown);
     *skip = unknown && reader->options.ignore_unknown;
     if (wrong == NULL || *skip) {
         return SAGA_ERR_OK;
@@ -360,7 +360,8 @@ enum saga_err saga_json_read_message(struct saga_json_reader *reader,
 
 /* ---- The door ---- */
 
-static enum saga_err refuse_text(const json_error_t *error, struct saga_err_detail *detail)
+static enum saga_err refuse_text(const json_error_t *error, bool replaced,
+                                 struct saga_err_detail *detail)
 {
     if (json_error_code(error) == json_error_out_of_memory) {
         return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "out of memory");
@@ -369,10 +370,47 @@ static enum saga_err refuse_text(const json_error_t *error, struct saga_err_deta
         return saga_err_set(detail, SAGA_ERR_LIMIT, "line %d, column %d: nested too deep",
                             error->line, error->column);
     }
-    bool large = json_error_code(error) == json_error_numeric_overflow;
-    return saga_err_set(detail, SAGA_ERR_INVALID, "line %d, column %d: %s%s", error->line,
-                        error->column, error->text,
-                        large ? " (write a number beyond 64 bits as a string)" : "");
+    if (replaced) {
+        /* The column, and what stands near it, are those of another text. */
+        const char *near = strstr(error->text, " near ");
+        int size = near == NULL ? (int)strlen(error->text) : (int)(near - error->text);
+        return saga_err_set(detail, SAGA_ERR_INVALID, "line %d: %.*s", error->line, size,
+                            error->text);
+    }
+    return saga_err_set(detail, SAGA_ERR_INVALID, "line %d, column %d: %s", error->line,
+                        error->column, error->text);
+}
+
+static json_t *parse(struct saga_bytes json, json_error_t *error)
+{
+    return json_loadb(json.data == NULL ? "" : (const char *)json.data, json.size,
+                      JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, error);
+}
+
+/* Parses the text; *source as in the reader. Owns: the caller drops *value. */
+static enum saga_err parse_text(struct saga_bytes json, json_t **value, struct saga_bytes *source,
+                                struct saga_err_detail *detail)
+{
+    json_error_t error;
+    *value = parse(json, &error);
+    *source = (struct saga_bytes){0};
+    if (*value != NULL) {
+        return SAGA_ERR_OK;
+    }
+    if (json_error_code(&error) != json_error_numeric_overflow) {
+        return refuse_text(&error, false, detail);
+    }
+    struct saga_buf replaced = {0};
+    enum saga_err err = saga_json_numbers_replace(json, &replaced);
+    if (err == SAGA_ERR_OK) {
+        *value = parse(saga_buf_view(&replaced), &error);
+    }
+    saga_buf_fini(&replaced);
+    if (err != SAGA_ERR_OK) {
+        return saga_err_set(detail, err, "out of memory");
+    }
+    *source = json;
+    return *value == NULL ? refuse_text(&error, true, detail) : SAGA_ERR_OK;
 }
 
 enum saga_err saga_json_to_wire(const struct saga_schema *schema,
@@ -385,18 +423,17 @@ enum saga_err saga_json_to_wire(const struct saga_schema *schema,
                             "the text has %zu bytes, limit %d (SAGA_MESSAGE_SIZE_HARD)", json.size,
                             SAGA_MESSAGE_SIZE_HARD);
     }
-    json_error_t error;
-    json_t *value = json_loadb(json.data == NULL ? "" : (const char *)json.data, json.size,
-                               JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
-    if (value == NULL) {
-        return refuse_text(&error, detail);
-    }
     struct saga_json_reader reader = {.schema = schema, .detail = detail, .out = out};
+    json_t *value = NULL;
+    enum saga_err err = parse_text(json, &value, &reader.source, detail);
+    if (err != SAGA_ERR_OK) {
+        return err;
+    }
     if (options != NULL) {
         reader.options = *options;
     }
     size_t start = out->size;
-    enum saga_err err = saga_json_read_message(&reader, type, value);
+    err = saga_json_read_message(&reader, type, value);
     json_decref(value);
     if (err != SAGA_ERR_OK) {
         out->size = start;

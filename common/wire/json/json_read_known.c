@@ -84,7 +84,11 @@ static enum saga_err read_mask(struct saga_json_reader *reader, const json_t *va
 
 static enum saga_err read_value_number(struct saga_json_reader *reader, const json_t *value)
 {
-    double number = json_number_value(value);
+    double number = 0;
+    const char *wrong = saga_json_double_read(value, reader->source, &number);
+    if (wrong != NULL) {
+        return fail(reader, wrong);
+    }
     struct saga_json_scalar scalar = {.type = SAGA_WIRE_FIXED64};
     memcpy(&scalar.bits, &number, sizeof scalar.bits);
     enum saga_err err = saga_json_tag_append(VALUE_NUMBER, scalar.type, reader->out);

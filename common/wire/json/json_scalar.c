@@ -10,6 +10,7 @@
 /* Sign and amount: holds every int64 and uint64. */
 struct whole {
     bool negative;
+    bool large; /* beyond every type; amount means nothing */
     uint64_t amount;
 };
 
@@ -24,54 +25,91 @@ static bool whole_from_int(json_int_t number, struct whole *whole)
 static bool whole_from_real(double number, struct whole *whole)
 {
     double amount = fabs(number);
-    if (!(amount < 18446744073709551616.0) || floor(amount) != amount) {
+    if (floor(amount) != amount) {
         return false;
     }
     whole->negative = number < 0;
-    whole->amount = (uint64_t)amount;
+    whole->large = amount >= 18446744073709551616.0;
+    whole->amount = whole->large ? 0 : (uint64_t)amount;
     return true;
 }
 
-static bool whole_from_number(const json_t *value, struct whole *whole)
+/* Reads digits only. *whole begins as 0. */
+static bool whole_from_digits(struct saga_bytes digits, struct whole *whole)
 {
-    return json_is_integer(value) ? whole_from_int(json_integer_value(value), whole)
-                                  : whole_from_real(json_real_value(value), whole);
-}
-
-/* Reads "-123", of up to 64 bits, and every other form that a JSON number may have. */
-static bool whole_from_text(struct saga_bytes text, struct whole *whole)
-{
-    size_t at = text.size > 0 && text.data[0] == '-' ? 1 : 0;
-    whole->negative = at == 1;
-    whole->amount = 0;
-    bool digits = at < text.size;
-    for (; at < text.size && digits; at++) {
-        if (text.data[at] < '0' || text.data[at] > '9') {
-            digits = false;
-            break;
-        }
-        uint64_t digit = (uint64_t)(text.data[at] - '0');
-        if (whole->amount > (UINT64_MAX - digit) / 10) {
+    for (size_t i = 0; i < digits.size; i++) {
+        if (digits.data[i] < '0' || digits.data[i] > '9') {
             return false;
         }
-        whole->amount = whole->amount * 10 + digit;
+        uint64_t digit = (uint64_t)(digits.data[i] - '0');
+        whole->large = whole->large || whole->amount > (UINT64_MAX - digit) / 10;
+        whole->amount = whole->large ? 0 : whole->amount * 10 + digit;
     }
-    if (digits) {
+    return digits.size > 0;
+}
+
+/* What a number in quotes is, in any form that JSON has for one. */
+enum real { REAL_GOOD, REAL_NONE, REAL_LARGE };
+
+static enum real real_from_text(struct saga_bytes text, double *number)
+{
+    /* White space around it is not part of a number. */
+    if (text.size == 0 || memchr(" \t\r\n", text.data[0], 4) != NULL ||
+        memchr(" \t\r\n", text.data[text.size - 1], 4) != NULL) {
+        return REAL_NONE;
+    }
+    json_error_t error;
+    json_t *value = json_loadb((const char *)text.data, text.size,
+                               JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &error);
+    enum real found = REAL_NONE;
+    if (json_is_real(value)) {
+        *number = json_real_value(value);
+        found = REAL_GOOD;
+    } else if (value == NULL && json_error_code(&error) == json_error_numeric_overflow) {
+        found = REAL_LARGE;
+    }
+    json_decref(value);
+    return found;
+}
+
+static bool whole_from_signed_digits(struct saga_bytes text, struct whole *whole)
+{
+    *whole = (struct whole){.negative = text.size > 0 && text.data[0] == '-'};
+    if (whole->negative) {
+        text.data++;
+        text.size--;
+    }
+    return whole_from_digits(text, whole);
+}
+
+/* Reads "-123" without loss, and every other form that a JSON number may have. */
+static bool whole_from_text(struct saga_bytes text, struct whole *whole)
+{
+    if (whole_from_signed_digits(text, whole)) {
         return true;
     }
-    json_t *value = json_loadb((const char *)text.data, text.size,
-                               JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
-    /* White space around it is not part of a number. */
-    bool good = json_is_real(value) && strchr(" \t\r\n", text.data[0]) == NULL &&
-                strchr(" \t\r\n", text.data[text.size - 1]) == NULL &&
-                whole_from_real(json_real_value(value), whole);
-    json_decref(value);
-    return good;
+    double number = 0;
+    enum real found = real_from_text(text, &number);
+    *whole = (struct whole){.large = found == REAL_LARGE};
+    return found == REAL_LARGE || (found == REAL_GOOD && whole_from_real(number, whole));
+}
+
+static bool whole_from_number(const json_t *value, struct saga_bytes source, struct whole *whole)
+{
+    struct saga_bytes text;
+    if (saga_json_number_text(source, value, &text)) {
+        return whole_from_text(text, whole);
+    }
+    return json_is_integer(value) ? whole_from_int(json_integer_value(value), whole)
+                                  : whole_from_real(json_real_value(value), whole);
 }
 
 static bool whole_fits(struct whole whole, bool is_signed, unsigned bits)
 {
     uint64_t top = is_signed ? UINT64_C(1) << (bits - 1) : 0;
+    if (whole.large) {
+        return false;
+    }
     if (whole.negative) {
         return whole.amount == 0 || (is_signed && whole.amount <= top);
     }
@@ -117,54 +155,62 @@ static struct saga_bytes string_of(const json_t *value)
     return bytes;
 }
 
-static const char *read_whole(enum saga_field_type type, const json_t *value, uint64_t *bits)
+static const char *read_whole(enum saga_field_type type, const json_t *value,
+                              struct saga_bytes source, uint64_t *bits)
 {
     struct whole whole = {0};
     bool good = false;
     if (json_is_string(value)) {
         good = whole_from_text(string_of(value), &whole);
     } else if (json_is_number(value)) {
-        good = whole_from_number(value, &whole);
+        good = whole_from_number(value, source, &whole);
     }
     return good ? whole_to_wire(type, whole, bits) : "is not a whole number";
 }
 
 /* ---- Other numbers ---- */
 
-static const char *read_double(const json_t *value, double *number)
+static const char *judge(enum real found)
 {
-    if (json_is_number(value)) {
-        *number = json_number_value(value);
-        return NULL;
+    static const char *const wrong[] = {[REAL_GOOD] = NULL,
+                                        [REAL_NONE] = "is not a number",
+                                        [REAL_LARGE] = "is out of the range of double"};
+    return wrong[found];
+}
+
+const char *saga_json_double_read(const json_t *value, struct saga_bytes source, double *number)
+{
+    struct saga_bytes text;
+    if (saga_json_number_text(source, value, &text)) {
+        return judge(real_from_text(text, number));
     }
+    *number = json_number_value(value);
+    return json_is_number(value) ? NULL : judge(REAL_NONE);
+}
+
+static const char *read_double(const json_t *value, struct saga_bytes source, double *number)
+{
     if (!json_is_string(value)) {
-        return "is not a number";
+        return saga_json_double_read(value, source, number);
     }
     struct saga_bytes text = string_of(value);
     if (saga_bytes_equal(text, saga_bytes_text("NaN"))) {
         *number = (double)NAN;
-        return NULL;
-    }
-    if (saga_bytes_equal(text, saga_bytes_text("Infinity"))) {
+    } else if (saga_bytes_equal(text, saga_bytes_text("Infinity"))) {
         *number = (double)INFINITY;
-        return NULL;
-    }
-    if (saga_bytes_equal(text, saga_bytes_text("-Infinity"))) {
+    } else if (saga_bytes_equal(text, saga_bytes_text("-Infinity"))) {
         *number = -(double)INFINITY;
-        return NULL;
+    } else {
+        return judge(real_from_text(text, number));
     }
-    json_t *inner = json_loadb((const char *)text.data, text.size,
-                               JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
-    bool good = json_is_real(inner);
-    *number = good ? json_real_value(inner) : 0;
-    json_decref(inner);
-    return good ? NULL : "is not a number";
+    return NULL;
 }
 
-static const char *read_real(enum saga_field_type type, const json_t *value, uint64_t *bits)
+static const char *read_real(enum saga_field_type type, const json_t *value,
+                             struct saga_bytes source, uint64_t *bits)
 {
     double number = 0;
-    const char *wrong = read_double(value, &number);
+    const char *wrong = read_double(value, source, &number);
     if (wrong != NULL) {
         return wrong;
     }
@@ -185,15 +231,15 @@ static const char *read_real(enum saga_field_type type, const json_t *value, uin
 
 /* ---- Enums ---- */
 
-static const char *read_enum(const struct saga_field *field, const json_t *value, uint64_t *bits,
-                             bool *unknown)
+static const char *read_enum(const struct saga_field *field, const json_t *value,
+                             struct saga_bytes source, uint64_t *bits, bool *unknown)
 {
     if (json_is_null(value) && saga_json_is_null_value(field)) {
         *bits = 0;
         return NULL;
     }
     if (json_is_number(value)) {
-        return read_whole(SAGA_FIELD_ENUM, value, bits);
+        return read_whole(SAGA_FIELD_ENUM, value, source, bits);
     }
     if (!json_is_string(value)) {
         return "is neither the name nor the number of an enum value";
@@ -215,7 +261,8 @@ static const char *read_enum(const struct saga_field *field, const json_t *value
 }
 
 const char *saga_json_scalar_read(const struct saga_field *field, const json_t *value,
-                                  struct saga_json_scalar *scalar, bool *unknown)
+                                  struct saga_bytes source, struct saga_json_scalar *scalar,
+                                  bool *unknown)
 {
     scalar->type = saga_field_wire_type(field->type);
     scalar->bits = 0;
@@ -226,9 +273,9 @@ const char *saga_json_scalar_read(const struct saga_field *field, const json_t *
         return json_is_boolean(value) ? NULL : "is neither true nor false";
     case SAGA_FIELD_DOUBLE:
     case SAGA_FIELD_FLOAT:
-        return read_real(field->type, value, &scalar->bits);
+        return read_real(field->type, value, source, &scalar->bits);
     case SAGA_FIELD_ENUM:
-        return read_enum(field, value, &scalar->bits, unknown);
+        return read_enum(field, value, source, &scalar->bits, unknown);
     case SAGA_FIELD_INT64:
     case SAGA_FIELD_UINT64:
     case SAGA_FIELD_INT32:
@@ -239,7 +286,7 @@ const char *saga_json_scalar_read(const struct saga_field *field, const json_t *
     case SAGA_FIELD_SFIXED64:
     case SAGA_FIELD_SINT32:
     case SAGA_FIELD_SINT64:
-        return read_whole(field->type, value, &scalar->bits);
+        return read_whole(field->type, value, source, &scalar->bits);
     case SAGA_FIELD_STRING:
     case SAGA_FIELD_GROUP:
     case SAGA_FIELD_MESSAGE:
@@ -262,7 +309,7 @@ const char *saga_json_key_read(const struct saga_field *field, struct saga_bytes
                    : "the key is neither true nor false";
     }
     struct whole whole = {0};
-    if (!whole_from_text(key, &whole)) {
+    if (!whole_from_signed_digits(key, &whole)) {
         return "the key is not a whole number";
     }
     return whole_to_wire(field->type, whole, &scalar->bits);

@@ -150,14 +150,16 @@ void saga_json_base64(struct saga_json_writer *writer, struct saga_bytes bytes)
 
 enum { NUMBER_SIZE = 64 };
 
-/* The locale of a program may write another point. */
-static void mend_point(char *text)
+/* The locale of a program may write another point; and "-0" is read as the whole number 0 by many,
+ * jansson among them. */
+static void put_real(struct saga_json_writer *writer, char *text)
 {
     for (char *p = text; *p != '\0'; p++) {
         if (strchr("0123456789+-eE", *p) == NULL) {
             *p = '.';
         }
     }
+    saga_json_literal(writer, strcmp(text, "-0") == 0 ? "-0.0" : text);
 }
 
 static bool put_special(struct saga_json_writer *writer, double number)
@@ -188,15 +190,15 @@ void saga_json_double(struct saga_json_writer *writer, double number)
         return;
     }
     char text[NUMBER_SIZE];
-    for (int digits = 15; digits <= 17; digits++) {
+    /* Every number of 15 digits has a double of its own; smaller than DBL_MIN, fewer do. */
+    for (int digits = fabs(number) < DBL_MIN ? 1 : 15; digits <= 17; digits++) {
         (void)snprintf(text, sizeof text, "%.*g", digits, number);
         double back = strtod(text, NULL);
         if (same_number(back, number)) {
             break;
         }
     }
-    mend_point(text);
-    saga_json_literal(writer, text);
+    put_real(writer, text);
 }
 
 void saga_json_float(struct saga_json_writer *writer, float number)
@@ -205,7 +207,7 @@ void saga_json_float(struct saga_json_writer *writer, float number)
         return;
     }
     char text[NUMBER_SIZE];
-    for (int digits = 6; digits <= 17; digits++) {
+    for (int digits = fabsf(number) < FLT_MIN ? 1 : 6; digits <= 17; digits++) {
         (void)snprintf(text, sizeof text, "%.*g", digits, (double)number);
         double back = strtod(text, NULL);
         float narrow = (float)back;
@@ -214,6 +216,5 @@ void saga_json_float(struct saga_json_writer *writer, float number)
             break;
         }
     }
-    mend_point(text);
-    saga_json_literal(writer, text);
+    put_real(writer, text);
 }

@@ -134,22 +134,52 @@ static void test_read_when_it_is_no_json_then_detail_names_the_line(void **state
     static const char order[] = "order.v1.PlaceOrderRequest";
     refused(order, "", "line 1, column ");
     refused(order, "{\n\"items\": [}", "line 2, column ");
-    refused(order, "{\"customerId\": 9223372036854775808}", "line 1, column ");
+    refused(order, "{\"customerId\": 9223372036854775808,}", "line 1: ");
     refused(order, "{} x", "line 1, column ");
     refused(order, "{\"idempotencyKey\":\"\xff\"}", "line 1, column ");
     refused(order, "{\"idempotencyKey\":\"\\ud800\"}", "line 1, column ");
 }
 
-static void test_read_when_a_number_has_more_than_64_bits_then_a_string_is_proposed(void **state)
+static void test_read_when_a_number_has_more_than_63_bits_then_nothing_is_lost(void **state)
 {
     (void)state;
-    struct saga_buf out = {0};
-    struct saga_err_detail detail = {{0}};
-    assert_int_equal(
-        to_wire("order.v1.OrderItem", "{\"productId\": 9223372036854775808}", NULL, &out, &detail),
-        SAGA_ERR_INVALID);
-    assert_non_null(strstr(detail.text, "as a string"));
-    saga_buf_fini(&out);
+    const char *name = "google.protobuf.UninterpretedOption";
+    becomes(name, "{\"positiveIntValue\":18446744073709551615}", NULL,
+            "{\"positiveIntValue\":\"18446744073709551615\"}");
+    becomes(name,
+            " {\"identifierValue\" : \"12 \\\" 34\", \"positiveIntValue\":9223372036854775808,\n"
+            "\"negativeIntValue\":-9223372036854775808,\"doubleValue\":2.5e-1}",
+            NULL,
+            "{\"identifierValue\":\"12 \\\" 34\",\"positiveIntValue\":\"9223372036854775808\","
+            "\"negativeIntValue\":\"-9223372036854775808\",\"doubleValue\":0.25}");
+    becomes(name, "{\"doubleValue\":100000000000000000000}", NULL, "{\"doubleValue\":1e+20}");
+    refused(name, "{\"positiveIntValue\":18446744073709551616}",
+            "positive_int_value: is out of the range of uint64");
+    refused(name, "{\"negativeIntValue\":9223372036854775808}",
+            "negative_int_value: is out of the range of int64");
+    refused(name, "{\"negativeIntValue\":-9223372036854775809}",
+            "negative_int_value: is out of the range of int64");
+    refused(name, "{\"negativeIntValue\":1e400}",
+            "negative_int_value: is out of the range of int64");
+    refused(name, "{\"doubleValue\":1e400}", "double_value: is out of the range of double");
+    refused(name, "{\"doubleValue\":-1e400}", "double_value: is out of the range of double");
+    refused(name, "{\"identifierValue\":18446744073709551615}",
+            "identifier_value: is not a string");
+}
+
+/* Once numbers are replaced, what is no number must still be refused. */
+static void test_read_when_wrong_beside_a_large_number_then_refused_by_line(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"01",  "-",    "1.",    ".5",  "+1",   "1e",  "1e+",
+                                        "1-2", "--1",  "1.2.3", "0x1", "NaN",  "1 2", "1e5e5",
+                                        "\"",  "\"\\", "-01",   "1,",  "tru1", "1a"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char text[128];
+        (void)snprintf(text, sizeof text, "{\"positiveIntValue\":18446744073709551615,\n\"x\":%s}",
+                       wrong[i]);
+        refused("google.protobuf.UninterpretedOption", text, "line 2");
+    }
 }
 
 static void test_read_when_unknown_is_ignored_then_the_rest_counts(void **state)
@@ -485,8 +515,8 @@ static void test_number_when_printed_then_shortest_that_comes_back(void **state)
         {1.0 / 3, false, "0.3333333333333333"},
         {1.0 / 3, true, "0.33333334"},
         {1e300, false, "1e+300"},
-        {-0.0, false, "-0"},
-        {5e-324, false, "4.94065645841247e-324"},
+        {-0.0, false, "-0.0"},
+        {5e-324, false, "5e-324"},
         {3.4028234663852886e38, true, "3.402823466e+38"},
         {(double)INFINITY, false, "\"Infinity\""},
         {-(double)INFINITY, true, "\"-Infinity\""},
@@ -525,7 +555,8 @@ int main(void)
         cmocka_unit_test(test_read_when_a_value_is_wrong_then_detail_names_its_path),
         cmocka_unit_test(test_read_when_a_name_is_wrong_then_refused),
         cmocka_unit_test(test_read_when_it_is_no_json_then_detail_names_the_line),
-        cmocka_unit_test(test_read_when_a_number_has_more_than_64_bits_then_a_string_is_proposed),
+        cmocka_unit_test(test_read_when_a_number_has_more_than_63_bits_then_nothing_is_lost),
+        cmocka_unit_test(test_read_when_wrong_beside_a_large_number_then_refused_by_line),
         cmocka_unit_test(test_read_when_unknown_is_ignored_then_the_rest_counts),
         cmocka_unit_test(test_read_when_null_or_default_then_absent),
         cmocka_unit_test(test_read_then_every_form_of_a_value),
