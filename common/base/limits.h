@@ -15,7 +15,8 @@ enum {
     SAGA_TYPE_NAME_MAX = 511,      /* bytes of a full protobuf name */
     SAGA_FIELDS_MAX = 4096,        /* fields in a message type */
     SAGA_FINDINGS_MAX = 100,       /* findings of the static checks that are kept per definition */
-    SAGA_TOPIC_NAME_MAX = 249,     /* bytes of a Kafka topic's name (Kafka's own limit) */
+    SAGA_STYLE_FINDINGS_MAX = 10000, /* findings of the style rules that are kept of a set */
+    SAGA_TOPIC_NAME_MAX = 249,       /* bytes of a Kafka topic's name (Kafka's own limit) */
 
     /* Messages. */
     SAGA_MESSAGE_SIZE_MAX = 1024 * 1024,            /* bytes of an NNG message or a Kafka value */
@@ -61,6 +62,7 @@ enum {
                                        turn than an attempt lasts */
     SAGA_LIVE_COUNT_MAX = 1000000,  /* sagas in flight in one orchestrator */
     SAGA_PARTICIPANTS_MAX = 64,     /* services an orchestrator talks to */
+    SAGA_REPLY_TOPICS_MAX = 256,    /* reply topics that an orchestrator reads since its start */
     SAGA_ADDRESSES_MAX = 8,         /* NNG URLs of one service */
     SAGA_ADDRESS_SIZE_MAX = 255,    /* bytes of an NNG URL */
     SAGA_RPC_CONTEXTS = 64,         /* requests that a server works on at once */
