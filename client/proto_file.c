@@ -317,20 +317,47 @@ static bool write_built_in(int fd)
 
 /* ---- Running protoc ---- */
 
-static int spawn_protoc(char *const *argv, pid_t *pid)
+/* Starts it; what it prints goes to a file of ours. */
+static int spawn_protoc(char *const *argv, int messages, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
     int error = posix_spawn_file_actions_init(&actions);
     if (error != 0) {
         return error;
     }
-    /* What protoc prints belongs to the messages; stdout is for what was asked for. */
-    error = posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+    error = posix_spawn_file_actions_adddup2(&actions, messages, STDERR_FILENO);
+    if (error == 0) {
+        error = posix_spawn_file_actions_adddup2(&actions, messages, STDOUT_FILENO);
+    }
     if (error == 0) {
         error = posix_spawnp(pid, "protoc", &actions, NULL, argv, environ);
     }
     (void)posix_spawn_file_actions_destroy(&actions);
     return error;
+}
+
+/* Hands on what protoc printed, but for imports that it takes for unused: it does not know that a
+ * saga names methods of them. The rule IMPORT_USED does. */
+static void print_messages(int messages)
+{
+    struct saga_buf text = {0};
+    if (read_whole(messages, &text) == SAGA_EXIT_OK) {
+        const char *at = (const char *)text.data;
+        const char *end = at + text.size;
+        while (at < end) {
+            static const char unused[] = " is unused.";
+            const char *next = memchr(at, '\n', (size_t)(end - at));
+            next = next == NULL ? end : next + 1;
+            size_t size = (size_t)(next - at);
+            bool left_out = size > sizeof unused &&
+                            memcmp(next - sizeof unused, unused, sizeof unused - 1) == 0;
+            if (!left_out) {
+                (void)fwrite(at, 1, size, stderr);
+            }
+            at = next;
+        }
+    }
+    saga_buf_fini(&text);
 }
 
 static int tell_no_protoc(const char *path, int error)
@@ -346,12 +373,11 @@ static int tell_no_protoc(const char *path, int error)
 }
 
 /* Starts protoc and waits for it. Exit status; the message is printed. */
-static int run_protoc(const struct arguments *arguments, const char *path)
+static int run_protoc(const struct arguments *arguments, int messages, const char *path)
 {
     pid_t pid = 0;
     int status = 0;
-    (void)fflush(stderr);
-    int error = spawn_protoc(arguments->list, &pid);
+    int error = spawn_protoc(arguments->list, messages, &pid);
     if (error != 0) {
         return tell_no_protoc(path, error);
     }
@@ -360,6 +386,7 @@ static int run_protoc(const struct arguments *arguments, const char *path)
             return saga_client_fail("%s: waitpid: %s", path, strerror(errno));
         }
     }
+    print_messages(messages);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {
         return tell_no_protoc(path, ENOENT);
     }
@@ -373,47 +400,56 @@ static int run_protoc(const struct arguments *arguments, const char *path)
                                   path);
 }
 
-int saga_proto_files_read(const struct saga_options *options, const char *const *paths,
-                          size_t count, struct saga_buf *set)
+/* What is shared with protoc. */
+enum { FILE_IN, FILE_OUT, FILE_MESSAGES, FILE_COUNT };
+
+static int compile(const struct saga_options *options, const char *const *paths, size_t count,
+                   const int files[FILE_COUNT])
 {
     struct arguments arguments = {0};
     char number[32];
-    int status = SAGA_EXIT_FAILED;
-    int out = -1;
+    if (!write_built_in(files[FILE_IN])) {
+        return saga_client_fail("a file in TMPDIR cannot be written: %s", strerror(errno));
+    }
+    add(&arguments, "protoc", "");
+    (void)snprintf(number, sizeof number, "%d", files[FILE_IN]);
+    add(&arguments, "--descriptor_set_in=/dev/fd/", number);
+    (void)snprintf(number, sizeof number, "%d", files[FILE_OUT]);
+    add(&arguments, "--descriptor_set_out=/dev/fd/", number);
+    add(&arguments, "--include_imports", "");
+    add(&arguments, "--include_source_info", "");
+    int status = add_files(&arguments, options, paths, count);
+    if (status == SAGA_EXIT_OK) {
+        status = run_protoc(&arguments, files[FILE_MESSAGES], count == 1 ? paths[0] : "FILE");
+    }
+    arguments_fini(&arguments);
+    return status;
+}
+
+int saga_proto_files_read(const struct saga_options *options, const char *const *paths,
+                          size_t count, struct saga_buf *set)
+{
+    int files[FILE_COUNT] = {-1, -1, -1};
+    int status = SAGA_EXIT_OK;
     for (size_t i = 0; i < count; i++) {
         if (access(paths[i], R_OK) != 0) {
             return saga_client_fail("%s: %s", paths[i], strerror(errno));
         }
     }
-    int in = open_nameless();
-    if (in < 0 || (out = open_nameless()) < 0) {
-        goto done;
-    }
-    if (!write_built_in(in)) {
-        (void)saga_client_fail("a file in TMPDIR cannot be written: %s", strerror(errno));
-        goto done;
-    }
-    add(&arguments, "protoc", "");
-    (void)snprintf(number, sizeof number, "%d", in);
-    add(&arguments, "--descriptor_set_in=/dev/fd/", number);
-    (void)snprintf(number, sizeof number, "%d", out);
-    add(&arguments, "--descriptor_set_out=/dev/fd/", number);
-    add(&arguments, "--include_imports", "");
-    add(&arguments, "--include_source_info", "");
-    status = add_files(&arguments, options, paths, count);
-    if (status == SAGA_EXIT_OK) {
-        status = run_protoc(&arguments, count == 1 ? paths[0] : "FILE");
+    for (size_t i = 0; i < FILE_COUNT && status == SAGA_EXIT_OK; i++) {
+        files[i] = open_nameless();
+        status = files[i] < 0 ? SAGA_EXIT_FAILED : SAGA_EXIT_OK;
     }
     if (status == SAGA_EXIT_OK) {
-        status = read_whole(out, set);
+        status = compile(options, paths, count, files);
     }
-done:
-    arguments_fini(&arguments);
-    if (out >= 0) {
-        (void)close(out);
+    if (status == SAGA_EXIT_OK) {
+        status = read_whole(files[FILE_OUT], set);
     }
-    if (in >= 0) {
-        (void)close(in);
+    for (size_t i = 0; i < FILE_COUNT; i++) {
+        if (files[i] >= 0) {
+            (void)close(files[i]);
+        }
     }
     return status;
 }
