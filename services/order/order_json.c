@@ -224,6 +224,10 @@ bool saga_order_request_read(struct saga_bytes body, struct saga_order_request *
         return fault_set(fault, "body", "has %zu bytes, at most %d are taken", body.size,
                          SAGA_ORDER_BODY_SIZE_MAX);
     }
+    if (memchr(body.data, 0, body.size) != NULL) {
+        /* jansson takes one behind the text for its end, whatever follows. */
+        return fault_set(fault, "body", "has a zero byte");
+    }
     if (!place_walk(body, &place)) {
         return fault_set(fault, "body", "nests deeper than %d levels", SAGA_ORDER_JSON_DEPTH_MAX);
     }

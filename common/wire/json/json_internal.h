@@ -81,6 +81,9 @@ enum saga_err saga_json_fail(const struct saga_json_path *path, struct saga_err_
 
 /* ---- Numbers that jansson cannot hold ---- */
 
+/* Tells whether text is a number as RFC 8259, section 6 has them, and nothing else. */
+bool saga_json_is_number(struct saga_bytes text);
+
 /* Appends JSON in which every number is its own offset in the text. */
 enum saga_err saga_json_numbers_replace(struct saga_bytes json, struct saga_buf *out);
 

@@ -20,12 +20,11 @@ static size_t skip_digits(struct saga_bytes text, size_t at)
     return at;
 }
 
-/* Tells whether text is a number as RFC 8259, section 6 has them, and nothing else. */
-static bool is_number(struct saga_bytes text)
+bool saga_json_is_number(struct saga_bytes text)
 {
     size_t at = text.size > 0 && text.data[0] == '-' ? 1 : 0;
     size_t whole = skip_digits(text, at);
-    if (whole == at || (text.data[at] == '0' && whole > at + 1)) {
+    if (whole == at || (text.data[at] == '0' && whole > at + 1)) { /* none, or a zero too many */
         return false;
     }
     at = whole;
@@ -88,7 +87,7 @@ enum saga_err saga_json_numbers_replace(struct saga_bytes json, struct saga_buf 
             at = string_end(json, at);
         } else if (c == '-' || is_digit(c)) {
             at = token_end(json, at);
-            if (is_number(part_of(json, start, at))) {
+            if (saga_json_is_number(part_of(json, start, at))) {
                 char offset[OFFSET_SIZE];
                 (void)snprintf(offset, sizeof offset, "%zu", start);
                 err = saga_buf_append(out, saga_bytes_text(offset));

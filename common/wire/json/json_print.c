@@ -186,6 +186,13 @@ static void note_oneof(const struct saga_message_type *type, struct slot *slots,
     *current = index + 1;
 }
 
+/* A packed field without elements says no more than its absence. */
+static bool empty_packed(const struct saga_field *known, const struct saga_wire_field *field)
+{
+    return known->repeated && field->type == SAGA_WIRE_LEN && field->bytes.size == 0 &&
+           saga_field_wire_type(known->type) != SAGA_WIRE_LEN;
+}
+
 /* Finds the fields of a message. Owns: the caller frees *out. */
 static enum saga_err find_slots(const struct saga_message_type *type, struct saga_bytes wire,
                                 struct slot **out)
@@ -199,7 +206,7 @@ static enum saga_err find_slots(const struct saga_message_type *type, struct sag
     const uint8_t *start = reader.at;
     while (saga_wire_next(&reader, &field) == SAGA_WIRE_NEXT_FIELD) {
         const struct saga_field *known = saga_message_field_by_number(type, field.number);
-        if (known != NULL) {
+        if (known != NULL && !empty_packed(known, &field)) {
             size_t index = (size_t)(known - type->fields);
             if (known->oneof) {
                 note_oneof(type, slots, index);
@@ -229,13 +236,14 @@ static bool next_of(struct saga_wire_reader *reader, uint32_t number, struct sag
 
 /* ---- Singular and repeated fields ---- */
 
-/* A message that comes in parts is their sum; of all else the last counts. */
-static enum saga_err print_singular(struct saga_json_printer *printer,
-                                    const struct saga_field *field, const struct slot *slot)
+/* Finds the value of a field that is there. A message that comes in parts is their sum; of all else
+ * the last counts. */
+static enum saga_err singular_value(struct saga_json_printer *printer,
+                                    const struct saga_field *field, const struct slot *slot,
+                                    struct saga_wire_field *value)
 {
     struct saga_wire_reader reader = saga_wire_read(range_of(slot));
     struct saga_wire_field part = {0};
-    struct saga_wire_field value = {0};
     uint8_t *sum = NULL;
     if (field->type == SAGA_FIELD_MESSAGE && slot->count > 1) {
         sum = saga_arena_take(&printer->scratch, (size_t)(slot->end - slot->first));
@@ -245,16 +253,49 @@ static enum saga_err print_singular(struct saga_json_printer *printer,
     }
     size_t size = 0;
     while (next_of(&reader, field->number, &part)) {
-        value = part;
+        *value = part;
         if (sum != NULL && part.bytes.size > 0) {
             memcpy(sum + size, part.bytes.data, part.bytes.size);
             size += part.bytes.size;
         }
     }
     if (sum != NULL) {
-        value.bytes = (struct saga_bytes){.data = sum, .size = size};
+        value->bytes = (struct saga_bytes){.data = sum, .size = size};
     }
-    return saga_json_print_value(printer, field, &value);
+    return SAGA_ERR_OK;
+}
+
+/* Tells whether a value says no more than its absence: some write defaults that they need not. */
+static bool says_nothing(const struct saga_field *field, const struct saga_wire_field *value)
+{
+    if (field->presence) {
+        return false;
+    }
+    switch (field->type) {
+    case SAGA_FIELD_STRING:
+    case SAGA_FIELD_BYTES:
+        return value->bytes.size == 0;
+    case SAGA_FIELD_INT32:
+    case SAGA_FIELD_UINT32:
+    case SAGA_FIELD_SINT32:
+    case SAGA_FIELD_ENUM:
+        return (uint32_t)value->value == 0; /* the rest of a varint is cut */
+    case SAGA_FIELD_DOUBLE:
+    case SAGA_FIELD_FLOAT:
+    case SAGA_FIELD_INT64:
+    case SAGA_FIELD_UINT64:
+    case SAGA_FIELD_FIXED64:
+    case SAGA_FIELD_FIXED32:
+    case SAGA_FIELD_BOOL:
+    case SAGA_FIELD_SFIXED32:
+    case SAGA_FIELD_SFIXED64:
+    case SAGA_FIELD_SINT64:
+        return value->value == 0;
+    case SAGA_FIELD_GROUP:
+    case SAGA_FIELD_MESSAGE:
+        break;
+    }
+    return false;
 }
 
 static enum saga_err print_element(struct saga_json_printer *printer,
@@ -447,13 +488,21 @@ static enum saga_err print_field(struct saga_json_printer *printer, const struct
                                  const struct slot *slot)
 {
     bool by_default = slot->count == 0;
+    struct saga_wire_field value = {0};
+    enum saga_err err = SAGA_ERR_OK;
+    if (!by_default && !field->repeated) {
+        err = singular_value(printer, field, slot, &value);
+        by_default = says_nothing(field, &value);
+    }
+    if (err != SAGA_ERR_OK) {
+        return err;
+    }
     if (by_default && (!printer->options.print_defaults || field->presence)) {
         return SAGA_ERR_OK;
     }
     size_t path = saga_json_path_field(&printer->path, field->name);
     saga_json_key(&printer->writer,
                   saga_bytes_text(printer->options.proto_names ? field->name : field->json_name));
-    enum saga_err err = SAGA_ERR_OK;
     if (by_default) {
         err = print_default(printer, field);
     } else if (field->map && field->message != NULL) {
@@ -461,7 +510,7 @@ static enum saga_err print_field(struct saga_json_printer *printer, const struct
     } else if (field->repeated) {
         err = print_array(printer, field, slot);
     } else {
-        err = print_singular(printer, field, slot);
+        err = saga_json_print_value(printer, field, &value);
     }
     if (err == SAGA_ERR_OK) {
         saga_json_path_leave(&printer->path, path);

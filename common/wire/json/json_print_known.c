@@ -26,8 +26,10 @@ static enum saga_err print_time(struct saga_json_printer *printer, bool is_durat
     bool good =
         is_duration ? saga_json_duration_print(time, text) : saga_json_timestamp_print(time, text);
     if (!good) {
-        return fail(printer, is_duration ? "the duration is out of range"
-                                         : "the time is not in the years 1 to 9999");
+        return fail(printer, is_duration ? "the duration is out of range: 315576000000 s, "
+                                           "999999999 nanoseconds, both of one sign"
+                                         : "the time is out of range: the years 1 to 9999, 0 to "
+                                           "999999999 nanoseconds");
     }
     saga_json_quoted(&printer->writer, text);
     return SAGA_ERR_OK;

@@ -392,8 +392,13 @@ static enum saga_err parse_text(struct saga_bytes json, json_t **value, struct s
                                 struct saga_err_detail *detail)
 {
     json_error_t error;
-    *value = parse(json, &error);
+    *value = NULL;
     *source = (struct saga_bytes){0};
+    if (json.size > 0 && memchr(json.data, 0, json.size) != NULL) {
+        /* jansson takes one behind the text for its end, whatever follows. */
+        return saga_err_set(detail, SAGA_ERR_INVALID, "the text has a zero byte");
+    }
+    *value = parse(json, &error);
     if (*value != NULL) {
         return SAGA_ERR_OK;
     }

@@ -53,9 +53,8 @@ enum real { REAL_GOOD, REAL_NONE, REAL_LARGE };
 
 static enum real real_from_text(struct saga_bytes text, double *number)
 {
-    /* White space around it is not part of a number. */
-    if (text.size == 0 || memchr(" \t\r\n", text.data[0], 4) != NULL ||
-        memchr(" \t\r\n", text.data[text.size - 1], 4) != NULL) {
+    /* Only a number: jansson would take white space, and anything behind a zero byte, with it. */
+    if (!saga_json_is_number(text)) {
         return REAL_NONE;
     }
     json_error_t error;

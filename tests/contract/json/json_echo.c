@@ -4,7 +4,8 @@
  * is an enum saga_err (one byte), a size and bytes: the result, or the detail of the error.
  *
  * What to do: 'J' JSON to wire, 'I' the same and ignore what is unknown, 'W' wire to JSON, 'D' the
- * same with defaults, 'N' with the names of the .proto, 'P' on many lines, 'T' a template. */
+ * same with defaults, 'N' with the names of the .proto, 'P' on many lines, 'T' a template. 'F' has no
+ * answer: the answers before it are sent. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,8 +58,7 @@ static void write_answer(enum saga_err err, struct saga_bytes bytes)
                              (unsigned char)(bytes.size >> 16 & 255),
                              (unsigned char)(bytes.size >> 24 & 255)};
     if (fwrite(head, 1, sizeof head, stdout) != sizeof head ||
-        (bytes.size > 0 && fwrite(bytes.data, 1, bytes.size, stdout) != bytes.size) ||
-        fflush(stdout) != 0) {
+        (bytes.size > 0 && fwrite(bytes.data, 1, bytes.size, stdout) != bytes.size)) {
         exit(2);
     }
 }
@@ -118,7 +118,11 @@ int main(int argc, char **argv)
     int what = 0;
     while ((what = getchar()) != EOF && read_part(&name, NAME_MAX_SIZE) &&
            read_part(&data, DATA_MAX_SIZE)) {
-        answer(schema, what, (const char *)name.data, saga_buf_view(&data), &out);
+        if (what != 'F') {
+            answer(schema, what, (const char *)name.data, saga_buf_view(&data), &out);
+        } else if (fflush(stdout) != 0) {
+            return 2;
+        }
     }
     saga_buf_fini(&name);
     saga_buf_fini(&data);

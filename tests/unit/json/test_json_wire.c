@@ -352,6 +352,30 @@ static void test_print_when_wire_is_unusual_then_as_protobuf_reads_it(void **sta
     /* More than 32 bits are cut. */
     PRINT("order.v1.OrderItem", "\x10\x81\x80\x80\x80\x10", SAGA_ERR_OK, "{\"quantity\":1}");
     PRINT("order.v1.OrderItem", "", SAGA_ERR_OK, "{}");
+    /* A default that need not be there says nothing; -0 and what has presence do. */
+    PRINT("order.v1.OrderItem", "\x08\x00\x10\x00", SAGA_ERR_OK, "{}");
+    PRINT("order.v1.OrderItem", "\x10\x80\x80\x80\x80\x10", SAGA_ERR_OK, "{}");
+    PRINT("saga.v1.Reply", "\x0a\x00\x12\x00\x18\x00\x22\x00", SAGA_ERR_OK, "{\"status\":{}}");
+    PRINT("google.protobuf.UninterpretedOption", "\x20\x00", SAGA_ERR_OK,
+          "{\"positiveIntValue\":\"0\"}");
+    PRINT("google.protobuf.SourceCodeInfo.Location", "\x0a\x00\x12\x01\x07", SAGA_ERR_OK,
+          "{\"span\":[7]}");
+}
+
+static void test_read_when_a_zero_byte_is_in_the_text_then_refused(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"quantity\":1}\0{";
+    struct saga_buf out = {0};
+    struct saga_err_detail detail = {{0}};
+    struct saga_bytes json = {(const uint8_t *)text, sizeof text - 1};
+    assert_int_equal(
+        saga_json_to_wire(schema, type_of("order.v1.OrderItem"), json, NULL, &out, &detail),
+        SAGA_ERR_INVALID);
+    assert_non_null(strstr(detail.text, "zero byte"));
+    refused("order.v1.OrderItem", "{\"quantity\":\"1\\u0000\"}", "quantity: is not a whole number");
+    refused("order.v1.OrderItem", "{\"quantity\":\"1.0 \"}", "quantity: is not a whole number");
+    saga_buf_fini(&out);
 }
 
 static void test_print_when_wire_is_malformed_then_refused(void **state)
@@ -564,6 +588,7 @@ int main(void)
         cmocka_unit_test(test_size_when_text_is_too_large_then_limit),
         cmocka_unit_test(test_print_when_options_then_names_defaults_and_lines),
         cmocka_unit_test(test_print_when_wire_is_unusual_then_as_protobuf_reads_it),
+        cmocka_unit_test(test_read_when_a_zero_byte_is_in_the_text_then_refused),
         cmocka_unit_test(test_print_when_wire_is_malformed_then_refused),
         cmocka_unit_test(test_template_then_every_message_has_one_that_can_be_read),
         cmocka_unit_test(test_timestamp_when_every_few_days_then_dates_follow_each_other),

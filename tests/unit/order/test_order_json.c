@@ -191,6 +191,12 @@ static void test_request_when_not_json_then_refused_as_a_whole(void **state)
         expect_fault(bodies[i], "body", "not JSON");
     }
     expect_fault("", "body", "empty");
+    static const char zero[] = "{\"customer_id\":1}\0{";
+    struct saga_order_request request;
+    struct saga_order_fault fault;
+    assert_false(saga_order_request_read(
+        (struct saga_bytes){(const uint8_t *)zero, sizeof zero - 1}, &request, &fault));
+    assert_non_null(strstr(fault.message, "zero byte"));
     static const char *const others[] = {"[]", "17", "null", "true", "\"text\"", "1.5"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         expect_fault(others[i], "body", "must be a JSON object");
