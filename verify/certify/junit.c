@@ -1,0 +1,145 @@
+/* The report as JUnit XML, which build servers show. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/wire/wire.h"
+#include "verify/certify/internal.h"
+
+struct writer {
+    struct saga_buf *out;
+    enum saga_err err;
+};
+
+static void put(struct writer *writer, const char *text)
+{
+    if (writer->err == SAGA_ERR_OK) {
+        writer->err = saga_buf_append(writer->out, saga_bytes_text(text));
+    }
+}
+
+static void put_format(struct writer *writer, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Numbers only: short. */
+static void put_format(struct writer *writer, const char *format, ...)
+{
+    char text[256];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    put(writer, text);
+}
+
+/* Writes text for XML 1.0: what stands for itself is escaped, what XML cannot hold becomes '?'. A
+ * text that was cut in the middle of a character ends before it. */
+static void put_escaped(struct writer *writer, const char *text)
+{
+    struct saga_bytes whole = saga_bytes_text(text);
+    while (whole.size > 0 && !saga_wire_utf8(whole) && whole.size + 4 > strlen(text)) {
+        whole.size--;
+    }
+    bool utf8 = saga_wire_utf8(whole);
+    whole.size = utf8 ? whole.size : strlen(text);
+    for (size_t i = 0; i < whole.size; i++) {
+        uint8_t byte = whole.data[i];
+        char plain[2] = {(char)byte, '\0'};
+        if (byte == '&') {
+            put(writer, "&amp;");
+        } else if (byte == '<') {
+            put(writer, "&lt;");
+        } else if (byte == '>') {
+            put(writer, "&gt;");
+        } else if (byte == '"') {
+            put(writer, "&quot;");
+        } else if (byte == '\'') {
+            put(writer, "&apos;");
+        } else if (byte < ' ' || byte == 0x7f || (byte >= 0x80 && !utf8)) {
+            put(writer, byte == '\n' ? "&#10;" : "?");
+        } else {
+            put(writer, plain);
+        }
+    }
+}
+
+static void put_attribute(struct writer *writer, const char *name, const char *value)
+{
+    put(writer, " ");
+    put(writer, name);
+    put(writer, "=\"");
+    put_escaped(writer, value);
+    put(writer, "\"");
+}
+
+static void put_line(struct writer *writer, const char *name, const char *value)
+{
+    put_escaped(writer, name);
+    put(writer, ": ");
+    put_escaped(writer, value);
+    put(writer, "\n");
+}
+
+static void put_failure(struct writer *writer, const struct saga_certify_result *result)
+{
+    put(writer, ">\n      <failure");
+    put_attribute(writer, "type", result->about->rule);
+    put_attribute(writer, "message", result->reason);
+    put(writer, ">");
+    put_line(writer, "sent", result->sent);
+    put_line(writer, "expected", result->about->expected);
+    put_line(writer, "got", result->got);
+    put_line(writer, "to mend", result->about->hint);
+    put(writer, "</failure>\n    </testcase>\n");
+}
+
+static void put_case(struct writer *writer, const struct saga_certify_result *result)
+{
+    char class[64];
+    (void)snprintf(class, sizeof class, "certify.%s",
+                   result->step == NULL ? "participant" : result->step->name);
+    put(writer, "    <testcase");
+    put_attribute(writer, "classname", class);
+    put_attribute(writer, "name", result->about->id);
+    put_format(writer, " time=\"%" PRId64 ".%03" PRId64 "\"", result->took_ms / 1000,
+               result->took_ms % 1000);
+    switch (result->verdict) {
+    case SAGA_CERTIFY_PASS:
+        put(writer, "/>\n");
+        break;
+    case SAGA_CERTIFY_FAIL:
+        put_failure(writer, result);
+        break;
+    case SAGA_CERTIFY_SKIP:
+        put(writer, ">\n      <skipped");
+        put_attribute(writer, "message", result->reason);
+        put(writer, "/>\n    </testcase>\n");
+        break;
+    }
+}
+
+enum saga_err saga_certify_report_junit(const struct saga_certify_report *report,
+                                        const struct saga_certify_head *head, struct saga_buf *out)
+{
+    struct writer writer = {.out = out, .err = SAGA_ERR_OK};
+    int64_t took_ms = 0;
+    for (size_t i = 0; i < report->count; i++) {
+        took_ms += report->results[i].took_ms;
+    }
+    put(&writer, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite");
+    put_attribute(&writer, "name", head->address);
+    put_format(&writer,
+               " tests=\"%zu\" failures=\"%zu\" errors=\"0\" skipped=\"%zu\" time=\"%" PRId64
+               ".%03" PRId64 "\">\n",
+               report->count, report->failed, report->skipped, took_ms / 1000, took_ms % 1000);
+    put_format(&writer,
+               "    <properties>\n      <property name=\"seed\" value=\"%" PRIu64
+               "\"/>\n    </properties>\n",
+               head->seed);
+    for (size_t i = 0; i < report->count; i++) {
+        put_case(&writer, &report->results[i]);
+    }
+    put(&writer, "  </testsuite>\n</testsuites>\n");
+    return writer.err;
+}
