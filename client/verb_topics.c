@@ -7,11 +7,13 @@
 #include <string.h>
 
 #include "client/address.h"
+#include "client/proto_file.h"
 #include "client/topics.h"
 
 static const struct saga_option topics_options[] = {
     {"descriptor-set", "FILE", NULL,
-     "take the schema from this FileDescriptorSet instead of the built-in one", false},
+     "take the schema from this FileDescriptorSet or .proto instead of the built-in one", false},
+    SAGA_PROTO_PATH_OPTION,
     {"partitions", "N", "4", "apply: partitions of a new topic", false},
     {"replication", "N", "-1", "apply: replicas of a new topic; -1: the broker's default", false},
     {"topic", "NAME", "order-to-test", "probe: the topic", false},
@@ -142,7 +144,8 @@ static int topics_prepare(struct topics *topics)
         status = saga_address_kafka(options, topics->bootstrap);
     }
     if (status == SAGA_EXIT_OK) {
-        status = saga_schema_open(saga_options_text(options, "descriptor-set"), &topics->schema);
+        status = saga_proto_file_schema(options, saga_options_text(options, "descriptor-set"),
+                                        &topics->schema);
     }
     if (status != SAGA_EXIT_OK) {
         return status;
@@ -186,13 +189,15 @@ static int topics_run(const struct saga_options *options)
 
 const struct saga_verb saga_verb_topics = {
     .name = "topics",
-    .usage = "list | apply | probe [--kafka HOST:PORT]",
+    .usage = "list | apply | probe [--kafka HOST:PORT] [--descriptor-set FILE]",
     .summary = "list, create or probe the Kafka topics",
     .epilog = "list shows which topics the schema needs and whether they are there; apply creates "
               "those that are missing and leaves the\n"
-              "others alone; probe sends a record and reads it back.",
+              "others alone; probe sends a record and reads it back. A saga of one's own needs the "
+              "topics of its services before it is applied:\n"
+              "  sagactl topics apply --descriptor-set shop/v1/shop.proto",
     .options = topics_options,
     .option_count = sizeof topics_options / sizeof topics_options[0],
-    .shorts = "o=output",
+    .shorts = "o=output " SAGA_PROTO_PATH_SHORT,
     .run = topics_run,
 };
