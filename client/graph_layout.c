@@ -12,7 +12,7 @@
 enum {
     ROW_MAX = 3 * SAGA_STEPS_MAX, /* of a layer: each step, or what passes from it, twice */
     ORDER_SWEEPS = 8,             /* down and up */
-    PLACE_SWEEPS = 12,
+    PLACE_SWEEPS = 24,
     PASSING_WIDTH = 18, /* pixels of an edge's own node */
     BOX_GAP = 28,       /* pixels between neighbours */
     PASSING_GAP = 10,   /* one of them an edge */
@@ -237,6 +237,9 @@ static void want(struct work *work, size_t layer, int fixed)
     }
     for (size_t i = 0; i < layout->route_count; i++) {
         int here = route_node(layout, &layout->routes[i], layer);
+        if (here >= 0 && layout->routes[i].undo && layout->nodes[here].is_step) {
+            continue; /* undo edges follow the boxes, not the reverse */
+        }
         for (size_t side = 0; here >= 0 && side < 2; side++) {
             size_t other = side == 0 ? layer - 1 : layer + 1;
             if (other >= layout->layer_count || (fixed >= 0 && (size_t)fixed != other)) {
@@ -269,13 +272,13 @@ static void find_places(struct work *work)
         place_layer(work, layer);
     }
     for (size_t sweep = 0; sweep < PLACE_SWEEPS; sweep++) {
-        bool last = sweep + 1 == PLACE_SWEEPS;
+        bool last = sweep >= PLACE_SWEEPS / 2; /* at last between both sides */
         for (size_t layer = 1; layer < layout->layer_count; layer++) {
             want(work, layer, last ? -1 : (int)layer - 1);
             place_layer(work, layer);
         }
-        for (size_t layer = layout->layer_count - 1; layer > 0 && !last; layer--) {
-            want(work, layer - 1, (int)layer);
+        for (size_t layer = layout->layer_count - 1; layer > 0; layer--) {
+            want(work, layer - 1, last ? -1 : (int)layer);
             place_layer(work, layer - 1);
         }
     }

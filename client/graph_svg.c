@@ -82,6 +82,7 @@ struct picture {
     const struct saga_graph *graph;
     struct saga_graph_out *out;
     struct saga_graph_layout layout;
+    double left; /* of the layout */
     struct saga_graph_lines boxes[SAGA_STEPS_MAX];
 };
 
@@ -127,7 +128,7 @@ static void put_box(struct picture *picture, size_t index)
     const struct saga_graph_lines *lines = &picture->boxes[index];
     struct saga_graph_out *out = picture->out;
     enum saga_graph_tone tone = saga_graph_tone(step);
-    double left = MARGIN + node->x - node->width / 2;
+    double left = picture->left + node->x - node->width / 2;
     double top = HEAD + node->y;
     saga_graph_put(out, "<g class=\"step %s%s%s%s\">\n<title>", saga_graph_kind_name(step->kind),
                    step->when[0] != 0 ? " conditional" : "",
@@ -172,7 +173,7 @@ static void put_route(struct picture *picture, const struct saga_graph_route *ro
     size_t count = 0;
     for (size_t i = 0; i < route->node_count; i++) {
         const struct saga_graph_node *node = &layout->nodes[route->nodes[i]];
-        double x = MARGIN + node->x + (node->is_step ? (route->undo ? PORT : -PORT) : 0);
+        double x = picture->left + node->x + (node->is_step ? (route->undo ? PORT : -PORT) : 0);
         double top = HEAD + layout->layer_y[node->layer];
         if (i > 0) {
             points[count].x = x;
@@ -183,18 +184,22 @@ static void put_route(struct picture *picture, const struct saga_graph_route *ro
             points[count++].y = top + layout->layer_height[node->layer];
         }
     }
+    /* Where it touches the upper box, which may end before its layer does; an undo edge leaves room
+     * for its tip. */
     const struct saga_graph_node *upper = &layout->nodes[route->upper];
     double begin = HEAD + upper->y + upper->height + (route->undo ? 8 : 0);
+    points[0].y = begin > points[0].y ? begin : points[0].y;
     const char *name = picture->graph->decl->name;
     saga_graph_put(out, "<path class=\"%s\" marker-end=\"url(#%s-%s)\" d=\"",
                    route->undo ? "undo-edge" : "edge", name, route->undo ? "undo" : "next");
-    if (!route->undo) {
+    bool short_box = begin < points[0].y;
+    if (!route->undo && short_box) {
         saga_graph_put(out, "M%.1f %.1f", points[0].x, begin);
     }
     for (size_t n = 0; n < count; n++) {
         size_t i = route->undo ? count - 1 - n : n;
         bool gap_ends = n % 2 == 1; /* points come in pairs: the two sides of a gap */
-        if (n == 0 && route->undo) {
+        if (n == 0 && (route->undo || !short_box)) {
             saga_graph_put(out, "M%.1f %.1f", points[i].x, points[i].y);
         } else if (gap_ends) {
             size_t last = route->undo ? i + 1 : i - 1;
@@ -205,7 +210,7 @@ static void put_route(struct picture *picture, const struct saga_graph_route *ro
             saga_graph_put(out, " L%.1f %.1f", points[i].x, points[i].y);
         }
     }
-    if (route->undo) {
+    if (route->undo && short_box) {
         saga_graph_put(out, " L%.1f %.1f", points[0].x, begin);
     }
     saga_graph_put(out, "\"/>\n");
@@ -291,7 +296,9 @@ void saga_graph_svg(const struct saga_graph *graph, struct saga_graph_out *out)
     if (out->err == SAGA_ERR_OK) {
         double width = picture->layout.width + 2 * MARGIN;
         double height = HEAD + picture->layout.height + FOOT;
-        put_head(picture, width > PICTURE_WIDTH_MIN ? width : PICTURE_WIDTH_MIN, height);
+        width = width > PICTURE_WIDTH_MIN ? width : PICTURE_WIDTH_MIN;
+        picture->left = (width - picture->layout.width) / 2;
+        put_head(picture, width, height);
         for (size_t i = 0; i < picture->layout.route_count; i++) {
             put_route(picture, &picture->layout.routes[i]);
         }

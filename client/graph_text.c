@@ -27,7 +27,12 @@ static void put_head(const struct saga_graph *graph, struct saga_graph_out *out)
     char text[32];
     saga_graph_time_text(decl->deadline_ms, text, sizeof text);
     saga_graph_put(out, "saga %s, context %s\n", decl->name, decl->context->name);
-    saga_graph_put(out, "turned back when its pivot is not reached in %s\n", text);
+    bool pivot = false;
+    for (size_t i = 0; i < graph->step_count; i++) {
+        pivot = pivot || graph->steps[i].kind == SAGA_GRAPH_PIVOT;
+    }
+    saga_graph_put(out, "turned back when %s in %s\n",
+                   pivot ? "its pivot is not reached" : "it is not done", text);
     const char *before = "input: ";
     for (size_t i = 0; i < decl->context->field_count; i++) {
         if (saga_graph_is_input(graph, &decl->context->fields[i])) {
