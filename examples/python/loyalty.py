@@ -88,12 +88,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--listen", default="tcp://127.0.0.1:7400", metavar="URL", help="tcp://HOST:PORT [%(default)s]")
     parser.add_argument("--data", default="loyalty.db", metavar="FILE", help="SQLite file [%(default)s]")
     parser.add_argument("--kafka", metavar="HOST:PORT", help="bootstrap; none: no compensations are taken, effects wait")
+    parser.add_argument("--barrier-retention-days", type=int, default=7, metavar="N",
+                        help="longer than any saga lives, parked ones too [%(default)s]")
     parser.add_argument("--ready-file", metavar="FILE", help="written once it serves: JSON with name, pid and address")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     options = parser.parse_args(arguments)
     logging.basicConfig(level=options.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     settings = Settings(name="loyalty", listen=options.listen, data=options.data, kafka=options.kafka,
-                        ready_file=options.ready_file)
+                        ready_file=options.ready_file, retention_days=options.barrier_retention_days)
     return make_participant(settings, Schema.load(options.schema)).run()
 
 

@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import datetime
 import logging
+import sqlite3
 import threading
 import time
 import uuid
@@ -84,9 +86,15 @@ class Intake(threading.Thread):
     def run(self) -> None:
         next_look = 0.0
         while not self._stopping.is_set():
-            if time.monotonic() >= next_look:
-                next_look = time.monotonic() + (LOOK_SECONDS if self._look() else LOOK_MISSING_SECONDS)
-            message = self._consumer.poll(0.1)
+            try:
+                if time.monotonic() >= next_look:
+                    next_look = time.monotonic() + (LOOK_SECONDS if self._look() else LOOK_MISSING_SECONDS)
+                message = self._consumer.poll(0.1)
+            except confluent_kafka.KafkaException as error:
+                log.warning("intake: %s", error)
+                self.up = False
+                self._stopping.wait(PAUSE_SECONDS)
+                continue
             if message is not None and not self._take(message):
                 return
 
@@ -164,10 +172,20 @@ class Relay(threading.Thread):
             log.warning("produce: %s", error)
 
     def run(self) -> None:
-        db = saga_barrier.open_reader(self._path)
+        self._look()
+        while not self._stopping.is_set():
+            try:
+                with contextlib.closing(saga_barrier.open_reader(self._path)) as db:
+                    self._relay_all(db)
+            except sqlite3.Error as error:  # what is not published waits
+                log.error("relay: %s", error)
+                self.up = False
+                self._stopping.wait(PAUSE_SECONDS)
+
+    def _relay_all(self, db: sqlite3.Connection) -> None:
+        """Publishes what is there and what comes, until the end."""
         position = saga_barrier.cursor(db)
         letter = 0
-        self._look()
         while True:
             self._wake.clear()
             rows = list(saga_barrier.rows_after(db, position, RELAY_ROWS_MAX))

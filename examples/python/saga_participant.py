@@ -258,8 +258,8 @@ class Participant:
 
     def _give_up(self, error: BaseException) -> None:
         """The store may have lost something: nothing is acknowledged any more, and the process ends."""
-        self._failed = str(error)
-        log.error("store failed: %s; nothing of this turn was acknowledged; stopping", error)
+        self._failed = f"{type(error).__name__}: {error}"
+        log.error("store failed: %s; nothing of this turn was acknowledged; stopping", self._failed, exc_info=error)
         if self._loop is not None and self._stop_wanted is not None:
             self._loop.call_soon_threadsafe(self._stop_wanted.set)
 
@@ -322,11 +322,11 @@ class Participant:
                     return
                 elif self._published != self._saved:
                     self._save_cursor()
-                if time.monotonic() >= next_prune and not entries:
+                if time.monotonic() >= next_prune:
                     # By the smaller of two clocks: one that jumps ahead must not make rows look old.
                     now = min(time.time(), started[0] + time.monotonic() - started[1])
                     next_prune = time.monotonic() + (0 if self._prune(now) == PRUNE_COUNT_MAX else PRUNE_SECONDS)
-        except (sqlite3.Error, OSError) as error:
+        except Exception as error:  # pylint: disable=broad-except
             self._give_up(error)
         finally:
             self._refuse_rest()
@@ -389,7 +389,7 @@ class Participant:
 
     def _refuse_one(self, entry: _Entry) -> None:
         if isinstance(entry, _Request) and not entry.future.done():
-            entry.future.set_result(self._refuse(Code.UNAVAILABLE, "STOPPING", self._failed or "the participant is stopping"))
+            entry.future.set_result(self._refuse(Code.UNAVAILABLE, "STOPPING", "the participant is stopping", RETRY_AFTER_MS))
 
     def _refuse_rest(self) -> None:
         while True:
@@ -508,9 +508,9 @@ class Participant:
             outcome = Outcome(payload=payload)
         except Refusal as refusal:
             outcome = _cut(refusal.outcome)
-        except sqlite3.OperationalError:
-            raise  # the store, not the handler: the turn is given up
         except Exception as error:  # pylint: disable=broad-except
+            if is_store_failure(error):
+                raise  # the store, not the handler: the turn is given up
             log.exception("%s", method.full_name)
             outcome = _cut(Outcome(Code.INTERNAL, "HANDLER_FAILED", f"{type(error).__name__}: {error}"))
         if outcome.code != Code.OK or method.read_only:
@@ -540,6 +540,15 @@ class Participant:
             cut = _cut(outcome)
             reply.status.code, reply.status.reason = int(cut.code), cut.reason
             reply.status.message, reply.status.retry_after_ms = cut.message, cut.retry_after_ms
+
+
+def is_store_failure(error: BaseException) -> bool:
+    """Whether an error is the database's own (disk, memory, damage), not one of a statement."""
+    if not isinstance(error, sqlite3.Error):
+        return isinstance(error, (OSError, MemoryError))
+    of_statement = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG,
+                    sqlite3.SQLITE_RANGE, sqlite3.SQLITE_MISUSE)
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE) & 0xFF not in of_statement
 
 
 def _cut(outcome: Outcome) -> Outcome:

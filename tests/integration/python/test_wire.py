@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import struct
 import subprocess
 import tempfile
@@ -19,7 +20,8 @@ from harness import daemons, orders, schema, sp
 from harness.util import ROOT
 from loyalty_daemon import SERVICE, Loyalty, make_schema
 
-import saga_participant  # examples/python
+import saga_barrier  # examples/python
+import saga_participant
 import saga_sp
 import start
 from saga_schema import Schema
@@ -265,6 +267,23 @@ class BarrierTest(ParticipantCase):
             self.assertEqual(self.outcome(garbled), (INVALID_ARGUMENT, "MALFORMED_PAYLOAD", False, False))
         self.assertEqual(self.outcome(self.take_back(saga, 9)), (OK, "", False, False))
 
+    def test_barrier_when_undo_is_refused_by_its_handler_then_it_is_tried_again(self):
+        saga = uuid.uuid4().bytes
+        self.call(self.add_points(saga, 50))
+        for attempt in (1, 2):  # B6: of an undo no failure is stored
+            self.assertEqual(self.outcome(self.take_back(saga, 51, attempt=attempt)),
+                             (FAILED_PRECONDITION, "NOT_PENDING", False, False))
+        self.assertEqual(self.outcome(self.take_back(saga, 50, attempt=3)), (OK, "", False, False))
+        self.assertEqual(self.pending(), 0)
+
+    def test_handler_when_it_refuses_then_what_it_wrote_is_gone(self):
+        full = self.schema.message("loyalty.v1.AddPointsRequest")(purchase_id=60, customer_id=60, total_cents=10**9)
+        refused = self.add_points(uuid.uuid4().bytes, 60, payload=full.SerializeToString())
+        self.assertEqual(self.outcome(refused)[1], "ACCOUNT_FULL")
+        self.assertEqual(self.outcome(self.add_points(uuid.uuid4().bytes, 61))[0], OK)
+        with contextlib.closing(sqlite3.connect(f"file:{self.loyalty.data_file}?mode=ro", uri=True)) as db:
+            self.assertEqual(db.execute("SELECT customer_id FROM account").fetchall(), [(7,)])
+
     def test_barrier_when_call_cannot_be_understood_then_its_no_is_stored(self):
         saga = uuid.uuid4().bytes
         for replayed in (False, True):
@@ -362,7 +381,8 @@ class EnvelopeTest(ParticipantCase):
 
 class RobustnessTest(ParticipantCase):
     def test_peers_when_they_do_not_speak_sp_then_dropped(self):
-        hellos = [b"", b"\0", b"GET / HTTP/1.1\r\n\r\n", b"\0SP\1\0\x30\0\0", b"\xff" * 64, struct.pack(">4sHH", b"\0SP\0", 0x31, 0)]
+        hellos = [b"", b"\0", b"GET / HTTP/1.1\r\n\r\n", b"\0SP\1\0\x30\0\0", b"\xff" * 64,
+                  struct.pack(">4sHH", b"\0SP\0", 0x31, 0)]
         for hello in hellos:
             with sp.connect(self.url) as sock:
                 with contextlib.suppress(OSError):
@@ -376,12 +396,12 @@ class RobustnessTest(ParticipantCase):
         for size in (4 * 1024 * 1024 + 5, 1 << 40, (1 << 64) - 1, 0, 3):
             with sp.Peer(self.url) as peer:
                 peer.send_frame(b"\x80\0\0\1garbage", size=size)
-                with self.assertRaises((EOFError, OSError)):
+                with self.assertRaises((EOFError, ConnectionError)):  # at once, not by a timeout
                     peer.receive_frame()
         for body in (b"\0\0\0\1no request id", bytes(400)):
             with sp.Peer(self.url) as peer:
                 peer.send_frame(body)
-                with self.assertRaises((EOFError, OSError)):
+                with self.assertRaises((EOFError, ConnectionError)):  # at once, not by a timeout
                     peer.receive_frame()
 
     def test_bodies_when_cut_or_changed_then_a_status_for_each(self):
@@ -403,7 +423,7 @@ class RobustnessTest(ParticipantCase):
             newest = peers[-1]
             batch = schema.CommandBatch(commands=[schema.Command(method=HEALTH)]).SerializeToString()
             self.assertEqual(schema.ReplyBatch.FromString(newest.request(batch)).replies[0].status.code, OK)
-            with self.assertRaises((EOFError, OSError)):  # the first has been idle for longest
+            with self.assertRaises((EOFError, ConnectionError)):  # at once, not by a timeout  # the first has been idle for longest
                 peers[0].receive_frame()
         finally:
             for peer in peers:
@@ -456,6 +476,42 @@ class RobustnessTest(ParticipantCase):
         done = subprocess.run([*command, "--listen=tcp://127.0.0.1:0"], capture_output=True, text=True, timeout=20, check=False)
         self.assertEqual(done.returncode, 1)
         self.assertIn("another process uses it", done.stderr)
+
+
+class BarrierTableTest(unittest.TestCase):
+    """What no one sees from outside: pruning (B7), and which errors are the store's."""
+
+    def setUp(self):
+        self.db = sqlite3.connect(":memory:", isolation_level=None)
+        self.addCleanup(self.db.close)
+        for statement in saga_barrier.TABLES:
+            self.db.execute(statement)
+
+    def test_prune_when_rows_are_old_then_only_published_ones_go_and_no_position_comes_again(self):
+        for n in range(1, 6):
+            command = schema.Command(saga_id=bytes([n]) * 16, step="s", op=1, method="x.Y/Z", attempt=1)
+            saga_barrier.store(self.db, command, saga_barrier.Outcome(), saga_barrier.VIA_NNG, now_unix_ms=n * 1000)
+        saga_barrier.move_cursor(self.db, 4, 0)
+        self.assertEqual(saga_barrier.prune(self.db, saga_barrier.cursor(self.db), 3500, 100), 3)  # 4 is young, 5 unpublished
+        self.assertEqual(saga_barrier.prune(self.db, saga_barrier.cursor(self.db), 9999, 100), 1)
+        self.assertEqual([row.position for row in saga_barrier.rows_after(self.db, 0, 100)], [5])
+        saga_barrier.move_cursor(self.db, 5, 0)
+        self.assertEqual(saga_barrier.prune(self.db, 5, 9999, 100), 1)
+        command = schema.Command(saga_id=bytes(16), step="s", op=1, method="x.Y/Z", attempt=1)
+        saga_barrier.store(self.db, command, saga_barrier.Outcome(), saga_barrier.VIA_NNG, now_unix_ms=1)
+        self.assertEqual([row.position for row in saga_barrier.rows_after(self.db, 0, 100)], [6])
+
+    def test_error_when_it_is_of_a_statement_then_not_of_the_store(self):
+        for sql, of_store in (("SELECT nothing FROM nowhere", False), ("INSERT INTO relay_cursor VALUES (1, 0)", False),
+                              ("INSERT INTO relay_cursor VALUES (2, 0)", False)):
+            with self.assertRaises(sqlite3.Error) as raised:
+                self.db.execute(sql)
+            self.assertEqual(saga_participant.is_store_failure(raised.exception), of_store)
+        self.db.execute("PRAGMA max_page_count = 8")
+        with self.assertRaises(sqlite3.Error) as raised:
+            self.db.execute("INSERT INTO dead_letter (value, headers) VALUES (zeroblob(1000000), '')")
+        self.assertTrue(saga_participant.is_store_failure(raised.exception))
+        self.assertFalse(saga_participant.is_store_failure(KeyError("a handler's")))
 
 
 class LimitsTest(unittest.TestCase):
