@@ -15,8 +15,9 @@ enum {
     SAGA_TYPE_NAME_MAX = 511,      /* bytes of a full protobuf name */
     SAGA_FIELDS_MAX = 4096,        /* fields in a message type */
     SAGA_FINDINGS_MAX = 100,       /* findings of the static checks that are kept per definition */
-    SAGA_STYLE_FINDINGS_MAX = 10000, /* findings of the style rules that are kept of a set */
-    SAGA_TOPIC_NAME_MAX = 249,       /* bytes of a Kafka topic's name (Kafka's own limit) */
+    SAGA_STYLE_FINDINGS_MAX = 10000,  /* findings of the style rules that are kept of a set */
+    SAGA_COMPAT_FINDINGS_MAX = 10000, /* findings of a comparison of two schemas that are kept */
+    SAGA_TOPIC_NAME_MAX = 249,        /* bytes of a Kafka topic's name (Kafka's own limit) */
 
     /* Messages. */
     SAGA_MESSAGE_SIZE_MAX = 1024 * 1024,            /* bytes of an NNG message or a Kafka value */

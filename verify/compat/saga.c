@@ -1,0 +1,164 @@
+/* The sagas of OLD, one by one. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "verify/compat/internal.h"
+
+enum { TEXT_SIZE = 1024, HASH_TEXT_SIZE = 13 };
+
+/* Gives the place of a step's declaration, as far as source info tells: protoc knows the places of
+ * steps only where each is an option of its own. */
+static struct compat_spot spot_of(const struct compat_saga *saga, const struct saga_step_decl *step)
+{
+    const struct compat_item *item = saga->new_item != NULL ? saga->new_item : saga->old_item;
+    struct compat_tail tail = {{PATH_MESSAGE_OPTIONS, PATH_DEFINITION_OPTION}, 2};
+    const struct saga_decl *decl = saga->new_decl;
+    for (size_t i = 0; step != NULL && decl != NULL && i < decl->step_count; i++) {
+        if (strcmp(decl->steps[i].name, step->name) == 0) {
+            tail = (struct compat_tail){
+                {PATH_MESSAGE_OPTIONS, PATH_DEFINITION_OPTION, PATH_DEFINITION_STEP, (int32_t)i},
+                4};
+        }
+    }
+    return item == NULL ? (struct compat_spot){0} : compat_spot_item(saga->report, item, tail);
+}
+
+void compat_saga_add(const struct compat_saga *saga, struct compat_saga_note what,
+                     const char *format, ...)
+{
+    char where[WHERE_SIZE];
+    char message[TEXT_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    const char *context = saga->old_decl->context->name;
+    bool of_new = false;
+    if (what.step == NULL) {
+        (void)snprintf(where, sizeof where, "%s", context);
+    } else {
+        (void)snprintf(where, sizeof where, "%s step \"%s\"", context, what.step->name);
+        /* A step that only NEW has hits by the whole saga. */
+        of_new = what.step < saga->old_decl->steps ||
+                 what.step >= saga->old_decl->steps + saga->old_decl->step_count;
+    }
+    struct compat_note note = {
+        .code = what.code,
+        .spot = spot_of(saga, what.step),
+        .where = where,
+        .saga = saga->old_decl->name,
+        .step = what.step == NULL || of_new ? NULL : what.step->name,
+        .lower = what.lower,
+    };
+    compat_add(saga->report, &note, "%s", message);
+}
+
+/* Finds the finding of NEW's static checks about a context type; NULL: none. */
+static const struct saga_finding *refusal(const struct saga_schema *schema, const char *context)
+{
+    size_t size = strlen(context);
+    for (size_t i = 0; i < saga_schema_finding_count(schema); i++) {
+        const struct saga_finding *finding = saga_schema_finding_at(schema, i);
+        if (strncmp(finding->where, context, size) == 0 &&
+            (finding->where[size] == '\0' || finding->where[size] == ' ')) {
+            return finding;
+        }
+    }
+    return NULL;
+}
+
+static const struct saga_decl *by_context(const struct saga_schema *schema, const char *context)
+{
+    for (size_t i = 0; i < saga_schema_decl_count(schema); i++) {
+        const struct saga_decl *decl = saga_schema_decl_at(schema, i);
+        if (strcmp(decl->context->name, context) == 0) {
+            return decl;
+        }
+    }
+    return NULL;
+}
+
+static void tell_gone(struct compat_saga *saga)
+{
+    struct saga_compat *report = saga->report;
+    const char *name = saga->old_decl->name;
+    const char *context = saga->old_decl->context->name;
+    const struct saga_finding *finding = refusal(report->new_schema, context);
+    const struct saga_decl *renamed = by_context(report->new_schema, context);
+    struct compat_saga_note what = {.code = SAGA_COMPAT_SAGA_REMOVED};
+    if (finding != NULL) {
+        what.code = SAGA_COMPAT_SAGA_REFUSED;
+        compat_saga_add(saga, what,
+                        "saga %s does not pass the static checks of the new schema and will not be "
+                        "taken: %s: %s: %s; see `sagactl lint`",
+                        name, finding->code, finding->where, finding->message);
+    } else if (renamed != NULL) {
+        what.code = SAGA_COMPAT_SAGA_RENAMED;
+        compat_saga_add(saga, what,
+                        "saga %s is called %s: who starts the old name is answered NOT_FOUND, a "
+                        "start key under the new one is not known and starts a second saga (S10), "
+                        "tools look for those in flight under the old name; declare the new one "
+                        "beside it and remove the old one when it has drained",
+                        name, renamed->name);
+    } else {
+        compat_saga_add(saga, what,
+                        "saga %s is gone: who starts it is answered NOT_FOUND; those in flight go "
+                        "on as they began and need their participants until the last has ended; "
+                        "stop the starters, drain, then remove it",
+                        name);
+    }
+}
+
+static void compare_whole(struct compat_saga *saga)
+{
+    const struct saga_decl *a = saga->old_decl;
+    const struct saga_decl *b = saga->new_decl;
+    if (strcmp(a->context->name, b->context->name) != 0) {
+        const struct compat_item *mapped =
+            saga->old_item == NULL ? NULL : compat_map(saga->report, saga->old_item);
+        struct compat_saga_note what = {.code = SAGA_COMPAT_CONTEXT_TYPE_CHANGED};
+        compat_saga_add(saga, what,
+                        "the context of saga %s was %s and is %s%s: starters send the old one, and "
+                        "contexts that are kept are of it; keep the message",
+                        a->name, a->context->name, b->context->name,
+                        mapped != NULL && strcmp(mapped->name, b->context->name) == 0
+                            ? " (its package is another)"
+                            : "");
+    }
+}
+
+static void compare_saga(struct saga_compat *report, const struct saga_decl *decl)
+{
+    struct compat_saga saga = {
+        .report = report,
+        .old_decl = decl,
+        .new_decl = saga_schema_decl(report->new_schema, decl->name),
+        .old_item = compat_set_find(&report->old_set, decl->context->name, ITEM_MESSAGE),
+    };
+    if (saga.new_decl != NULL) {
+        saga.new_item =
+            compat_set_find(&report->new_set, saga.new_decl->context->name, ITEM_MESSAGE);
+    }
+    bool ours = !report->config.partial || saga.old_item == NULL ||
+                compat_set_has_package(&report->new_set, saga.old_item->file->package);
+    if (saga.new_decl != NULL) {
+        compare_whole(&saga);
+        compat_saga_context(&saga);
+        compat_saga_steps(&saga);
+        compat_saga_policy(&saga);
+    } else if (ours) {
+        tell_gone(&saga);
+    }
+    compat_saga_served(&saga);
+}
+
+void compat_sagas(struct saga_compat *report)
+{
+    for (size_t i = 0; i < saga_schema_decl_count(report->old_schema); i++) {
+        const struct saga_decl *decl = saga_schema_decl_at(report->old_schema, i);
+        if (report->config.saga == NULL || strcmp(report->config.saga, decl->name) == 0) {
+            compare_saga(report, decl);
+        }
+    }
+}
