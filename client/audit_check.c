@@ -43,7 +43,9 @@ struct trail {
     struct saga_id id;
     bool used;
     uint8_t state;
-    uint8_t last_act;   /* of a definition's stream; 0: it is a saga's */
+    bool is_definition; /* a definition's stream, not a saga's */
+    uint8_t held;    /* of a definition: by the last act of the kind; 0: not known, 1: no, 2: yes */
+    uint8_t removed; /* likewise */
     uint64_t first_seq; /* 0: no event yet */
     uint64_t next_seq;
     uint8_t last_hash[32];
@@ -428,13 +430,29 @@ static bool leaves_effect(Saga__V1__Op op, const Saga__V1__Status *status)
            strcmp(status->reason, "SAGA_UNDONE") != 0 && strcmp(status->reason, "KEY_REUSED") != 0;
 }
 
-/* Tells whether the call of a step has no effect by the schema; the definition's version is taken
- * to be the same in this. */
-static bool is_silent(const struct saga_audit_check *check, const char *definition,
+/* Finds the definition that an event's saga began with; if that version is nowhere, the one of its
+ * name, which is taken to be the same in what steps leave no effect. */
+static const struct saga_decl *decl_of(const struct saga_audit_check *check,
+                                       const Saga__V1__AuditEvent *event)
+{
+    const struct saga_audit_config *config = &check->config;
+    const struct saga_decl *decl =
+        config->schema == NULL ? NULL : saga_schema_decl(config->schema, event->definition);
+    bool same = decl != NULL && event->definition_hash.len == SAGA_HASH_SIZE &&
+                memcmp(decl->hash, event->definition_hash.data, SAGA_HASH_SIZE) == 0;
+    if (same || config->find == NULL || event->definition_hash.len != SAGA_HASH_SIZE) {
+        return decl;
+    }
+    const struct saga_decl *found =
+        config->find(config->user, event->definition, event->definition_hash.data);
+    return found != NULL ? found : decl;
+}
+
+/* Tells whether the call of a step has no effect by its definition. */
+static bool is_silent(const struct saga_audit_check *check, const Saga__V1__AuditEvent *event,
                       const char *name)
 {
-    const struct saga_decl *decl =
-        check->config.schema == NULL ? NULL : saga_schema_decl(check->config.schema, definition);
+    const struct saga_decl *decl = decl_of(check, event);
     for (size_t i = 0; decl != NULL && i < decl->step_count; i++) {
         const struct saga_step_decl *step = &decl->steps[i];
         if (strcmp(step->name, name) == 0) {
@@ -475,7 +493,47 @@ bool saga_audit_is_of_definition(const Saga__V1__AuditEvent *event)
            event->state == SAGA__V1__SAGA_STATE__SAGA_STATE_UNSPECIFIED;
 }
 
-/* S12: whoever acts says who and why. Acts on a definition take turns, and stand under its id. */
+/* Takes a turn between two states. Gives false when it is in the state already. */
+static bool takes_turn(uint8_t *state, bool to)
+{
+    uint8_t next = to ? 2 : 1;
+    bool turns = *state != next;
+    *state = next;
+    return turns;
+}
+
+/* Tells whether an act on a definition may follow those before: it is paused and goes on in turns,
+ * and is removed only when it is there. */
+static bool may_follow(struct trail *trail, const Saga__V1__AuditEvent *event)
+{
+    trail->is_definition = true;
+    if (event->seq == 1) {
+        trail->held = 1;
+        trail->removed = 1;
+    }
+    switch (event->operator_->act) {
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_PAUSE:
+        return takes_turn(&trail->held, true);
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESUME:
+        return takes_turn(&trail->held, false);
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_REMOVE:
+        return takes_turn(&trail->removed, true);
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_APPLY:
+        trail->removed = 1; /* also when it was there: another version */
+        return true;
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_UNSPECIFIED:
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RETRY:
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_CANCEL:
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_SKIP:
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_COMPENSATE:
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESOLVE:
+    case _SAGA__V1__OPERATOR_ACT_IS_INT_SIZE:
+    default:
+        return false;
+    }
+}
+
+/* S12: whoever acts says who and why. Acts on a definition stand under its id. */
 static void check_act(struct saga_audit_check *check, struct trail *trail,
                       const Saga__V1__AuditEvent *event)
 {
@@ -484,14 +542,9 @@ static void check_act(struct saga_audit_check *check, struct trail *trail,
     }
     const Saga__V1__Operator *by = event->operator_;
     bool wrong = by == NULL || by->who[0] == 0 || by->why[0] == 0;
-    if (!wrong && saga_audit_is_of_definition(event)) {
-        uint8_t turn = trail->last_act == SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_PAUSE
-                           ? SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESUME
-                           : SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_PAUSE;
-        bool known = trail->last_act != 0 || event->seq == 1;
+    if (by != NULL && saga_audit_is_of_definition(event)) {
         struct saga_id stream = saga_runtime_pause_stream(saga_codec_port(), event->definition);
-        wrong = (known && (uint8_t)by->act != turn) || !saga_id_equal(stream, trail->id);
-        trail->last_act = (uint8_t)by->act;
+        wrong = !may_follow(trail, event) || wrong || !saga_id_equal(stream, trail->id);
     }
     if (wrong) {
         tell_event(check, SAGA_VIOLATION_ACT, &trail->id, event->seq);
@@ -513,7 +566,7 @@ static enum saga_err take_story(struct saga_audit_check *check, struct trail *tr
         deed->decided = true;
         /* A child saga is no participant: its own commands are in the second book. */
         deed->silent = decision->via == SAGA__V1__VIA__VIA_CHILD ||
-                       (!deed->undo && is_silent(check, event->definition, decision->step));
+                       (!deed->undo && is_silent(check, event, decision->step));
         deed->attempts = decision->attempt > deed->attempts ? decision->attempt : deed->attempts;
     }
     for (size_t i = 0; i < event->n_transitions; i++) {
@@ -660,7 +713,7 @@ static void compare_undo(struct saga_audit_check *check, const struct trail *tra
 static void finish_trail(struct saga_audit_check *check, const struct trail *trail)
 {
     bool truncated = trail->first_seq != 1;
-    if (trail->last_act != 0) {
+    if (trail->is_definition) {
         check->counts.definitions++;
         check->counts.truncated += truncated;
         return;

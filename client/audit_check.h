@@ -56,7 +56,7 @@ struct saga_audit_counts {
     uint64_t completed;
     uint64_t compensated;
     uint64_t open;        /* not ended, or parked */
-    uint64_t definitions; /* that were paused or let go on: each has a stream of its own */
+    uint64_t definitions; /* that were acted on: each has a stream of its own */
     uint64_t truncated; /* their first events are not on the topic any more; with allow_truncated no
                            violation, and not compared */
     uint64_t beginnings; /* gaps at the beginning of what the topic still holds of a saga */
@@ -66,13 +66,19 @@ struct saga_audit_counts {
 struct saga_audit_check;
 
 struct saga_schema;
+struct saga_decl;
 struct Saga__V1__AuditEvent;
+
+/* Finds the definition with a name and a hash (32 bytes). NULL: nobody has it. What it gives lives
+ * until the check is freed. */
+typedef const struct saga_decl *saga_audit_find(void *user, const char *name, const uint8_t *hash);
 
 struct saga_audit_config {
     bool allow_truncated; /* the topics may have lost their oldest records: what cannot be compared
                              is no violation */
     const struct saga_schema
-        *schema; /* tells which steps leave no effect; NULL: none. Borrowed until free */
+        *schema;           /* tells which steps leave no effect; NULL: none. Borrowed until free */
+    saga_audit_find *find; /* asked for versions that the schema does not have; may be NULL */
     saga_violation_told *told; /* may be NULL */
     void *user;
 };
@@ -93,7 +99,8 @@ enum saga_err saga_audit_check_effect(struct saga_audit_check *check, struct sag
 /* Compares decisions and effects of all sagas, at the end of both streams. */
 void saga_audit_check_finish(struct saga_audit_check *check, struct saga_audit_counts *counts);
 
-/* Tells whether an event is of a definition, not of a saga: that it is paused, or goes on. */
+/* Tells whether an event is of a definition, not of a saga: that it is paused, goes on, is applied
+ * or removed. */
 bool saga_audit_is_of_definition(const struct Saga__V1__AuditEvent *event);
 
 /* Computes the hash of an encoded AuditEvent: SHA-256 over it without its field `hash`. Errors:

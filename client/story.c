@@ -304,6 +304,8 @@ static const char *act_words(Saga__V1__OperatorAct act)
     case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESUME:
         return "let its definition go on";
     case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_PAUSE:
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_APPLY:
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_REMOVE:
     case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_UNSPECIFIED:
     case _SAGA__V1__OPERATOR_ACT_IS_INT_SIZE:
     default:

@@ -7,20 +7,22 @@
 #include "common/base/limits.h"
 #include "orchestrator/codec/codec.h"
 
-enum {
-    SCHEMAS_MAX = SAGA_DEFINITIONS_MAX + 1, /* one a stored version, and the program's own */
-};
-
 /* A descriptor set that was loaded. Many definitions come from one set, so it is kept once. */
 struct loaded {
     uint8_t digest[SAGA_DIGEST_SIZE];
     struct saga_schema *schema;
 };
 
+/* A version, and the schema that it borrows from; NULL: one of somebody else. */
+struct entry {
+    struct saga_version *version;
+    const struct saga_schema *schema;
+};
+
 struct saga_catalog {
-    struct loaded schemas[SCHEMAS_MAX];
+    struct loaded *schemas;
     size_t schema_count;
-    struct saga_version *versions[SAGA_DEFINITIONS_MAX];
+    struct entry *entries;
     size_t version_count;
 };
 
@@ -36,11 +38,13 @@ void saga_catalog_free(struct saga_catalog *catalog)
         return;
     }
     for (size_t i = 0; i < catalog->version_count; i++) {
-        free(catalog->versions[i]);
+        free(catalog->entries[i].version);
     }
     for (size_t i = 0; i < catalog->schema_count; i++) {
         saga_schema_free(catalog->schemas[i].schema);
     }
+    free(catalog->entries);
+    free(catalog->schemas);
     free(catalog);
 }
 
@@ -55,9 +59,12 @@ enum saga_err saga_catalog_load(struct saga_catalog *catalog, struct saga_bytes 
             return SAGA_ERR_OK;
         }
     }
-    if (catalog->schema_count == SCHEMAS_MAX) {
-        return saga_err_set(detail, SAGA_ERR_LIMIT, "more than %d schemas", SAGA_DEFINITIONS_MAX);
+    struct loaded *grown =
+        realloc(catalog->schemas, (catalog->schema_count + 1) * sizeof *catalog->schemas);
+    if (grown == NULL) {
+        return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "a schema");
     }
+    catalog->schemas = grown;
     struct loaded *loaded = &catalog->schemas[catalog->schema_count];
     enum saga_err err = saga_schema_load(descriptor_set, &loaded->schema, detail);
     if (err != SAGA_ERR_OK) {
@@ -73,8 +80,8 @@ static struct saga_version *find(const struct saga_catalog *catalog,
                                  const uint8_t hash[SAGA_DIGEST_SIZE])
 {
     for (size_t i = 0; i < catalog->version_count; i++) {
-        if (memcmp(catalog->versions[i]->hash, hash, SAGA_DIGEST_SIZE) == 0) {
-            return catalog->versions[i];
+        if (memcmp(catalog->entries[i].version->hash, hash, SAGA_DIGEST_SIZE) == 0) {
+            return catalog->entries[i].version;
         }
     }
     return NULL;
@@ -86,6 +93,17 @@ const struct saga_version *saga_catalog_find(const struct saga_catalog *catalog,
     return find(catalog, hash);
 }
 
+static const struct saga_schema *schema_of(const struct saga_catalog *catalog,
+                                           const struct saga_decl *decl)
+{
+    for (size_t i = 0; i < catalog->schema_count; i++) {
+        if (saga_schema_decl(catalog->schemas[i].schema, decl->name) == decl) {
+            return catalog->schemas[i].schema;
+        }
+    }
+    return NULL;
+}
+
 enum saga_err saga_catalog_add(struct saga_catalog *catalog, const struct saga_decl *decl,
                                struct saga_version **version, struct saga_err_detail *detail)
 {
@@ -93,10 +111,12 @@ enum saga_err saga_catalog_add(struct saga_catalog *catalog, const struct saga_d
     if (*version != NULL) {
         return SAGA_ERR_OK;
     }
-    if (catalog->version_count == SAGA_DEFINITIONS_MAX) {
-        return saga_err_set(detail, SAGA_ERR_LIMIT, "more than %d definition versions",
-                            SAGA_DEFINITIONS_MAX);
+    struct entry *grown =
+        realloc(catalog->entries, (catalog->version_count + 1) * sizeof *catalog->entries);
+    if (grown == NULL) {
+        return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "a definition");
     }
+    catalog->entries = grown;
     struct saga_version *made = calloc(1, sizeof *made);
     if (made == NULL) {
         return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "a definition");
@@ -106,7 +126,7 @@ enum saga_err saga_catalog_add(struct saga_catalog *catalog, const struct saga_d
         free(made);
         return err;
     }
-    catalog->versions[catalog->version_count++] = made;
+    catalog->entries[catalog->version_count++] = (struct entry){made, schema_of(catalog, decl)};
     *version = made;
     return SAGA_ERR_OK;
 }
@@ -142,6 +162,37 @@ enum saga_err saga_catalog_add_stored(struct saga_catalog *catalog,
     return saga_catalog_add(catalog, decl, version, detail);
 }
 
+static bool is_borrowed(const struct saga_catalog *catalog, const struct saga_schema *schema)
+{
+    size_t i = 0;
+    while (i < catalog->version_count && catalog->entries[i].schema != schema) {
+        i++;
+    }
+    return i < catalog->version_count;
+}
+
+void saga_catalog_sweep(struct saga_catalog *catalog, saga_catalog_keep *keep, void *user)
+{
+    size_t versions = 0;
+    for (size_t i = 0; i < catalog->version_count; i++) {
+        if (keep(user, catalog->entries[i].version)) {
+            catalog->entries[versions++] = catalog->entries[i];
+        } else {
+            free(catalog->entries[i].version);
+        }
+    }
+    catalog->version_count = versions;
+    size_t schemas = 0;
+    for (size_t i = 0; i < catalog->schema_count; i++) {
+        if (is_borrowed(catalog, catalog->schemas[i].schema)) {
+            catalog->schemas[schemas++] = catalog->schemas[i];
+        } else {
+            saga_schema_free(catalog->schemas[i].schema);
+        }
+    }
+    catalog->schema_count = schemas;
+}
+
 size_t saga_catalog_count(const struct saga_catalog *catalog)
 {
     return catalog->version_count;
@@ -150,5 +201,5 @@ size_t saga_catalog_count(const struct saga_catalog *catalog)
 const struct saga_version *saga_catalog_at(const struct saga_catalog *catalog, size_t index)
 {
     SAGA_ASSERT(index < catalog->version_count);
-    return catalog->versions[index];
+    return catalog->entries[index].version;
 }

@@ -63,6 +63,7 @@ enum saga_err saga_version_compile(const struct saga_decl *decl, struct saga_ver
         version->undo_participants[i] = SAGA_NO_PARTICIPANT;
         bool nests = i < decl->step_count && decl->steps[i].child != NULL;
         version->child_hashes[i] = nests ? decl->steps[i].child->hash : NULL;
+        version->child_names[i] = nests ? decl->steps[i].child->name : NULL;
     }
     return SAGA_ERR_OK;
 }

@@ -28,6 +28,11 @@ enum saga_err admin_new(const struct admin_config *config, struct admin **admin)
     return SAGA_ERR_OK;
 }
 
+void admin_set_versions(struct admin *admin, struct versions *versions)
+{
+    admin->versions = versions;
+}
+
 void admin_free(struct admin *admin)
 {
     if (admin != NULL) {
@@ -248,6 +253,8 @@ static void take_slot(struct admin *admin, struct slot *slot, struct saga_runtim
         take_operate(admin, slot, runtime);
     } else if (admin_takes_pause(command->method)) {
         admin_take_pause(admin, slot, runtime);
+    } else if (admin_takes_definition(command->method)) {
+        admin_take_definition(admin, slot, runtime);
     } else {
         slot->next = admin->reads;
         admin->reads = slot;
@@ -345,6 +352,8 @@ static void client_answer(void *user, void *ticket, const struct saga_answer *an
         finish_operate(admin, slot, answer->state);
     } else if (admin_takes_pause(slot->command->method)) {
         admin_finish_pause(admin, slot, !answer->existing);
+    } else if (admin_takes_definition(slot->command->method)) {
+        admin_finish_definition(admin, slot, !answer->existing);
     } else {
         slot->existing = answer->existing;
         slot->wait_id = answer->id;

@@ -27,6 +27,11 @@ struct admin_config {
 enum saga_err admin_new(const struct admin_config *config, struct admin **admin) SAGA_WARN_UNUSED;
 void admin_free(struct admin *admin);
 
+struct versions;
+
+/* Gives it the versions, before its first request. */
+void admin_set_versions(struct admin *admin, struct versions *versions);
+
 /* The RPC server's handler; its context is the admin. Thread: NNG's. */
 void admin_handle(void *admin, struct saga_rpc_request *request);
 

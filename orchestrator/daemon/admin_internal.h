@@ -23,7 +23,8 @@ struct slot {
     bool existing; /* of the start's answer */
     /* An act on a definition. */
     const struct saga_runtime *runtime;
-    const char *definition; /* in the batch's arena */
+    const char *definition;    /* in the batch's arena */
+    struct saga_bytes payload; /* of its answer, in the batch's arena */
 };
 
 /* One request, from decoding to its answer. */
@@ -43,6 +44,7 @@ enum { WAITER_BUCKETS = 4096 };
 
 struct admin {
     struct admin_config config;
+    struct versions *versions;
     struct slot *reads; /* wait for the end of the turn */
     struct slot *waiters[WAITER_BUCKETS];
     size_t waiter_count;
@@ -66,6 +68,11 @@ void slot_fail(struct admin *admin, struct slot *slot, enum saga_code code, cons
 bool admin_takes_pause(const char *method);
 void admin_take_pause(struct admin *admin, struct slot *slot, struct saga_runtime *runtime);
 void admin_finish_pause(struct admin *admin, struct slot *slot, bool changed);
+
+/* Applying and removing definitions (admin_definitions.c), likewise. */
+bool admin_takes_definition(const char *method);
+void admin_take_definition(struct admin *admin, struct slot *slot, struct saga_runtime *runtime);
+void admin_finish_definition(struct admin *admin, struct slot *slot, bool changed);
 
 struct Saga__V1__Pause;
 

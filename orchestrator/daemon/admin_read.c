@@ -8,6 +8,7 @@
 #include "common/wire/wire.h"
 #include "orchestrator/codec/codec.h"
 #include "orchestrator/daemon/admin_internal.h"
+#include "orchestrator/daemon/versions.h"
 #include "saga/v1/health.pb-c.h"
 #include "saga/v1/orchestrator.pb-c.h"
 #include "saga/v1/reflection.pb-c.h"
@@ -356,6 +357,9 @@ static void read_saga(struct reading *reading, const ProtobufCMessage *message)
     if (reading->err != SAGA_ERR_OK) {
         return;
     }
+    if (look.version == NULL) {
+        look.version = versions_peek(reading->admin->versions, look.definition_hash);
+    }
     append_view(reading, 1, make_view(reading, &look));
     if (in->with_events) {
         append_events(reading, 2, id, 0);
@@ -428,35 +432,72 @@ static void read_watch(struct reading *reading, const ProtobufCMessage *message)
     encode(reading, &out.base);
 }
 
+/* Definitions that are being listed. */
+struct listing {
+    struct reading *reading;
+    const Saga__V1__ListDefinitionsRequest *in;
+    char name[SAGA_DEFINITION_NAME_MAX + 1]; /* of the row before */
+    size_t count;
+};
+
+/* What only a version that is loaded tells. */
+static void fill_loaded(struct reading *reading, const struct saga_version *version,
+                        Saga__V1__DefinitionView *view)
+{
+    const struct saga_decl *decl = version->decl;
+    view->context_type = take_text(reading, decl->context->name);
+    view->live_count = saga_runtime_live_at(reading->runtime, version);
+    view->steps = take(reading, version->def.step_count * sizeof *view->steps);
+    for (uint32_t j = 0; view->steps != NULL && j < version->def.step_count; j++) {
+        view->steps[view->n_steps++] = take_text(reading, version->step_names[j]);
+    }
+}
+
+/* A version is listed when it is loaded, when it is the last of a name that was removed, or when
+ * all are asked for. */
+static bool list_definition(void *user, const struct saga_definition_row *row)
+{
+    struct listing *listing = user;
+    struct reading *reading = listing->reading;
+    const struct saga_version *version = saga_runtime_version(reading->runtime, row->hash);
+    bool removed = saga_runtime_removed(reading->runtime, row->name);
+    bool first = strcmp(listing->name, row->name) != 0;
+    (void)snprintf(listing->name, sizeof listing->name, "%s", row->name);
+    if (version == NULL && !listing->in->history && !(removed && first)) {
+        return true;
+    }
+    Saga__V1__DefinitionView view = SAGA__V1__DEFINITION_VIEW__INIT;
+    struct saga_buf bytes = {0};
+    view.name = take_text(reading, row->name);
+    view.hash = take_bytes(reading, row->hash, SAGA_DIGEST_SIZE);
+    view.current = row->current;
+    view.removed = removed;
+    view.created_unix_ms = row->created_unix_ms;
+    if (!admin_make_pause(reading->runtime, row->name, reading->arena, &view.pause)) {
+        reading->err = SAGA_ERR_NO_MEMORY;
+    }
+    if (version != NULL) {
+        fill_loaded(reading, version, &view);
+    }
+    if (reading->err == SAGA_ERR_OK) {
+        reading->err = saga_message_encode(&view.base, &bytes);
+    }
+    append_field(reading, 1, saga_buf_view(&bytes));
+    saga_buf_fini(&bytes);
+    listing->count += 1;
+    return reading->err == SAGA_ERR_OK && listing->count < SAGA_LIST_COUNT_MAX &&
+           reading->payload.size < SAGA_MESSAGE_SIZE_MAX * 3 / 4;
+}
+
 static void read_definitions(struct reading *reading, const ProtobufCMessage *message)
 {
-    (void)message;
-    for (size_t i = 0; i < saga_runtime_version_count(reading->runtime); i++) {
-        Saga__V1__DefinitionView view = SAGA__V1__DEFINITION_VIEW__INIT;
-        bool current = false;
-        uint64_t live = 0;
-        const struct saga_version *version =
-            saga_runtime_version_at(reading->runtime, i, &current, &live);
-        const struct saga_decl *decl = version->decl;
-        struct saga_buf bytes = {0};
-        view.name = take_text(reading, version->name);
-        view.hash = take_bytes(reading, version->hash, SAGA_DIGEST_SIZE);
-        view.context_type = take_text(reading, decl->context->name);
-        view.live_count = live;
-        view.current = current;
-        if (!admin_make_pause(reading->runtime, version->name, reading->arena, &view.pause)) {
-            reading->err = SAGA_ERR_NO_MEMORY;
-        }
-        view.steps = take(reading, version->def.step_count * sizeof *view.steps);
-        for (uint32_t j = 0; view.steps != NULL && j < version->def.step_count; j++) {
-            view.steps[view.n_steps++] = take_text(reading, version->step_names[j]);
-        }
-        if (reading->err == SAGA_ERR_OK) {
-            reading->err = saga_message_encode(&view.base, &bytes);
-        }
-        append_field(reading, 1, saga_buf_view(&bytes));
-        saga_buf_fini(&bytes);
-    }
+    const Saga__V1__ListDefinitionsRequest *in = (const Saga__V1__ListDefinitionsRequest *)message;
+    const struct saga_store_port *store = &reading->admin->config.store;
+    struct listing listing = {.reading = reading, .in = in};
+    enum saga_err err =
+        store->ops->list_versions(store->store, in->definition[0] == '\0' ? NULL : in->definition,
+                                  SIZE_MAX, list_definition, &listing, &reading->detail);
+    reading->err = reading->err == SAGA_ERR_OK ? err : reading->err;
 }
 
 static void read_health(struct reading *reading, const ProtobufCMessage *message)
@@ -482,42 +523,43 @@ static void read_health(struct reading *reading, const ProtobufCMessage *message
     encode(reading, &out.base);
 }
 
-/* A stored definition that is looked for. */
-struct set_search {
-    struct reading *reading;
-    const uint8_t *hash;
-    bool found;
-};
-
 static bool append_set(void *user, const uint8_t hash[SAGA_DIGEST_SIZE], const char *name,
                        struct saga_bytes descriptor_set, bool current)
 {
+    (void)hash;
     (void)name;
     (void)current;
-    struct set_search *search = user;
-    if (memcmp(search->hash, hash, SAGA_DIGEST_SIZE) != 0) {
-        return true;
-    }
-    append_field(search->reading, 1, descriptor_set);
-    search->found = true;
-    return false;
+    append_field(user, 1, descriptor_set);
+    return true;
+}
+
+static bool note_hash(void *user, const struct saga_definition_row *row)
+{
+    memcpy(user, row->hash, SAGA_DIGEST_SIZE);
+    return false; /* the first is the current one, or the newest */
 }
 
 /* The set of one definition version, as it is stored. */
-static void read_stored_set(struct reading *reading, const ProtobufCBinaryData *hash)
+static void read_stored_set(struct reading *reading, const Saga__V1__GetDescriptorSetRequest *in)
 {
     const struct saga_store_port *store = &reading->admin->config.store;
-    struct set_search search = {.reading = reading, .hash = hash->data};
-    if (hash->len != SAGA_DIGEST_SIZE) {
-        reading->err =
-            saga_err_set(&reading->detail, SAGA_ERR_INVALID, "definition_hash: 32 bytes or none");
-        return;
+    uint8_t hash[SAGA_DIGEST_SIZE] = {0};
+    enum saga_err err = SAGA_ERR_OK;
+    if (in->definition_hash.len == SAGA_DIGEST_SIZE) {
+        memcpy(hash, in->definition_hash.data, SAGA_DIGEST_SIZE);
+    } else if (in->definition_hash.len != 0) {
+        err = saga_err_set(&reading->detail, SAGA_ERR_INVALID, "definition_hash: 32 bytes or none");
+    } else {
+        err = store->ops->list_versions(store->store, in->definition, 1, note_hash, hash,
+                                        &reading->detail);
     }
-    enum saga_err err =
-        store->ops->list_definitions(store->store, append_set, &search, &reading->detail);
-    if (err == SAGA_ERR_OK && !search.found) {
-        err = saga_err_set(&reading->detail, SAGA_ERR_NOT_FOUND,
-                           "definition_hash: no definition is stored with it");
+    if (err == SAGA_ERR_OK) {
+        err =
+            store->ops->find_definition(store->store, hash, append_set, reading, &reading->detail);
+    }
+    if (err == SAGA_ERR_NOT_FOUND) {
+        (void)saga_err_set(&reading->detail, err, "%s: no definition is stored with it",
+                           in->definition_hash.len != 0 ? "definition_hash" : "definition");
     }
     reading->err = reading->err == SAGA_ERR_OK ? err : reading->err;
 }
@@ -526,8 +568,8 @@ static void read_schema(struct reading *reading, const ProtobufCMessage *message
 {
     const Saga__V1__GetDescriptorSetRequest *in =
         (const Saga__V1__GetDescriptorSetRequest *)message;
-    if (in->definition_hash.len != 0) {
-        read_stored_set(reading, &in->definition_hash);
+    if (in->definition_hash.len != 0 || in->definition[0] != '\0') {
+        read_stored_set(reading, in);
         return;
     }
     static const char *const services[] = {"saga.v1.OrchestratorService", "saga.v1.HealthService",

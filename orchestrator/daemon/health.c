@@ -28,7 +28,7 @@ static struct health_part *add_part(struct health_report *report, const char *na
                                     enum health_state state)
 {
     struct health_part *part = &report->parts[report->part_count++];
-    part->name = name;
+    (void)snprintf(part->name, sizeof part->name, "%s", name);
     part->state = state;
     part->detail[0] = '\0';
     if (state > report->state) {
@@ -89,17 +89,18 @@ void health_make_report(const struct health *health, struct health_report *repor
                        (long long)paused);
     }
     add_kafka(health, report);
-    const char *address = "";
-    bool connected = false;
-    const char *service = NULL;
-    for (size_t i = 0;
-         (service = transport_participant(health->transport, i, &address, &connected)) != NULL;
-         i++) {
+    struct transport_look look;
+    for (size_t i = 0; transport_participant(health->transport, i, &look); i++) {
+        if (!look.there) {
+            continue;
+        }
         struct health_part *part =
-            add_part(report, service, connected ? HEALTH_SERVING : HEALTH_DEGRADED);
-        if (!connected) {
+            add_part(report, look.service, look.connected ? HEALTH_SERVING : HEALTH_DEGRADED);
+        if (!look.connected) {
             (void)snprintf(part->detail, sizeof part->detail, "not connected: %s",
-                           address[0] == '\0' ? "no address configured (--participant)" : address);
+                           look.address[0] == '\0'
+                               ? "no address (--participant, or sagactl apply --participant)"
+                               : look.address);
         }
     }
 }

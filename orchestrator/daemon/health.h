@@ -19,7 +19,7 @@ enum health_state { HEALTH_SERVING = 1, HEALTH_DEGRADED = 2, HEALTH_NOT_SERVING 
 enum { HEALTH_PARTS_MAX = SAGA_PARTICIPANTS_MAX + 4, HEALTH_DETAIL_SIZE = 320 };
 
 struct health_part {
-    const char *name;
+    char name[SAGA_METHOD_NAME_MAX + 1];
     enum health_state state;
     char detail[HEALTH_DETAIL_SIZE];
 };
@@ -38,7 +38,7 @@ struct health {
     _Atomic int64_t live, started, completed, compensated, parked, stalled, refused, events,
         commands, turns, commits, inbox, dead_letters, audit_position, outbox_position, paused;
     struct saga_histogram turn; /* a turn, from taking its entries to having answered */
-    const struct transport *transport;
+    struct transport *transport;
     const struct relays *relays; /* NULL: no Kafka configured */
     const struct replies *replies;
 };

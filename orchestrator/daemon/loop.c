@@ -45,6 +45,16 @@ static int64_t wait_us(const struct daemon *daemon)
     return wait_ms < 0 ? 0 : wait_ms * 1000;
 }
 
+/* What was applied in the turn is durable now, and what nothing needs any more may go. */
+static void settle(struct daemon *daemon)
+{
+    const char *topics[SAGA_REPLY_TOPICS_MAX];
+    if (daemon->versions != NULL) {
+        replies_want(daemon->replies, topics, versions_reply_topics(daemon->versions, topics));
+        versions_settle(daemon->versions);
+    }
+}
+
 static void take_turn(struct daemon *daemon, struct saga_inbox_entry *entries, bool force)
 {
     bool failed_before = saga_runtime_failed(daemon->runtime);
@@ -68,6 +78,7 @@ static void take_turn(struct daemon *daemon, struct saga_inbox_entry *entries, b
     }
     admin_after_turn(daemon->admin, daemon->runtime, now);
     transport_flush(daemon->transport);
+    settle(daemon);
     health_publish(&daemon->health, daemon->runtime, saga_inbox_count(daemon->inbox));
     if (worked) {
         saga_histogram_add(&daemon->health.turn, saga_clock_mono_us() - begun_us);

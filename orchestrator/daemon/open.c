@@ -154,11 +154,11 @@ static enum saga_err open_kafka(struct daemon *daemon, struct saga_err_detail *d
         }
         daemon->properties[kafka.property_count++] = (struct saga_kafka_property){name, value};
     }
-    const char *topics[SAGA_PARTICIPANTS_MAX];
-    size_t topic_count = versions_reply_topics(daemon->versions, topics, SAGA_PARTICIPANTS_MAX);
+    const char *topics[SAGA_REPLY_TOPICS_MAX];
+    size_t topic_count = versions_reply_topics(daemon->versions, topics);
     enum saga_err err =
         relays_start(&kafka, &daemon->store, daemon->inbox, &daemon->relays, detail);
-    if (err == SAGA_ERR_OK && topic_count > 0) {
+    if (err == SAGA_ERR_OK) {
         struct replies_config config = {kafka, topics, topic_count, daemon->store, daemon->inbox};
         err = replies_start(&config, &daemon->replies, detail);
     }
@@ -272,6 +272,7 @@ enum saga_err daemon_open(struct daemon *daemon, struct saga_err_detail *detail)
     }
     if (err == SAGA_ERR_OK) {
         daemon->health.transport = daemon->transport;
+        admin_set_versions(daemon->admin, daemon->versions);
         err = transport_start(daemon->transport, detail);
     }
     if (err == SAGA_ERR_OK) {
@@ -308,6 +309,7 @@ void daemon_close(struct daemon *daemon)
     relays_free(daemon->relays);
     daemon->health.relays = NULL;
     daemon->health.replies = NULL;
+    daemon->replies = NULL;
     daemon->relays = NULL; /* what commits from here on is published after the next start */
     transport_stop(daemon->transport);
     if (daemon->inbox != NULL) {

@@ -23,6 +23,7 @@ struct replies {
     struct saga_kafka_producer *producer; /* of dead letters */
     _Atomic int delivery; /* of the dead letter being sent: 0 not yet, 1 delivered, 2 failed */
     _Atomic uint64_t dead;
+    size_t topic_count; /* that are read */
 };
 
 /* One reply record in the inbox; or only its offset, when it is a dead letter. */
@@ -155,6 +156,18 @@ static int64_t position(void *user, const char *topic, int32_t partition)
     return replies->store.ops->offset(replies->store.store, topic, partition);
 }
 
+void replies_want(struct replies *replies, const char *const *topics, size_t count)
+{
+    while (replies != NULL && replies->topic_count < count) {
+        if (saga_kafka_consumer_add(replies->consumer, topics[replies->topic_count]) !=
+            SAGA_ERR_OK) {
+            return; /* out of memory: with the next turn */
+        }
+        saga_log(SAGA_LOG_INFO, "reply_topic", "topic=%s", topics[replies->topic_count]);
+        replies->topic_count += 1;
+    }
+}
+
 void replies_take(struct input *input, struct saga_runtime *runtime)
 {
     struct reply_input *made = (struct reply_input *)input;
@@ -175,6 +188,7 @@ enum saga_err replies_start(const struct replies_config *config, struct replies 
     }
     made->store = config->store;
     made->inbox = config->inbox;
+    made->topic_count = config->topic_count;
     struct saga_kafka_consumer_config consumer = {
         .kafka = config->kafka,
         .topics = config->topics,

@@ -23,6 +23,10 @@ struct replies_config {
 enum saga_err replies_start(const struct replies_config *config, struct replies **replies,
                             struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
+/* Reads also the topics that have come to the list since the start or the last call; names are
+ * copied. NULL replies are nothing. */
+void replies_want(struct replies *replies, const char *const *topics, size_t count);
+
 /* Takes an INPUT_REPLY into the runtime's present turn, and frees it. */
 void replies_take(struct input *input, struct saga_runtime *runtime);
 

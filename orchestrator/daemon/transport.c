@@ -1,5 +1,6 @@
 #include "orchestrator/daemon/transport.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,8 @@ enum {
     UNSENT_MARGIN_MS = 100,
     /* Given back together, so that many that wait are not walked over again and again. */
     UNSENT_STEP_MS = 50,
+    /* Connections of addresses that were replaced, until what is out on them has ended. */
+    RETIRED_MAX = 4,
 };
 
 /* Commands that wait for a free context, in order. An attempt that ends takes its command out, so
@@ -37,16 +40,23 @@ struct participant {
     char service[SAGA_METHOD_NAME_MAX + 1];
     char addresses[SAGA_ADDRESSES_MAX][SAGA_ADDRESS_SIZE_MAX + 1];
     size_t address_count;
-    struct saga_rpc_client *client; /* NULL: no address */
+    struct saga_rpc_client *client;               /* NULL: no address */
+    struct saga_rpc_client *retired[RETIRED_MAX]; /* the oldest first */
+    size_t retired_count;
     struct pending pending;
+    bool fixed;  /* its addresses are those that the daemon was started with */
     bool warned; /* that it has no address */
 };
 
 struct transport {
     struct transport_config config;
-    struct participant *participants[SAGA_PARTICIPANTS_MAX];
-    size_t count;
+    struct participant *participants[SAGA_PARTICIPANTS_MAX]; /* NULL: a number that is free */
+    size_t count;                                            /* free numbers in between included */
+    bool started;
     bool held; /* nothing leaves any more */
+    /* Guards, against those who look, what the loop changes: participants, count, addresses,
+     * client. The loop itself reads without it. */
+    pthread_mutex_t mutex;
     atomic_size_t outstanding;
     struct saga_arena arena; /* of the answer being taken */
 };
@@ -67,20 +77,60 @@ enum saga_err transport_new(const struct transport_config *config, struct transp
     if (made == NULL) {
         return SAGA_ERR_NO_MEMORY;
     }
+    if (pthread_mutex_init(&made->mutex, NULL) != 0) {
+        free(made);
+        return SAGA_ERR_NO_MEMORY;
+    }
     made->config = *config;
     *transport = made;
     return SAGA_ERR_OK;
 }
 
-enum saga_err transport_number(struct transport *transport, const char *service, uint16_t *number)
+static void lock(struct transport *transport)
+{
+    int code = pthread_mutex_lock(&transport->mutex);
+    SAGA_ASSERT(code == 0);
+}
+
+static void unlock(struct transport *transport)
+{
+    int code = pthread_mutex_unlock(&transport->mutex);
+    SAGA_ASSERT(code == 0);
+}
+
+static struct participant *find(const struct transport *transport, const char *service,
+                                size_t *number)
 {
     for (size_t i = 0; i < transport->count; i++) {
-        if (strcmp(transport->participants[i]->service, service) == 0) {
-            *number = (uint16_t)i;
-            return SAGA_ERR_OK;
+        struct participant *participant = transport->participants[i];
+        if (participant != NULL && strcmp(participant->service, service) == 0) {
+            *number = i;
+            return participant;
         }
     }
-    if (transport->count == SAGA_PARTICIPANTS_MAX) {
+    return NULL;
+}
+
+size_t transport_room(const struct transport *transport)
+{
+    size_t room = SAGA_PARTICIPANTS_MAX;
+    for (size_t i = 0; i < transport->count; i++) {
+        room -= transport->participants[i] != NULL ? 1 : 0;
+    }
+    return room;
+}
+
+enum saga_err transport_number(struct transport *transport, const char *service, uint16_t *number)
+{
+    size_t at = 0;
+    if (find(transport, service, &at) != NULL) {
+        *number = (uint16_t)at;
+        return SAGA_ERR_OK;
+    }
+    while (at < transport->count && transport->participants[at] != NULL) {
+        at++;
+    }
+    if (at == SAGA_PARTICIPANTS_MAX || strlen(service) > SAGA_METHOD_NAME_MAX) {
         return SAGA_ERR_LIMIT;
     }
     struct participant *made = calloc(1, sizeof *made);
@@ -88,8 +138,11 @@ enum saga_err transport_number(struct transport *transport, const char *service,
         return SAGA_ERR_NO_MEMORY;
     }
     (void)snprintf(made->service, sizeof made->service, "%s", service);
-    *number = (uint16_t)transport->count;
-    transport->participants[transport->count++] = made;
+    *number = (uint16_t)at;
+    lock(transport);
+    transport->participants[at] = made;
+    transport->count += at == transport->count ? 1 : 0;
+    unlock(transport);
     return SAGA_ERR_OK;
 }
 
@@ -114,7 +167,20 @@ enum saga_err transport_add_address(struct transport *transport, const char *ser
     }
     (void)snprintf(participant->addresses[participant->address_count++], SAGA_ADDRESS_SIZE_MAX + 1,
                    "%s", address);
+    participant->fixed = true;
     return SAGA_ERR_OK;
+}
+
+/* Begins to dial. *client is the caller's. */
+static enum saga_err dial(struct transport *transport, const char *const *addresses, size_t count,
+                          struct saga_rpc_client **client, struct saga_err_detail *detail)
+{
+    struct saga_rpc_client_config config = {
+        .addresses = addresses,
+        .address_count = count,
+        .tls = transport->config.tls,
+    };
+    return saga_rpc_client_start(&config, client, detail);
 }
 
 enum saga_err transport_start(struct transport *transport, struct saga_err_detail *detail)
@@ -130,17 +196,169 @@ enum saga_err transport_start(struct transport *transport, struct saga_err_detai
         for (size_t j = 0; j < participant->address_count; j++) {
             addresses[j] = participant->addresses[j];
         }
-        struct saga_rpc_client_config config = {
-            .addresses = addresses,
-            .address_count = participant->address_count,
-            .tls = transport->config.tls,
-        };
-        enum saga_err err = saga_rpc_client_start(&config, &participant->client, detail);
+        enum saga_err err =
+            dial(transport, addresses, participant->address_count, &participant->client, detail);
         if (err != SAGA_ERR_OK) {
             return saga_err_wrap(detail, err, participant->service);
         }
     }
+    transport->started = true;
     return SAGA_ERR_OK;
+}
+
+/* ---- While it runs ---- */
+
+enum transport_place transport_place(const struct transport *transport, const char *service)
+{
+    size_t number = 0;
+    const struct participant *participant = find(transport, service, &number);
+    if (participant == NULL) {
+        return TRANSPORT_UNNUMBERED;
+    }
+    if (participant->address_count == 0) {
+        return TRANSPORT_NOWHERE;
+    }
+    return participant->fixed ? TRANSPORT_FIXED : TRANSPORT_APPLIED;
+}
+
+static bool is_same(const struct participant *participant, const struct transport_addresses *set)
+{
+    bool same = participant->address_count == set->count;
+    for (size_t i = 0; i < set->count && same; i++) {
+        same = strcmp(participant->addresses[i], set->addresses[i]) == 0;
+    }
+    return same;
+}
+
+/* The participant that a set changes; NULL: none. */
+static struct participant *changed_by(const struct transport *transport,
+                                      const struct transport_addresses *set)
+{
+    size_t number = 0;
+    struct participant *participant = find(transport, set->service, &number);
+    bool changed = participant != NULL && !participant->fixed && !is_same(participant, set);
+    return changed ? participant : NULL;
+}
+
+/* Lets go of connections on which nothing is out. */
+static void free_retired(struct participant *participant, bool all)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < participant->retired_count; i++) {
+        struct saga_rpc_client *client = participant->retired[i];
+        if (all || saga_rpc_client_room(client) == SAGA_CLIENT_CONTEXTS) {
+            saga_rpc_client_free(client);
+        } else {
+            participant->retired[kept++] = client;
+        }
+    }
+    participant->retired_count = kept;
+}
+
+/* What is out may still be answered by whom it was sent to, so its connection stays for a while;
+ * what is ended with it counts as not answered, and is tried again. */
+static void retire(struct participant *participant, struct saga_rpc_client *client)
+{
+    free_retired(participant, false);
+    if (client == NULL) {
+        return;
+    }
+    if (participant->retired_count == RETIRED_MAX) {
+        saga_rpc_client_free(participant->retired[0]);
+        participant->retired_count -= 1;
+        memmove(participant->retired, participant->retired + 1,
+                participant->retired_count * sizeof participant->retired[0]);
+    }
+    participant->retired[participant->retired_count++] = client;
+}
+
+static void replace(struct transport *transport, struct participant *participant,
+                    const struct transport_addresses *set, struct saga_rpc_client *client)
+{
+    struct saga_rpc_client *before = participant->client;
+    lock(transport);
+    for (size_t i = 0; i < set->count; i++) {
+        (void)snprintf(participant->addresses[i], SAGA_ADDRESS_SIZE_MAX + 1, "%s",
+                       set->addresses[i]);
+    }
+    participant->address_count = set->count;
+    participant->client = client;
+    participant->warned = false;
+    unlock(transport);
+    retire(participant, before);
+    saga_log(SAGA_LOG_INFO, "participant_address", "service=%s address=%s count=%zu",
+             participant->service, set->addresses[0], set->count);
+}
+
+static enum saga_err check_set(const struct transport_addresses *set,
+                               struct saga_err_detail *detail)
+{
+    enum saga_err err = SAGA_ERR_OK;
+    if (set->count == 0 || set->count > SAGA_ADDRESSES_MAX) {
+        err = saga_err_set(detail, SAGA_ERR_LIMIT, "%zu addresses; 1 to %d are allowed", set->count,
+                           SAGA_ADDRESSES_MAX);
+    }
+    for (size_t i = 0; i < set->count && err == SAGA_ERR_OK; i++) {
+        if (strlen(set->addresses[i]) > SAGA_ADDRESS_SIZE_MAX) {
+            err = saga_err_set(detail, SAGA_ERR_LIMIT, "an address has at most %d bytes",
+                               SAGA_ADDRESS_SIZE_MAX);
+        }
+    }
+    return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, set->service);
+}
+
+enum saga_err transport_set_addresses(struct transport *transport,
+                                      const struct transport_addresses *sets, size_t count,
+                                      struct saga_err_detail *detail)
+{
+    struct saga_rpc_client *clients[SAGA_PARTICIPANTS_MAX] = {NULL};
+    enum saga_err err =
+        count <= SAGA_PARTICIPANTS_MAX
+            ? SAGA_ERR_OK
+            : saga_err_set(detail, SAGA_ERR_LIMIT, "addresses of more than %d services",
+                           SAGA_PARTICIPANTS_MAX);
+    for (size_t i = 0; i < count && err == SAGA_ERR_OK; i++) {
+        err = check_set(&sets[i], detail);
+        if (err == SAGA_ERR_OK && transport->started && changed_by(transport, &sets[i]) != NULL) {
+            err = dial(transport, sets[i].addresses, sets[i].count, &clients[i], detail);
+            err = err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, sets[i].service);
+        }
+    }
+    for (size_t i = 0; i < count && i < SAGA_PARTICIPANTS_MAX; i++) {
+        struct participant *participant =
+            err == SAGA_ERR_OK ? changed_by(transport, &sets[i]) : NULL;
+        if (participant != NULL) {
+            replace(transport, participant, &sets[i], clients[i]);
+        } else {
+            saga_rpc_client_free(clients[i]);
+        }
+    }
+    return err;
+}
+
+static void free_participant(struct participant *participant)
+{
+    saga_rpc_client_free(participant->client);
+    free_retired(participant, true);
+    saga_buf_fini(&participant->pending.bytes);
+    free(participant->pending.outgoing);
+    free(participant->pending.sizes);
+    free(participant);
+}
+
+void transport_sweep(struct transport *transport, transport_keep *keep, void *user)
+{
+    for (size_t i = 0; i < transport->count; i++) {
+        struct participant *participant = transport->participants[i];
+        if (participant == NULL || participant->fixed || participant->pending.count > 0 ||
+            keep(user, (uint16_t)i)) {
+            continue;
+        }
+        lock(transport);
+        transport->participants[i] = NULL;
+        unlock(transport);
+        free_participant(participant);
+    }
 }
 
 static struct message *new_message(struct transport *transport,
@@ -355,11 +573,12 @@ int64_t transport_next_due(const struct transport *transport)
 {
     int64_t due = 0;
     for (size_t i = 0; i < transport->count; i++) {
-        const struct pending *pending = &transport->participants[i]->pending;
-        int64_t at = pending->first_deadline_unix_ms - UNSENT_MARGIN_MS;
-        if (pending->count > 0 && (due == 0 || at < due)) {
-            due = at;
+        const struct participant *participant = transport->participants[i];
+        if (participant == NULL || participant->pending.count == 0) {
+            continue;
         }
+        int64_t at = participant->pending.first_deadline_unix_ms - UNSENT_MARGIN_MS;
+        due = due == 0 || at < due ? at : due;
     }
     return due;
 }
@@ -367,7 +586,11 @@ int64_t transport_next_due(const struct transport *transport)
 void transport_flush(struct transport *transport)
 {
     for (size_t i = 0; i < transport->count; i++) {
-        flush_participant(transport, transport->participants[i]);
+        struct participant *participant = transport->participants[i];
+        if (participant != NULL) {
+            flush_participant(transport, participant);
+            free_retired(participant, false);
+        }
     }
 }
 
@@ -482,25 +705,32 @@ size_t transport_take(struct transport *transport, struct input *input,
     return count;
 }
 
-const char *transport_participant(const struct transport *transport, size_t index,
-                                  const char **address, bool *connected)
+bool transport_participant(struct transport *transport, size_t index, struct transport_look *look)
 {
-    if (index >= transport->count) {
-        return NULL;
+    lock(transport);
+    bool more = index < transport->count;
+    const struct participant *participant = more ? transport->participants[index] : NULL;
+    look->there = participant != NULL;
+    if (participant != NULL) {
+        (void)snprintf(look->service, sizeof look->service, "%s", participant->service);
+        (void)snprintf(look->address, sizeof look->address, "%s",
+                       participant->address_count == 0 ? "" : participant->addresses[0]);
+        look->connected =
+            participant->client != NULL && saga_rpc_client_connected(participant->client);
     }
-    const struct participant *participant = transport->participants[index];
-    *address = participant->address_count == 0 ? "" : participant->addresses[0];
-    *connected = participant->client != NULL && saga_rpc_client_connected(participant->client);
-    return participant->service;
+    unlock(transport);
+    return more;
 }
 
 void transport_hold(struct transport *transport)
 {
     transport->held = true;
     for (size_t i = 0; i < transport->count; i++) {
-        struct pending *pending = &transport->participants[i]->pending;
-        pending->count = 0;
-        saga_buf_clear(&pending->bytes);
+        if (transport->participants[i] != NULL) {
+            struct pending *pending = &transport->participants[i]->pending;
+            pending->count = 0;
+            saga_buf_clear(&pending->bytes);
+        }
     }
 }
 
@@ -512,8 +742,15 @@ size_t transport_outstanding(const struct transport *transport)
 void transport_stop(struct transport *transport)
 {
     for (size_t i = 0; transport != NULL && i < transport->count; i++) {
-        saga_rpc_client_free(transport->participants[i]->client);
-        transport->participants[i]->client = NULL;
+        struct participant *participant = transport->participants[i];
+        if (participant != NULL) {
+            struct saga_rpc_client *client = participant->client;
+            lock(transport);
+            participant->client = NULL;
+            unlock(transport);
+            saga_rpc_client_free(client);
+            free_retired(participant, true);
+        }
     }
 }
 
@@ -524,12 +761,11 @@ void transport_free(struct transport *transport)
     }
     transport_stop(transport);
     for (size_t i = 0; i < transport->count; i++) {
-        struct participant *participant = transport->participants[i];
-        saga_buf_fini(&participant->pending.bytes);
-        free(participant->pending.outgoing);
-        free(participant->pending.sizes);
-        free(participant);
+        if (transport->participants[i] != NULL) {
+            free_participant(transport->participants[i]);
+        }
     }
     saga_arena_fini(&transport->arena);
+    (void)pthread_mutex_destroy(&transport->mutex);
     free(transport);
 }

@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "common/base/err.h"
+#include "common/base/limits.h"
 #include "common/bus/nng/rpc.h"
 #include "common/sys/inbox.h"
 #include "orchestrator/daemon/input.h"
@@ -27,10 +28,43 @@ struct transport_config {
 enum saga_err transport_new(const struct transport_config *config,
                             struct transport **transport) SAGA_WARN_UNUSED;
 
-/* Adds an address of a service ("kitchen.v1.KitchenService"). Before start. Errors: LIMIT. */
+/* Adds an address of a service ("kitchen.v1.KitchenService"), as the daemon was started with: what
+ * is applied later does not replace it. Before start. Errors: LIMIT. */
 enum saga_err transport_add_address(struct transport *transport, const char *service,
                                     const char *address,
                                     struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
+/* Where services are, in the order in which their addresses were given. */
+struct transport_addresses {
+    const char *service;
+    const char *addresses[SAGA_ADDRESSES_MAX];
+    size_t count;
+};
+
+/* Gives services other addresses than they have: begins to dial them at once after start. What is
+ * out on the connections before may still be answered; what waits goes by the new ones. All of them
+ * or none. A service that the daemon was started with addresses of is left as it is, and so is one
+ * that nothing has a number of. Errors: LIMIT, INVALID (an address; detail says). */
+enum saga_err transport_set_addresses(struct transport *transport,
+                                      const struct transport_addresses *sets, size_t count,
+                                      struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
+/* What is known of a service's place. */
+enum transport_place {
+    TRANSPORT_UNNUMBERED, /* nothing here calls it */
+    TRANSPORT_NOWHERE,    /* it has no address */
+    TRANSPORT_APPLIED,    /* addresses by transport_set_addresses */
+    TRANSPORT_FIXED,      /* addresses that the daemon was started with */
+};
+enum transport_place transport_place(const struct transport *transport, const char *service);
+
+/* Tells how many more services can have a number. */
+size_t transport_room(const struct transport *transport);
+
+/* Forgets services for which `keep` says no, unless commands wait for them or the daemon was
+ * started with addresses of them. Their numbers are given to others. */
+typedef bool transport_keep(void *user, uint16_t number);
+void transport_sweep(struct transport *transport, transport_keep *keep, void *user);
 
 /* Gives the number of a service, making one up for a service without address (its commands are
  * never sent, until it is configured). Errors: LIMIT. */
@@ -56,10 +90,15 @@ int64_t transport_next_due(const struct transport *transport);
  * long as its attempt lasts. */
 void transport_flush(struct transport *transport);
 
-/* Looks at the i-th participant: its service, its first address or "", whether it is connected.
- * NULL behind the last. Thread: any after start. */
-const char *transport_participant(const struct transport *transport, size_t index,
-                                  const char **address, bool *connected);
+/* Looks at a participant. Gives false behind the last; *there is false where a number is free.
+ * Thread: any after start. */
+struct transport_look {
+    bool there;
+    char service[SAGA_METHOD_NAME_MAX + 1];
+    char address[SAGA_ADDRESS_SIZE_MAX + 1]; /* the first; "": none */
+    bool connected;
+};
+bool transport_participant(struct transport *transport, size_t index, struct transport_look *look);
 
 /* Sends nothing any more: what was not sent is left to the next process, what is out may still be
  * answered. */

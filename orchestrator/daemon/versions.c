@@ -1,63 +1,131 @@
 #include "orchestrator/daemon/versions.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/assert.h"
 #include "common/base/limits.h"
 #include "common/sys/log.h"
-#include "orchestrator/codec/catalog.h"
+#include "orchestrator/daemon/versions_internal.h"
 
-struct versions {
-    struct saga_catalog *catalog;
-    const struct saga_schema *own; /* the daemon's own; the catalog's */
-    struct transport *transport;
-    struct saga_runtime *runtime;
-};
+enum { PEEKS_MAX = 16 };
 
-/* Numbers the participants of a definition. */
-static enum saga_err number_steps(struct versions *versions, const struct saga_decl *decl,
-                                  struct saga_version *version, struct saga_err_detail *detail)
+/* ---- Numbers, topics, addresses ---- */
+
+bool versions_has_topic(const struct versions *versions, const char *topic)
 {
+    for (size_t i = 0; i < versions->topic_count; i++) {
+        if (strcmp(versions->topics[i], topic) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum saga_err number_service(struct versions *versions, const struct saga_service *service,
+                                    uint16_t *number)
+{
+    const char *topic = service->reply_topic;
+    enum saga_err err = transport_number(versions->transport, service->name, number);
+    if (err != SAGA_ERR_OK || topic[0] == '\0' || versions_has_topic(versions, topic)) {
+        return err;
+    }
+    if (versions->topic_count == SAGA_REPLY_TOPICS_MAX) {
+        return SAGA_ERR_LIMIT;
+    }
+    (void)snprintf(versions->topics[versions->topic_count++], sizeof versions->topics[0], "%s",
+                   topic);
+    return SAGA_ERR_OK;
+}
+
+enum saga_err versions_number(struct versions *versions, struct saga_version *version,
+                              struct saga_err_detail *detail)
+{
+    const struct saga_decl *decl = version->decl;
     for (size_t i = 0; i < decl->step_count; i++) {
         const struct saga_step_decl *step = &decl->steps[i];
         enum saga_err err = SAGA_ERR_OK;
         if (step->call != NULL) {
-            err = transport_number(versions->transport, step->call_service->name,
-                                   &version->call_participants[i]);
+            err = number_service(versions, step->call_service, &version->call_participants[i]);
         }
         if (err == SAGA_ERR_OK && step->undo != NULL) {
-            err = transport_number(versions->transport, step->undo_service->name,
-                                   &version->undo_participants[i]);
+            err = number_service(versions, step->undo_service, &version->undo_participants[i]);
         }
         if (err != SAGA_ERR_OK) {
-            return saga_err_set(detail, err, "%s: more than %d services", decl->name,
-                                SAGA_PARTICIPANTS_MAX);
+            return saga_err_set(detail, err, "%s: more than %d services or %d reply topics",
+                                decl->name, SAGA_PARTICIPANTS_MAX, SAGA_REPLY_TOPICS_MAX);
         }
     }
     return SAGA_ERR_OK;
 }
 
-/* Makes a version of the catalog known to the runtime. */
-static enum saga_err add_version(struct versions *versions, struct saga_version *version,
-                                 bool current, struct saga_err_detail *detail)
+size_t versions_reply_topics(const struct versions *versions,
+                             const char *topics[SAGA_REPLY_TOPICS_MAX])
 {
-    enum saga_err err = number_steps(versions, version->decl, version, detail);
-    if (err == SAGA_ERR_OK) {
-        err = saga_runtime_add_version(versions->runtime, version, current);
+    for (size_t i = 0; i < versions->topic_count; i++) {
+        topics[i] = versions->topics[i];
     }
-    return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, version->name);
+    return versions->topic_count;
 }
 
-static enum saga_err add_decl(struct versions *versions, const struct saga_decl *decl, bool current,
-                              struct saga_err_detail *detail)
+/* Addresses as the store has them, of services that have none. */
+struct adopting {
+    const struct transport *transport;
+    size_t count;
+    struct adopted {
+        char service[SAGA_METHOD_NAME_MAX + 1];
+        char addresses[SAGA_ADDRESSES_MAX][SAGA_ADDRESS_SIZE_MAX + 1];
+        size_t count;
+    } services[SAGA_PARTICIPANTS_MAX];
+    struct transport_addresses sets[SAGA_PARTICIPANTS_MAX];
+};
+
+static bool visit_address(void *user, const struct saga_participant_row *row)
 {
-    struct saga_version *version = NULL;
-    enum saga_err err = saga_catalog_add(versions->catalog, decl, &version, detail);
-    if (err != SAGA_ERR_OK) {
-        return saga_err_wrap(detail, err, decl->name);
+    struct adopting *adopting = user;
+    struct adopted *last = adopting->count == 0 ? NULL : &adopting->services[adopting->count - 1];
+    if (last == NULL || strcmp(last->service, row->service) != 0) {
+        if (transport_place(adopting->transport, row->service) != TRANSPORT_NOWHERE) {
+            return true;
+        }
+        SAGA_ASSERT(adopting->count < SAGA_PARTICIPANTS_MAX); /* each has a number */
+        last = &adopting->services[adopting->count++];
+        (void)snprintf(last->service, sizeof last->service, "%s", row->service);
     }
-    return add_version(versions, version, current, detail);
+    if (last->count < SAGA_ADDRESSES_MAX) {
+        (void)snprintf(last->addresses[last->count++], sizeof last->addresses[0], "%s",
+                       row->address);
+    }
+    return true;
 }
+
+enum saga_err versions_adopt_addresses(struct versions *versions, struct saga_err_detail *detail)
+{
+    const struct saga_store_port *store = &versions->store;
+    struct adopting *adopting = calloc(1, sizeof *adopting);
+    if (adopting == NULL) {
+        return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "addresses");
+    }
+    adopting->transport = versions->transport;
+    enum saga_err err =
+        store->ops->list_participants(store->store, visit_address, adopting, detail);
+    for (size_t i = 0; i < adopting->count; i++) {
+        const struct adopted *adopted = &adopting->services[i];
+        struct transport_addresses *set = &adopting->sets[i];
+        set->service = adopted->service;
+        for (size_t j = 0; j < adopted->count; j++) {
+            set->addresses[set->count++] = adopted->addresses[j];
+        }
+    }
+    if (err == SAGA_ERR_OK) {
+        err = transport_set_addresses(versions->transport, adopting->sets, adopting->count, detail);
+    }
+    free(adopting);
+    return err;
+}
+
+/* ---- Loading ---- */
 
 static void log_findings(const struct saga_schema *schema)
 {
@@ -69,91 +137,241 @@ static void log_findings(const struct saga_schema *schema)
     }
 }
 
-/* Adds the definitions of the daemon's own schema, as the current ones. */
-static enum saga_err add_own(struct versions *versions, const struct versions_config *config,
-                             struct saga_err_detail *detail)
+static enum saga_err load_own(struct versions *versions, struct saga_bytes set,
+                              const struct saga_schema **own, struct saga_err_detail *detail)
 {
-    const struct saga_store_port *store = &config->store;
-    enum saga_err err =
-        saga_catalog_load(versions->catalog, config->descriptor_set, &versions->own, detail);
+    enum saga_err err = saga_catalog_load(versions->catalog, set, own, detail);
     if (err != SAGA_ERR_OK) {
         return saga_err_wrap(detail, err, "descriptor set");
     }
-    const struct saga_schema *own = versions->own;
-    log_findings(own);
-    if (saga_schema_finding_count(own) > 0 || saga_schema_decl_count(own) == 0) {
+    log_findings(*own);
+    if (saga_schema_finding_count(*own) > 0 || saga_schema_decl_count(*own) == 0) {
         /* To serve without it would refuse every start of that saga for good. */
         return saga_err_set(
             detail, SAGA_ERR_INVALID,
             "descriptor set: %zu findings (see the log and docs/lint.md), %zu sagas",
-            saga_schema_finding_count(own), saga_schema_decl_count(own));
+            saga_schema_finding_count(*own), saga_schema_decl_count(*own));
     }
-    err = store->ops->begin(store->store, detail);
+    return SAGA_ERR_OK;
+}
+
+/* What the store knows of one definition of the daemon's own. */
+struct seeing {
+    const struct saga_decl *decl;
+    bool seen;     /* its hash */
+    bool current;  /* it is the current version */
+    bool replaced; /* another is */
+};
+
+static bool visit_seen(void *user, const struct saga_definition_row *row)
+{
+    struct seeing *seeing = user;
+    bool same = memcmp(seeing->decl->hash, row->hash, SAGA_DIGEST_SIZE) == 0;
+    seeing->seen = seeing->seen || same;
+    seeing->current = seeing->current || (same && row->current);
+    seeing->replaced = seeing->replaced || (!same && row->current);
+    return true;
+}
+
+/* Puts a definition of the daemon's own if it is to be current: what was applied or removed while
+ * the daemon ran holds over a restart. */
+static enum saga_err put_own(struct versions *versions, const struct versions_config *config,
+                             const struct saga_decl *decl, struct saga_err_detail *detail)
+{
+    const struct saga_store_port *store = &versions->store;
+    struct seeing seeing = {.decl = decl};
+    enum saga_err err =
+        store->ops->list_versions(store->store, decl->name, SIZE_MAX, visit_seen, &seeing, detail);
+    if (err != SAGA_ERR_OK) {
+        return err;
+    }
+    if (saga_runtime_removed(versions->runtime, decl->name)) {
+        saga_log(SAGA_LOG_WARN, "definition_stays_removed",
+                 "definition=%s next=\"sagactl apply brings it back\"", decl->name);
+        return SAGA_ERR_OK;
+    }
+    if (seeing.seen && seeing.replaced) {
+        saga_log(SAGA_LOG_WARN, "definition_not_current",
+                 "definition=%s msg=\"the version of the daemon's own descriptor set was replaced "
+                 "by another\" next=\"sagactl apply makes it current again\"",
+                 decl->name);
+        return SAGA_ERR_OK;
+    }
+    return store->ops->put_definition(store->store, decl->hash, decl->name, config->descriptor_set,
+                                      config->now_unix_ms, detail);
+}
+
+static enum saga_err put_all_own(struct versions *versions, const struct versions_config *config,
+                                 const struct saga_schema *own, struct saga_err_detail *detail)
+{
+    const struct saga_store_port *store = &versions->store;
+    enum saga_err err = store->ops->begin(store->store, detail);
+    if (err != SAGA_ERR_OK) {
+        return err;
+    }
     for (size_t i = 0; i < saga_schema_decl_count(own) && err == SAGA_ERR_OK; i++) {
-        const struct saga_decl *decl = saga_schema_decl_at(own, i);
-        err = add_decl(versions, decl, true, detail);
-        if (err == SAGA_ERR_OK) {
-            err = store->ops->put_definition(store->store, decl->hash, decl->name,
-                                             config->descriptor_set, config->now_unix_ms, detail);
-        }
+        err = put_own(versions, config, saga_schema_decl_at(own, i), detail);
     }
     if (err == SAGA_ERR_OK) {
-        err = store->ops->commit(store->store, detail);
-    } else {
-        store->ops->rollback(store->store);
+        return store->ops->commit(store->store, detail);
+    }
+    store->ops->rollback(store->store);
+    return err;
+}
+
+/* Hashes of versions that are needed. */
+struct wanted {
+    struct {
+        uint8_t hash[SAGA_DIGEST_SIZE];
+        bool current;
+    } versions[2 * SAGA_DEFINITIONS_MAX];
+    size_t count;
+    bool full;
+};
+
+static bool want(struct wanted *wanted, const uint8_t hash[SAGA_DIGEST_SIZE], bool current)
+{
+    wanted->full = wanted->count == sizeof wanted->versions / sizeof wanted->versions[0];
+    if (wanted->full) {
+        return false;
+    }
+    memcpy(wanted->versions[wanted->count].hash, hash, SAGA_DIGEST_SIZE);
+    wanted->versions[wanted->count++].current = current;
+    return true;
+}
+
+static bool want_current(void *user, const struct saga_definition_row *row)
+{
+    return !row->current || want(user, row->hash, true);
+}
+
+static bool want_live(void *user, const uint8_t hash[SAGA_DIGEST_SIZE])
+{
+    return want(user, hash, false);
+}
+
+/* A stored version that is being read. */
+struct reading {
+    struct saga_catalog *catalog;
+    struct saga_version *version;
+    enum saga_err err;
+    struct saga_err_detail detail;
+};
+
+static bool read_stored(void *user, const uint8_t hash[SAGA_DIGEST_SIZE], const char *name,
+                        struct saga_bytes descriptor_set, bool current)
+{
+    (void)current;
+    struct reading *reading = user;
+    struct saga_stored_definition stored = {hash, name, descriptor_set};
+    reading->err =
+        saga_catalog_add_stored(reading->catalog, &stored, &reading->version, &reading->detail);
+    if (reading->err == SAGA_ERR_CONFLICT) {
+        /* Only sagas in flight on it need it; recovery will name them. */
+        saga_log(SAGA_LOG_WARN, "definition_unreadable", "definition=%s msg=\"%s\"", name,
+                 reading->detail.text);
+        reading->err = SAGA_ERR_OK;
+    }
+    return true;
+}
+
+static enum saga_err add_wanted(struct versions *versions, const uint8_t *hash, bool current,
+                                struct saga_err_detail *detail)
+{
+    const struct saga_store_port *store = &versions->store;
+    struct reading reading = {.catalog = versions->catalog};
+    enum saga_err err =
+        store->ops->find_definition(store->store, hash, read_stored, &reading, detail);
+    if (err == SAGA_ERR_NOT_FOUND) {
+        return SAGA_ERR_OK; /* recovery will say which saga it is of */
+    }
+    if (err == SAGA_ERR_OK && reading.err != SAGA_ERR_OK) {
+        *detail = reading.detail;
+        err = reading.err;
+    }
+    if (err == SAGA_ERR_OK && reading.version != NULL) {
+        err = versions_number(versions, reading.version, detail);
+        if (err == SAGA_ERR_OK) {
+            err = saga_runtime_add_version(versions->runtime, reading.version, current);
+            err = err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, reading.version->name);
+        }
     }
     return err;
 }
 
-/* A stored version that is being visited. */
-struct visiting {
-    struct versions *versions;
-    enum saga_err err;
-    struct saga_err_detail *detail;
-};
-
-static bool visit_stored(void *user, const uint8_t hash[SAGA_DIGEST_SIZE], const char *name,
-                         struct saga_bytes descriptor_set, bool current)
+/* Adds the sagas that run in those that are there: their declarations lie in the same sets. */
+static enum saga_err add_children(struct versions *versions, struct saga_err_detail *detail)
 {
-    struct visiting *visiting = user;
-    struct versions *versions = visiting->versions;
-    if (saga_runtime_version(versions->runtime, hash) != NULL) {
-        return true;
+    enum saga_err err = SAGA_ERR_OK;
+    for (size_t i = 0; i < saga_catalog_count(versions->catalog) && err == SAGA_ERR_OK; i++) {
+        const struct saga_decl *decl = saga_catalog_at(versions->catalog, i)->decl;
+        for (size_t j = 0; j < decl->step_count && err == SAGA_ERR_OK; j++) {
+            struct saga_version *child = NULL;
+            if (decl->steps[j].child == NULL) {
+                continue;
+            }
+            err = saga_catalog_add(versions->catalog, decl->steps[j].child, &child, detail);
+            if (err == SAGA_ERR_OK) {
+                err = versions_number(versions, child, detail);
+            }
+            if (err == SAGA_ERR_OK) {
+                err = saga_runtime_add_version(versions->runtime, child, false);
+            }
+        }
     }
-    struct saga_stored_definition stored = {hash, name, descriptor_set};
-    struct saga_version *version = NULL;
-    visiting->err = saga_catalog_add_stored(versions->catalog, &stored, &version, visiting->detail);
-    if (visiting->err == SAGA_ERR_CONFLICT) {
-        /* Only sagas in flight on it need it; recovery will name them. */
-        saga_log(SAGA_LOG_WARN, "definition_unreadable", "definition=%s", name);
-        visiting->err = SAGA_ERR_OK;
-        return true;
+    return err;
+}
+
+static enum saga_err load_stored(struct versions *versions, struct saga_err_detail *detail)
+{
+    const struct saga_store_port *store = &versions->store;
+    struct wanted *wanted = calloc(1, sizeof *wanted);
+    if (wanted == NULL) {
+        return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "definitions");
     }
-    if (visiting->err == SAGA_ERR_OK) {
-        bool newest = current && saga_runtime_current(versions->runtime, name) == NULL;
-        visiting->err = add_version(versions, version, newest, visiting->detail);
+    enum saga_err err =
+        store->ops->list_versions(store->store, NULL, SIZE_MAX, want_current, wanted, detail);
+    if (err == SAGA_ERR_OK) {
+        err = store->ops->list_live_versions(store->store, want_live, wanted, detail);
     }
-    return visiting->err == SAGA_ERR_OK;
+    if (err == SAGA_ERR_OK && wanted->full) {
+        err = saga_err_set(detail, SAGA_ERR_LIMIT, "more than %d versions are current or in flight",
+                           SAGA_DEFINITIONS_MAX);
+    }
+    for (size_t i = 0; i < wanted->count && err == SAGA_ERR_OK; i++) {
+        err = add_wanted(versions, wanted->versions[i].hash, wanted->versions[i].current, detail);
+    }
+    free(wanted);
+    if (err == SAGA_ERR_OK) {
+        err = add_children(versions, detail);
+    }
+    return err == SAGA_ERR_OK ? versions_adopt_addresses(versions, detail) : err;
 }
 
 enum saga_err versions_load(const struct versions_config *config, struct versions **versions,
                             struct saga_err_detail *detail)
 {
     struct versions *made = calloc(1, sizeof *made);
+    const struct saga_schema *own = NULL;
     if (made == NULL) {
         return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "definitions");
     }
+    made->store = config->store;
     made->transport = config->transport;
     made->runtime = config->runtime;
+    made->dirty = true; /* of its own set perhaps nothing is needed */
     enum saga_err err = saga_catalog_new(&made->catalog);
     if (err == SAGA_ERR_OK) {
-        err = add_own(made, config, detail);
+        err = saga_catalog_new(&made->peeks);
     }
     if (err == SAGA_ERR_OK) {
-        struct visiting visiting = {.versions = made, .detail = detail};
-        err = config->store.ops->list_definitions(config->store.store, visit_stored, &visiting,
-                                                  detail);
-        err = err == SAGA_ERR_OK ? visiting.err : err;
+        err = load_own(made, config->descriptor_set, &own, detail);
+    }
+    if (err == SAGA_ERR_OK) {
+        err = put_all_own(made, config, own, detail);
+    }
+    if (err == SAGA_ERR_OK) {
+        err = load_stored(made, detail);
     }
     if (err != SAGA_ERR_OK) {
         versions_free(made);
@@ -163,37 +381,71 @@ enum saga_err versions_load(const struct versions_config *config, struct version
     return SAGA_ERR_OK;
 }
 
-const struct saga_schema *versions_schema(const struct versions *versions)
+/* ---- Letting go ---- */
+
+static bool is_known(void *user, const struct saga_version *version)
 {
-    return versions->own;
+    const struct versions *versions = user;
+    return saga_runtime_version(versions->runtime, version->hash) == version;
 }
 
-static size_t add_topic(const char **topics, size_t count, size_t count_max,
-                        const struct saga_service *service)
+static bool is_called(void *user, uint16_t number)
 {
-    if (service == NULL || service->reply_topic[0] == '\0' || count == count_max) {
-        return count;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(topics[i], service->reply_topic) == 0) {
-            return count;
-        }
-    }
-    topics[count] = service->reply_topic;
-    return count + 1;
-}
-
-size_t versions_reply_topics(const struct versions *versions, const char **topics, size_t count_max)
-{
-    size_t count = 0;
+    const struct versions *versions = user;
     for (size_t i = 0; i < saga_catalog_count(versions->catalog); i++) {
-        const struct saga_decl *decl = saga_catalog_at(versions->catalog, i)->decl;
-        for (size_t j = 0; j < decl->step_count; j++) {
-            count = add_topic(topics, count, count_max, decl->steps[j].call_service);
-            count = add_topic(topics, count, count_max, decl->steps[j].undo_service);
+        const struct saga_version *version = saga_catalog_at(versions->catalog, i);
+        for (uint32_t j = 0; j < version->def.step_count; j++) {
+            if (version->call_participants[j] == number ||
+                version->undo_participants[j] == number) {
+                return true;
+            }
         }
     }
-    return count;
+    return false;
+}
+
+void versions_settle(struct versions *versions)
+{
+    if (versions == NULL) {
+        return;
+    }
+    bool forgotten = saga_runtime_forget_idle(versions->runtime);
+    if (forgotten || versions->dirty) {
+        versions->dirty = false;
+        saga_catalog_sweep(versions->catalog, is_known, versions);
+        transport_sweep(versions->transport, is_called, versions);
+    }
+}
+
+/* ---- Showing ---- */
+
+static bool is_peek(void *user, const struct saga_version *version)
+{
+    return version == user;
+}
+
+const struct saga_version *versions_peek(struct versions *versions,
+                                         const uint8_t hash[SAGA_DIGEST_SIZE])
+{
+    const struct saga_store_port *store = &versions->store;
+    const struct saga_version *found = saga_catalog_find(versions->catalog, hash);
+    if (found == NULL) {
+        found = saga_catalog_find(versions->peeks, hash);
+    }
+    if (found != NULL) {
+        return found;
+    }
+    struct reading reading = {.catalog = versions->peeks};
+    struct saga_err_detail detail;
+    if (store->ops->find_definition(store->store, hash, read_stored, &reading, &detail) !=
+            SAGA_ERR_OK ||
+        reading.err != SAGA_ERR_OK) {
+        return NULL;
+    }
+    if (saga_catalog_count(versions->peeks) > PEEKS_MAX) {
+        saga_catalog_sweep(versions->peeks, is_peek, reading.version);
+    }
+    return reading.version;
 }
 
 void versions_free(struct versions *versions)
@@ -202,5 +454,9 @@ void versions_free(struct versions *versions)
         return;
     }
     saga_catalog_free(versions->catalog);
+    saga_catalog_free(versions->peeks);
+    free(versions->applied);
+    free(versions->selected);
+    free(versions->made);
     free(versions);
 }

@@ -64,6 +64,8 @@ enum saga_act {
     SAGA_ACT_RESOLVE = 5,
     SAGA_ACT_PAUSE = 6,  /* of a definition, never of a saga */
     SAGA_ACT_RESUME = 7, /* its definition goes on: begins the steps that were held */
+    SAGA_ACT_APPLY = 8,  /* of a definition, never of a saga: a version becomes current */
+    SAGA_ACT_REMOVE = 9, /* of a definition, never of a saga: none is current any more */
 };
 
 enum { SAGA_STEP_ALL = 255 }; /* "no step in particular" where a step index stands */

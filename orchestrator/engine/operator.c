@@ -136,6 +136,10 @@ void take_operator(struct turn *turn)
     case SAGA_ACT_PAUSE:
         refuse(turn, "a definition is paused, not a saga");
         break;
+    case SAGA_ACT_APPLY:
+    case SAGA_ACT_REMOVE:
+        refuse(turn, "a definition is applied and removed, not a saga");
+        break;
     case SAGA_ACT_RESUME:
         resume(turn);
         break;

@@ -364,16 +364,14 @@ enum saga_err saga_runtime_child(struct saga_runtime *runtime, const struct saga
 {
     SAGA_ASSERT(!runtime->in_turn && step < parent->saga.step_count);
     const struct saga_version *version = parent->version;
-    const uint8_t *hash = version == NULL ? NULL : version->child_hashes[step];
-    size_t at = hash == NULL ? runtime->version_count : version_index(runtime, hash);
+    const char *name = version == NULL ? NULL : version->child_names[step];
     char key[CHILD_KEY_SIZE];
     struct saga_row row;
-    if (at == runtime->version_count) {
+    if (name == NULL) {
         return saga_err_set(detail, SAGA_ERR_NOT_FOUND, "the step runs no saga that is known");
     }
     make_child_key(parent->saga.id, version->step_names[step], key);
-    enum saga_err err = runtime->store_ops->find_key(
-        runtime->store, runtime->versions[at].version->name, key, &row, detail);
+    enum saga_err err = runtime->store_ops->find_key(runtime->store, name, key, &row, detail);
     if (err == SAGA_ERR_OK) {
         *child = (struct saga_child){.id = row.id, .state = (enum saga_state)row.state};
     }

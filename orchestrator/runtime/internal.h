@@ -46,19 +46,20 @@ struct offset {
 };
 
 struct known_version {
-    const struct saga_version *version;
+    const struct saga_version *version; /* NULL: a place that is free */
     bool current;
     bool paused; /* its definition is */
     uint64_t live;
     size_t running; /* of those, the RUNNING ones */
 };
 
-/* What was done last to a definition, by name (pause.c). */
+/* What was done to a definition, by name (pause.c, definitions.c). */
 struct pause {
     char name[SAGA_DEFINITION_NAME_MAX + 1];
     char who[SAGA_WHO_MAX + 1];
     char why[SAGA_WHY_MAX + 1];
     bool paused;
+    bool removed;
     uint64_t seq; /* of its stream of audit events; 0: nothing was done */
     uint8_t last_hash[SAGA_DIGEST_SIZE];
     int64_t since_unix_ms;
@@ -92,7 +93,8 @@ struct saga_runtime {
     struct saga_err_detail failure;
 
     struct known_version versions[SAGA_DEFINITIONS_MAX];
-    size_t version_count;
+    size_t version_count; /* free places in between included */
+    bool idle_versions;   /* one that is not current may have no saga in flight any more */
     struct pause *pauses;
     size_t pause_count;
     struct live_table table;
@@ -169,6 +171,9 @@ void mark_dirty(struct saga_runtime *runtime, struct live *live);
 /* The index of a version among the known ones, or version_count. */
 size_t version_index(const struct saga_runtime *runtime, const uint8_t hash[SAGA_DIGEST_SIZE]);
 
+/* Tells whether a place holds a version of this name. */
+bool has_name(const struct known_version *known, const char *name);
+
 /* ---- rewind.c ---- */
 
 /* Compares the time of a turn that begins with the last one's. */
@@ -188,6 +193,32 @@ enum saga_err load_pauses(struct saga_runtime *runtime,
 
 /* Tells whether a definition is paused. */
 bool is_paused(const struct saga_runtime *runtime, const char *definition_name);
+
+/* Finds what was done to a definition, or adds that nothing was. NULL: nothing was; no memory. What
+ * was found moves when another is added. */
+struct pause *find_pause(const struct saga_runtime *runtime, const char *name);
+struct pause *find_or_add_pause(struct saga_runtime *runtime, const char *name);
+
+/* An act on a definition; in pause: what holds then, seq of the act before. */
+struct act {
+    struct pause *pause;
+    const struct saga_version *version; /* that it is about */
+    enum saga_act act;
+    const char *who;
+    const char *why;
+};
+
+/* Writes an act's event and row into the turn's transaction. Returns false when the runtime has
+ * failed. */
+bool write_act(struct saga_runtime *runtime, const struct act *act);
+
+/* ---- definitions.c ---- */
+
+/* Tells whether a definition was removed. */
+bool is_removed(const struct saga_runtime *runtime, const char *definition_name);
+
+/* Any version of a name, the current one if there is one; NULL: none is known. */
+const struct saga_version *any_version(const struct saga_runtime *runtime, const char *name);
 
 /* Begins a page of what was held, of each definition that goes on again. Before the turn's commit.
  */

@@ -26,7 +26,7 @@ struct saga_id saga_runtime_pause_stream(const struct saga_codec_ops *codec, con
     return saga_id_of_digest(digest);
 }
 
-static struct pause *find_pause(const struct saga_runtime *runtime, const char *name)
+struct pause *find_pause(const struct saga_runtime *runtime, const char *name)
 {
     for (size_t i = 0; i < runtime->pause_count; i++) {
         if (strcmp(runtime->pauses[i].name, name) == 0) {
@@ -36,7 +36,6 @@ static struct pause *find_pause(const struct saga_runtime *runtime, const char *
     return NULL;
 }
 
-/* Adds one that nothing was done to. NULL: no memory. */
 static struct pause *add_pause(struct saga_runtime *runtime, const char *name)
 {
     struct pause *grown =
@@ -49,6 +48,12 @@ static struct pause *add_pause(struct saga_runtime *runtime, const char *name)
     *made = (struct pause){.seq = 0};
     (void)snprintf(made->name, sizeof made->name, "%s", name);
     return made;
+}
+
+struct pause *find_or_add_pause(struct saga_runtime *runtime, const char *name)
+{
+    struct pause *pause = find_pause(runtime, name);
+    return pause != NULL ? pause : add_pause(runtime, name);
 }
 
 bool is_paused(const struct saga_runtime *runtime, const char *definition_name)
@@ -94,6 +99,7 @@ static bool visit_pause(void *user, const struct saga_pause_row *row)
         return false;
     }
     pause->paused = row->paused;
+    pause->removed = row->removed;
     pause->seq = row->seq;
     pause->since_unix_ms = row->since_unix_ms;
     memcpy(pause->last_hash, row->last_hash, SAGA_DIGEST_SIZE);
@@ -112,26 +118,24 @@ enum saga_err load_pauses(struct saga_runtime *runtime, struct saga_err_detail *
 
 /* ---- An act ---- */
 
-/* Writes the act's event and row into the turn's transaction. */
-static enum saga_err write_act(struct saga_runtime *runtime, struct pause *pause,
-                               const struct saga_version *version, enum saga_act act)
+static enum saga_err append_event(struct saga_runtime *runtime, const struct act *act,
+                                  const struct saga *stream)
 {
-    struct saga stream = {.id = saga_runtime_pause_stream(runtime->config.codec, pause->name),
-                          .seq = pause->seq};
+    struct pause *pause = act->pause;
     struct saga_event ev = {.kind = SAGA_EVENT_OPERATOR,
-                            .act = act,
+                            .act = act->act,
                             .step = SAGA_STEP_ALL,
                             .now_unix_ms = runtime->now_unix_ms};
     runtime->update = (struct saga_update){.verdict = SAGA_VERDICT_TAKEN, .refusal = ""};
     struct saga_audit_input in = {
-        .version = version,
-        .saga = &stream,
+        .version = act->version,
+        .saga = stream,
         .ev = &ev,
         .up = &runtime->update,
         .reason = "",
         .message = "",
-        .who = pause->who,
-        .why = pause->why,
+        .who = act->who,
+        .why = act->why,
         .start_key = "",
         .parent_step = "",
         .prev_hash = pause->last_hash,
@@ -142,26 +146,42 @@ static enum saga_err write_act(struct saga_runtime *runtime, struct pause *pause
         return saga_err_set(&runtime->detail, err, "encode an audit event");
     }
     struct saga_audit_row event = {
-        .id = stream.id,
-        .seq = stream.seq,
+        .id = stream->id,
+        .seq = stream->seq,
         .time_unix_ms = runtime->now_unix_ms,
         .event = saga_buf_view(&runtime->audit),
     };
+    runtime->audit_written = true;
+    return runtime->store_ops->append_audit(runtime->store, &event, &runtime->detail);
+}
+
+bool write_act(struct saga_runtime *runtime, const struct act *act)
+{
+    struct pause *pause = act->pause;
+    if (!ensure_transaction(runtime)) {
+        return false;
+    }
+    pause->seq += 1;
+    struct saga stream = {.id = saga_runtime_pause_stream(runtime->config.codec, pause->name),
+                          .seq = pause->seq};
+    enum saga_err err = append_event(runtime, act, &stream);
     struct saga_pause_row row = {
         .definition_name = pause->name,
         .paused = pause->paused,
+        .removed = pause->removed,
         .seq = pause->seq,
         .who = pause->who,
         .why = pause->why,
         .since_unix_ms = pause->since_unix_ms,
     };
     memcpy(row.last_hash, pause->last_hash, SAGA_DIGEST_SIZE);
-    runtime->audit_written = true;
-    err = runtime->store_ops->append_audit(runtime->store, &event, &runtime->detail);
     if (err == SAGA_ERR_OK) {
         err = runtime->store_ops->put_pause(runtime->store, &row, &runtime->detail);
     }
-    return err;
+    if (err != SAGA_ERR_OK) {
+        fail_runtime(runtime, err, "act on a definition");
+    }
+    return err == SAGA_ERR_OK;
 }
 
 static void answer_act(struct saga_runtime *runtime, const struct saga_pause_act *act,
@@ -186,7 +206,7 @@ static void set_paused(struct saga_runtime *runtime, struct pause *pause, bool p
     pause->bucket = 0;
     pause->bucket_count = runtime->table.bucket_count;
     for (size_t i = 0; i < runtime->version_count; i++) {
-        if (strcmp(runtime->versions[i].version->name, pause->name) == 0) {
+        if (has_name(&runtime->versions[i], pause->name)) {
             runtime->versions[i].paused = paused;
         }
     }
@@ -196,7 +216,7 @@ void saga_runtime_pause(struct saga_runtime *runtime, const struct saga_pause_ac
 {
     SAGA_ASSERT(runtime->in_turn);
     SAGA_ASSERT(act->act == SAGA_ACT_PAUSE || act->act == SAGA_ACT_RESUME);
-    const struct saga_version *version = saga_runtime_current(runtime, act->definition);
+    const struct saga_version *version = any_version(runtime, act->definition);
     bool pausing = act->act == SAGA_ACT_PAUSE;
     if (runtime->failed) {
         answer_store_failed(runtime, act->ticket);
@@ -212,7 +232,7 @@ void saga_runtime_pause(struct saga_runtime *runtime, const struct saga_pause_ac
         answer_act(runtime, act, pause, true);
         return;
     }
-    pause = pause == NULL ? add_pause(runtime, act->definition) : pause;
+    pause = find_or_add_pause(runtime, act->definition);
     if (pause == NULL) {
         answer_failure(runtime, act->ticket, SAGA_CODE_UNAVAILABLE, "NO_MEMORY", "out of memory");
         return;
@@ -220,18 +240,12 @@ void saga_runtime_pause(struct saga_runtime *runtime, const struct saga_pause_ac
     (void)snprintf(pause->who, sizeof pause->who, "%s", text_or_empty(act->who));
     (void)snprintf(pause->why, sizeof pause->why, "%s", text_or_empty(act->why));
     pause->since_unix_ms = runtime->now_unix_ms;
-    pause->seq += 1;
     set_paused(runtime, pause, pausing);
-    if (ensure_transaction(runtime)) {
-        enum saga_err err = write_act(runtime, pause, version, act->act);
-        if (err != SAGA_ERR_OK) {
-            fail_runtime(runtime, err, pausing ? "pause a definition" : "resume a definition");
-        }
-    }
-    if (runtime->failed) {
-        answer_store_failed(runtime, act->ticket);
-    } else {
+    struct act write = {pause, version, act->act, pause->who, pause->why};
+    if (write_act(runtime, &write)) {
         answer_act(runtime, act, pause, false);
+    } else {
+        answer_store_failed(runtime, act->ticket);
     }
 }
 

@@ -16,8 +16,8 @@
 
 enum { SAGA_NO_PARTICIPANT = 0xffff };
 
-/* A definition version as the runtime knows it. Made by the daemon, immutable, lives as long as the
- * runtime. */
+/* A definition version as the runtime knows it. Made by the daemon, immutable, lives until the
+ * runtime has forgotten it. */
 struct saga_version {
     const char *name;
     uint8_t hash[SAGA_DIGEST_SIZE];
@@ -28,6 +28,7 @@ struct saga_version {
     uint16_t undo_participants[SAGA_STEPS_MAX];
     const uint8_t *child_hashes[SAGA_STEPS_MAX]; /* of the version that the step runs as a child
                                                     saga; NULL: it runs none */
+    const char *child_names[SAGA_STEPS_MAX];     /* its definition; NULL: none */
     const void *decl;                            /* the codec's: struct saga_decl */
 };
 

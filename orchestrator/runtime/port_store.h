@@ -66,16 +66,30 @@ struct saga_audit_range {
     size_t count_max;
 };
 
-/* The last act on a definition: it is paused, or goes on again (S12). There is a row from the first
- * act on. */
+/* What the acts on a definition have come to (S12). There is a row from the first act on. */
 struct saga_pause_row {
     const char *definition_name;
     bool paused;
+    bool removed; /* no version of it is current, until one is applied again */
     uint64_t seq; /* of the act, in the definition's stream of audit events */
     uint8_t last_hash[SAGA_DIGEST_SIZE]; /* of the act's event */
-    const char *who;
+    const char *who;                     /* who has paused it or let it go on last; "": nobody */
     const char *why;
     int64_t since_unix_ms;
+};
+
+/* A definition version as it is listed: without its descriptor set. */
+struct saga_definition_row {
+    const uint8_t *hash; /* SAGA_DIGEST_SIZE bytes */
+    const char *name;
+    bool current;
+    int64_t created_unix_ms; /* when it was first put */
+};
+
+/* Where a service is. */
+struct saga_participant_row {
+    const char *service;
+    const char *address;
 };
 
 struct saga_list_filter {
@@ -92,6 +106,9 @@ typedef bool saga_audit_visit(void *user, const struct saga_audit_row *row);
 typedef bool saga_definition_visit(void *user, const uint8_t hash[SAGA_DIGEST_SIZE],
                                    const char *name, struct saga_bytes descriptor_set,
                                    bool current);
+typedef bool saga_definition_row_visit(void *user, const struct saga_definition_row *row);
+typedef bool saga_hash_visit(void *user, const uint8_t hash[SAGA_DIGEST_SIZE]);
+typedef bool saga_participant_visit(void *user, const struct saga_participant_row *row);
 typedef bool saga_pause_visit(void *user, const struct saga_pause_row *row);
 
 struct saga_store; /* the implementation's */
@@ -122,6 +139,13 @@ struct saga_store_ops {
     enum saga_err (*put_definition)(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
                                     const char *name, struct saga_bytes descriptor_set,
                                     int64_t now_unix_ms, struct saga_err_detail *detail);
+    /* From now on no version of this name is current. */
+    enum saga_err (*remove_definition)(struct saga_store *store, const char *name,
+                                       struct saga_err_detail *detail);
+    /* Puts the addresses of a service in the place of those before. */
+    enum saga_err (*put_participant)(struct saga_store *store, const char *service,
+                                     const char *const *addresses, size_t count,
+                                     struct saga_err_detail *detail);
     /* Puts the row of a definition's last act in the place of the one before. */
     enum saga_err (*put_pause)(struct saga_store *store, const struct saga_pause_row *row,
                                struct saga_err_detail *detail);
@@ -146,6 +170,20 @@ struct saga_store_ops {
                                 struct saga_err_detail *detail);
     enum saga_err (*list_definitions)(struct saga_store *store, saga_definition_visit *visit,
                                       void *user, struct saga_err_detail *detail);
+    /* One version with its set. NOT_FOUND when there is none; then nothing is visited. */
+    enum saga_err (*find_definition)(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
+                                     saga_definition_visit *visit, void *user,
+                                     struct saga_err_detail *detail);
+    /* Versions of a name (NULL: of all, by name): the current one first, then the newest. */
+    enum saga_err (*list_versions)(struct saga_store *store, const char *name, size_t count_max,
+                                   saga_definition_row_visit *visit, void *user,
+                                   struct saga_err_detail *detail);
+    /* Hashes that live sagas began with, each once. */
+    enum saga_err (*list_live_versions)(struct saga_store *store, saga_hash_visit *visit,
+                                        void *user, struct saga_err_detail *detail);
+    /* By service, in the order in which they were given. */
+    enum saga_err (*list_participants)(struct saga_store *store, saga_participant_visit *visit,
+                                       void *user, struct saga_err_detail *detail);
     /* By name. */
     enum saga_err (*list_pauses)(struct saga_store *store, saga_pause_visit *visit, void *user,
                                  struct saga_err_detail *detail);

@@ -75,14 +75,42 @@ void saga_runtime_free(struct saga_runtime *runtime)
     free(runtime);
 }
 
+static bool has_hash(const struct known_version *known, const uint8_t hash[SAGA_DIGEST_SIZE])
+{
+    return known->version != NULL && memcmp(known->version->hash, hash, SAGA_DIGEST_SIZE) == 0;
+}
+
+bool has_name(const struct known_version *known, const char *name)
+{
+    return known->version != NULL && strcmp(known->version->name, name) == 0;
+}
+
 size_t version_index(const struct saga_runtime *runtime, const uint8_t hash[SAGA_DIGEST_SIZE])
 {
     size_t i = 0;
-    while (i < runtime->version_count &&
-           memcmp(runtime->versions[i].version->hash, hash, SAGA_DIGEST_SIZE) != 0) {
+    while (i < runtime->version_count && !has_hash(&runtime->versions[i], hash)) {
         i++;
     }
     return i;
+}
+
+/* A place that a version has left, or the next; SAGA_DEFINITIONS_MAX: there is none. */
+static size_t free_index(const struct saga_runtime *runtime)
+{
+    size_t i = 0;
+    while (i < runtime->version_count && runtime->versions[i].version != NULL) {
+        i++;
+    }
+    return i;
+}
+
+size_t saga_runtime_version_room(const struct saga_runtime *runtime)
+{
+    size_t count = SAGA_DEFINITIONS_MAX;
+    for (size_t i = 0; i < runtime->version_count; i++) {
+        count -= runtime->versions[i].version != NULL ? 1 : 0;
+    }
+    return count;
 }
 
 enum saga_err saga_runtime_add_version(struct saga_runtime *runtime,
@@ -90,18 +118,17 @@ enum saga_err saga_runtime_add_version(struct saga_runtime *runtime,
 {
     size_t at = version_index(runtime, version->hash);
     if (at == runtime->version_count) {
+        at = free_index(runtime);
         if (at == SAGA_DEFINITIONS_MAX) {
             return SAGA_ERR_LIMIT;
         }
         runtime->versions[at] =
             (struct known_version){.version = version, .paused = is_paused(runtime, version->name)};
-        runtime->version_count += 1;
+        runtime->version_count += at == runtime->version_count ? 1 : 0;
     }
-    if (current) {
-        for (size_t i = 0; i < runtime->version_count; i++) {
-            if (strcmp(runtime->versions[i].version->name, version->name) == 0) {
-                runtime->versions[i].current = i == at;
-            }
+    for (size_t i = 0; i < runtime->version_count && current; i++) {
+        if (has_name(&runtime->versions[i], version->name)) {
+            runtime->versions[i].current = i == at;
         }
     }
     return SAGA_ERR_OK;
@@ -118,7 +145,7 @@ const struct saga_version *saga_runtime_current(const struct saga_runtime *runti
                                                 const char *name)
 {
     for (size_t i = 0; i < runtime->version_count; i++) {
-        if (runtime->versions[i].current && strcmp(runtime->versions[i].version->name, name) == 0) {
+        if (runtime->versions[i].current && has_name(&runtime->versions[i], name)) {
             return runtime->versions[i].version;
         }
     }

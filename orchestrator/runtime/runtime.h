@@ -62,10 +62,18 @@ enum saga_err saga_runtime_new(const struct saga_runtime_config *config,
 void saga_runtime_free(struct saga_runtime *runtime);
 
 /* Makes a definition version known; `current`: new sagas of its name begin on it. The version is
- * borrowed for the runtime's life. Errors: LIMIT (SAGA_DEFINITIONS_MAX). */
+ * borrowed until it is forgotten. Errors: LIMIT (SAGA_DEFINITIONS_MAX). */
 enum saga_err saga_runtime_add_version(struct saga_runtime *runtime,
                                        const struct saga_version *version,
                                        bool current) SAGA_WARN_UNUSED;
+
+/* Tells how many more versions can be made known. */
+size_t saga_runtime_version_room(const struct saga_runtime *runtime);
+
+/* Forgets versions that are not current, that no saga in flight began with, and that are no child
+ * of one that is kept. Gives whether there were any; cheap when nothing has changed. Between turns.
+ */
+bool saga_runtime_forget_idle(struct saga_runtime *runtime);
 
 /* Finds a version by hash, or the current one by name; NULL when there is none. */
 const struct saga_version *saga_runtime_version(const struct saga_runtime *runtime,
@@ -73,7 +81,7 @@ const struct saga_version *saga_runtime_version(const struct saga_runtime *runti
 const struct saga_version *saga_runtime_current(const struct saga_runtime *runtime,
                                                 const char *name);
 
-/* Walks the versions; live: sagas in flight on it. */
+/* Walks the versions; live: sagas in flight on it. NULL: the place is free. */
 size_t saga_runtime_version_count(const struct saga_runtime *runtime);
 const struct saga_version *saga_runtime_version_at(const struct saga_runtime *runtime, size_t index,
                                                    bool *current, uint64_t *live);
@@ -148,6 +156,50 @@ struct saga_pause_act {
     void *ticket;
 };
 void saga_runtime_pause(struct saga_runtime *runtime, const struct saga_pause_act *act);
+
+/* Applies definitions: each version becomes the one on which new sagas of its name begin; sagas in
+ * flight keep theirs. In the turn's transaction, with an audit event for each in its definition's
+ * own stream (S12): all of it or nothing. What is refused (RESOURCE_EXHAUSTED,
+ * TOO_MANY_DEFINITIONS) has changed nothing. All borrowed, but the versions: as in
+ * saga_runtime_add_version. */
+struct saga_apply_item {
+    const struct saga_version *version;
+    struct saga_bytes descriptor_set; /* that declares it */
+};
+struct saga_apply_addresses {
+    const char *service;
+    const char *const *addresses; /* replace those before */
+    size_t count;
+};
+struct saga_apply {
+    const struct saga_apply_item *items;
+    size_t item_count; /* 0: nothing is done, and OK is answered at the end of the turn */
+    const struct saga_apply_addresses *participants;
+    size_t participant_count;
+    const char *who; /* at most SAGA_WHO_MAX bytes */
+    const char *why; /* at most SAGA_WHY_MAX bytes */
+    void *ticket;
+};
+void saga_runtime_apply(struct saga_runtime *runtime, const struct saga_apply *apply);
+
+/* Removes a definition: no saga of it starts any more (NOT_FOUND, DEFINITION_REMOVED), unless its
+ * start was taken before (S10); those in flight go on. Recorded as saga_runtime_pause does. The
+ * answer says `existing` when it was so already, and nothing was done. All borrowed. */
+struct saga_remove {
+    const char *definition;
+    const char *who;
+    const char *why;
+    void *ticket;
+};
+void saga_runtime_remove(struct saga_runtime *runtime, const struct saga_remove *remove);
+
+/* Tells whether a definition was removed; how many sagas of all its versions are in flight. */
+bool saga_runtime_removed(const struct saga_runtime *runtime, const char *definition);
+uint64_t saga_runtime_live_of(const struct saga_runtime *runtime, const char *definition);
+
+/* Tells how many sagas in flight began with a version. */
+uint64_t saga_runtime_live_at(const struct saga_runtime *runtime,
+                              const struct saga_version *version);
 
 /* A relay has published up to a position; a consumer has gone on. Durable with the next commit, at
  * the latest after cursor_delay_ms. */

@@ -53,6 +53,39 @@ static void answer_existing(struct saga_runtime *runtime, const struct saga_star
     queue_answer(runtime, start->ticket, &answer);
 }
 
+/* Tells whether the start was taken before, and its definition has changed since; answers then with
+ * its saga (S10). */
+static bool is_existing(struct saga_runtime *runtime, const struct saga_start *start)
+{
+    struct saga_row row;
+    uint8_t digest[SAGA_DIGEST_SIZE];
+    enum saga_err err = runtime->store_ops->find_key(runtime->store, start->definition, start->key,
+                                                     &row, &runtime->detail);
+    if (err == SAGA_ERR_OK) {
+        runtime->config.codec->digest(start->input, digest);
+        answer_existing(runtime, start, digest);
+    } else if (err != SAGA_ERR_NOT_FOUND) {
+        fail_runtime(runtime, err, "find a start key");
+        answer_store_failed(runtime, start->ticket);
+    }
+    return err != SAGA_ERR_NOT_FOUND;
+}
+
+/* There is no current version of the name. */
+static void answer_no_version(struct saga_runtime *runtime, const struct saga_start *start)
+{
+    char message[ANSWER_TEXT_SIZE];
+    if (!is_removed(runtime, start->definition)) {
+        (void)snprintf(message, sizeof message, "definition: no saga is named \"%.64s\"",
+                       start->definition);
+        answer_failure(runtime, start->ticket, SAGA_CODE_NOT_FOUND, "DEFINITION_UNKNOWN", message);
+    } else if (!is_existing(runtime, start)) {
+        answer_failure(runtime, start->ticket, SAGA_CODE_NOT_FOUND, "DEFINITION_REMOVED",
+                       "definition: it was removed; sagas in flight go on, none starts any more "
+                       "(sagactl apply brings it back)");
+    }
+}
+
 /* Checks what can be checked without the store; answers when it is wrong. */
 static const struct saga_version *check_start(struct saga_runtime *runtime,
                                               const struct saga_start *start)
@@ -64,9 +97,7 @@ static const struct saga_version *check_start(struct saga_runtime *runtime,
     if (runtime->failed) {
         answer_store_failed(runtime, start->ticket);
     } else if (version == NULL) {
-        (void)snprintf(message, sizeof message, "definition: no saga is named \"%.64s\"",
-                       start->definition);
-        answer_failure(runtime, start->ticket, SAGA_CODE_NOT_FOUND, "DEFINITION_UNKNOWN", message);
+        answer_no_version(runtime, start);
     } else if (key_size == 0 || key_size > SAGA_START_KEY_MAX) {
         (void)snprintf(message, sizeof message, "key: has %zu bytes; 1 to %d are allowed", key_size,
                        SAGA_START_KEY_MAX);
@@ -81,8 +112,11 @@ static const struct saga_version *check_start(struct saga_runtime *runtime,
         answer_failure(runtime, start->ticket, SAGA_CODE_INVALID_ARGUMENT, "INPUT_TOO_LARGE",
                        message);
     } else if (runtime->config.codec->check_input(version, start->input, &detail) != SAGA_ERR_OK) {
-        answer_failure(runtime, start->ticket, SAGA_CODE_INVALID_ARGUMENT, "BAD_INPUT",
-                       detail.text);
+        /* It may have fitted the version that was current when it was sent first. */
+        if (!is_existing(runtime, start)) {
+            answer_failure(runtime, start->ticket, SAGA_CODE_INVALID_ARGUMENT, "BAD_INPUT",
+                           detail.text);
+        }
     } else {
         return version;
     }
@@ -202,20 +236,10 @@ static bool is_held(struct saga_runtime *runtime, const struct saga_version *ver
     if (!is_paused(runtime, version->name)) {
         return false;
     }
-    struct saga_row row;
-    uint8_t digest[SAGA_DIGEST_SIZE];
-    enum saga_err err = runtime->store_ops->find_key(runtime->store, start->definition, start->key,
-                                                     &row, &runtime->detail);
-    if (err == SAGA_ERR_OK) {
-        runtime->config.codec->digest(start->input, digest);
-        answer_existing(runtime, start, digest);
-    } else if (err == SAGA_ERR_NOT_FOUND) {
+    if (!is_existing(runtime, start)) {
         answer_failure(runtime, start->ticket, SAGA_CODE_UNAVAILABLE, "DEFINITION_PAUSED",
                        "definition: it is paused (sagactl definitions tells by whom and why); try "
                        "later");
-    } else {
-        fail_runtime(runtime, err, "find a start key");
-        answer_store_failed(runtime, start->ticket);
     }
     return true;
 }

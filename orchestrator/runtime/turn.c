@@ -294,7 +294,9 @@ static void leave_dirty(struct saga_runtime *runtime)
         client->ops->changed(client->client, live->saga.id, (enum saga_state)live->saga.state,
                              live->saga.seq, ended);
         if (ended) {
-            runtime->versions[live->version_index].live -= 1;
+            struct known_version *known = &runtime->versions[live->version_index];
+            known->live -= 1;
+            runtime->idle_versions |= known->live == 0 && !known->current;
             live_table_take(&runtime->table, live);
             live_free(live);
         }

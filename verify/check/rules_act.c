@@ -90,6 +90,8 @@ static const char *judge_act_taken(const struct check *check, const struct trial
                    : NULL;
     case SAGA_ACT_PAUSE:
     case SAGA_ACT_RESUME:
+    case SAGA_ACT_APPLY:
+    case SAGA_ACT_REMOVE:
         break;
     }
     return NULL;

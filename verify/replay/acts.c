@@ -1,4 +1,4 @@
-/* The stream of a definition's acts: paused, let go on, in turns (S9, S12). */
+/* The stream of a definition's acts: paused, let go on, in turns; applied, removed (S9, S12). */
 #include <stdio.h>
 #include <string.h>
 
@@ -18,6 +18,10 @@ static enum saga_act act_of(const Saga__V1__AuditEvent *event)
         return SAGA_ACT_PAUSE;
     case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESUME:
         return SAGA_ACT_RESUME;
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_APPLY:
+        return SAGA_ACT_APPLY;
+    case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_REMOVE:
+        return SAGA_ACT_REMOVE;
     case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_UNSPECIFIED:
     case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RETRY:
     case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_CANCEL:
@@ -30,14 +34,51 @@ static enum saga_act act_of(const Saga__V1__AuditEvent *event)
     }
 }
 
+/* Tells whether an act may come next. */
+static bool may_follow(const struct saga_replay *replay, enum saga_act act)
+{
+    switch (act) {
+    case SAGA_ACT_PAUSE:
+        return !replay->paused;
+    case SAGA_ACT_RESUME:
+        return replay->paused;
+    case SAGA_ACT_REMOVE:
+        return !replay->removed;
+    case SAGA_ACT_APPLY:
+        return true;
+    case SAGA_ACT_RETRY:
+    case SAGA_ACT_CANCEL:
+    case SAGA_ACT_SKIP:
+    case SAGA_ACT_COMPENSATE:
+    case SAGA_ACT_RESOLVE:
+        break;
+    }
+    return false;
+}
+
+/* What holds after an act. Who has paused it, and why, is not changed by what else is done to it.
+ */
+static void take_act(struct saga_replay *replay, const Saga__V1__AuditEvent *event,
+                     enum saga_act act)
+{
+    if (act == SAGA_ACT_APPLY || act == SAGA_ACT_REMOVE) {
+        replay->removed = act == SAGA_ACT_REMOVE;
+        return;
+    }
+    replay->paused = act == SAGA_ACT_PAUSE;
+    replay->act_unix_ms = event->time_unix_ms;
+    (void)snprintf(replay->who, sizeof replay->who, "%s", event->operator_->who);
+    (void)snprintf(replay->why, sizeof replay->why, "%s", event->operator_->why);
+}
+
 bool replay_act(struct saga_replay *replay, const Saga__V1__AuditEvent *event,
                 struct saga_bytes bytes)
 {
     enum saga_act act = act_of(event);
-    if (act != (replay->paused ? SAGA_ACT_RESUME : SAGA_ACT_PAUSE)) {
+    if (!may_follow(replay, act)) {
         return replay_broken(replay, event->seq,
-                             "a definition is paused and goes on in turns; "
-                             "this act is not the next");
+                             "a definition is paused and goes on in turns, and is removed when it "
+                             "is there; this act is not the next");
     }
     replay->version = event->definition_hash.len != SAGA_DIGEST_SIZE
                           ? NULL
@@ -54,10 +95,7 @@ bool replay_act(struct saga_replay *replay, const Saga__V1__AuditEvent *event,
     replay->saga.seq += 1;
     replay->counts.events += 1;
     struct saga_audit_input in = replay_input(replay, event, &ev);
-    replay->paused = act == SAGA_ACT_PAUSE;
-    replay->act_unix_ms = event->time_unix_ms;
-    (void)snprintf(replay->who, sizeof replay->who, "%s", event->operator_->who);
-    (void)snprintf(replay->why, sizeof replay->why, "%s", event->operator_->why);
+    take_act(replay, event, act);
     return replay_compare_event(replay, event, &in, bytes);
 }
 
@@ -74,6 +112,8 @@ void saga_replay_pause_row(struct saga_replay *replay, const struct saga_pause_r
     }
     saga_replay_compare(replay, "paused", row->paused ? "yes" : "no",
                         replay->paused ? "yes" : "no");
+    saga_replay_compare(replay, "removed", row->removed ? "yes" : "no",
+                        replay->removed ? "yes" : "no");
     saga_replay_compare(replay, "who", row->who, replay->who);
     saga_replay_compare(replay, "why", row->why, replay->why);
     replay_compare_number(replay, "since", row->since_unix_ms, replay->act_unix_ms);

@@ -26,7 +26,8 @@ struct saga_replay {
     enum saga_err err;
     const struct saga_version *version; /* NULL: not known */
     bool stream;                        /* it is none, but a definition's acts */
-    bool paused;                        /* by the last act */
+    bool paused;                        /* by the last act that paused it or let it go on */
+    bool removed;                       /* by the last act that applied or removed it */
     int64_t act_unix_ms;                /* of it */
     char who[SAGA_WHO_MAX + 1];
     char why[SAGA_WHY_MAX + 1];

@@ -166,6 +166,7 @@ void saga_replay_begin_stream(struct saga_replay *replay, struct saga_id stream,
     replay->saga.id = stream;
     replay->stream = true;
     replay->paused = false;
+    replay->removed = false;
     replay->act_unix_ms = 0;
     replay->who[0] = '\0';
     replay->why[0] = '\0';

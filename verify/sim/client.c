@@ -49,6 +49,10 @@ static const char *does(enum saga_act what)
         return "pauses";
     case SAGA_ACT_RESUME:
         return "resumes";
+    case SAGA_ACT_APPLY:
+        return "applies";
+    case SAGA_ACT_REMOVE:
+        return "removes";
     }
     return "does something to";
 }

@@ -34,7 +34,7 @@ struct partition {
 };
 
 struct topic {
-    const char *name;
+    const char *name;         /* the handle's */
     rd_kafka_topic_t *handle; /* makes librdkafka ask for it */
     struct partition *partitions;
     int32_t partition_count; /* assigned; partitions are numbered from 0 */
@@ -53,12 +53,16 @@ struct saga_kafka_consumer {
     int64_t next_look_ms;
     int64_t next_error_log_ms;
 
-    pthread_mutex_t mutex; /* guards nothing but the pause */
+    pthread_mutex_t mutex; /* guards the pause, and what is added */
     pthread_cond_t stopped;
+    char **added; /* names of topics that the thread is to take */
+    size_t added_count;
+    atomic_bool any_added;
 
     rd_kafka_message_t *batch[BATCH_COUNT];
+    /* The thread's, once it runs. */
     size_t topic_count;
-    struct topic topics[];
+    struct topic *topics;
 };
 
 static int64_t now_ms(void)
@@ -263,10 +267,50 @@ static void fetch(struct saga_kafka_consumer *consumer)
     }
 }
 
+/* Makes librdkafka ask for a topic. Errors: INVALID, NO_MEMORY. */
+static enum saga_err open_topic(struct saga_kafka_consumer *consumer, const char *name,
+                                struct saga_err_detail *detail)
+{
+    struct topic *topics =
+        realloc(consumer->topics, (consumer->topic_count + 1) * sizeof *consumer->topics);
+    if (topics == NULL) {
+        return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "kafka: topic %s", name);
+    }
+    consumer->topics = topics;
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(consumer->rk, name, NULL);
+    if (handle == NULL) {
+        return saga_err_set(detail, SAGA_ERR_INVALID, "kafka: topic %s: %s", name,
+                            rd_kafka_err2str(rd_kafka_last_error()));
+    }
+    topics[consumer->topic_count++] =
+        (struct topic){.name = rd_kafka_topic_name(handle), .handle = handle};
+    return SAGA_ERR_OK;
+}
+
+static void take_added(struct saga_kafka_consumer *consumer)
+{
+    (void)pthread_mutex_lock(&consumer->mutex);
+    for (size_t i = 0; i < consumer->added_count; i++) {
+        struct saga_err_detail detail = {.text = ""};
+        if (find_topic(consumer, consumer->added[i]) == NULL &&
+            open_topic(consumer, consumer->added[i], &detail) != SAGA_ERR_OK) {
+            saga_log(SAGA_LOG_ERROR, "kafka_topic_failed", "topic=%s msg=\"%s\"",
+                     consumer->added[i], detail.text);
+        }
+        free(consumer->added[i]);
+    }
+    consumer->added_count = 0;
+    (void)pthread_mutex_unlock(&consumer->mutex);
+    consumer->next_look_ms = 0;
+}
+
 static void *consumer_run(void *argument)
 {
     struct saga_kafka_consumer *consumer = argument;
     while (!atomic_load(&consumer->stopping)) {
+        if (atomic_exchange(&consumer->any_added, false)) {
+            take_added(consumer);
+        }
         if (now_ms() >= consumer->next_look_ms) {
             look(consumer);
         }
@@ -308,25 +352,20 @@ static enum saga_err open_client(const struct saga_kafka_consumer_config *config
 }
 
 static enum saga_err open_topics(struct saga_kafka_consumer *consumer,
+                                 const struct saga_kafka_consumer_config *config,
                                  struct saga_err_detail *detail)
 {
-    for (size_t i = 0; i < consumer->topic_count; i++) {
-        struct topic *topic = &consumer->topics[i];
-        topic->handle = rd_kafka_topic_new(consumer->rk, topic->name, NULL);
-        if (topic->handle == NULL) {
-            return saga_err_set(detail, SAGA_ERR_INVALID, "kafka: topic %s: %s", topic->name,
-                                rd_kafka_err2str(rd_kafka_last_error()));
-        }
+    enum saga_err err = SAGA_ERR_OK;
+    for (size_t i = 0; i < config->topic_count && err == SAGA_ERR_OK; i++) {
+        err = open_topic(consumer, config->topics[i], detail);
     }
-    return SAGA_ERR_OK;
+    return err;
 }
 
 static void close_client(struct saga_kafka_consumer *consumer)
 {
     for (size_t i = 0; i < consumer->topic_count; i++) {
-        if (consumer->topics[i].handle != NULL) {
-            rd_kafka_topic_destroy(consumer->topics[i].handle);
-        }
+        rd_kafka_topic_destroy(consumer->topics[i].handle);
     }
     rd_kafka_queue_destroy(consumer->queue);
     (void)rd_kafka_consumer_close(consumer->rk);
@@ -338,20 +377,23 @@ static void consumer_destroy(struct saga_kafka_consumer *consumer)
     for (size_t i = 0; i < consumer->topic_count; i++) {
         free(consumer->topics[i].partitions);
     }
+    for (size_t i = 0; i < consumer->added_count; i++) {
+        free(consumer->added[i]);
+    }
+    free(consumer->added);
+    free(consumer->topics);
     free(consumer);
 }
 
 static struct saga_kafka_consumer *consumer_new(const struct saga_kafka_consumer_config *config)
 {
-    struct saga_kafka_consumer *consumer =
-        calloc(1, sizeof(*consumer) + config->topic_count * sizeof(struct topic));
+    struct saga_kafka_consumer *consumer = calloc(1, sizeof(*consumer));
     if (consumer == NULL) {
         return NULL;
     }
     consumer->position = config->position;
     consumer->received = config->received;
     consumer->user = config->user;
-    consumer->topic_count = config->topic_count;
     return consumer;
 }
 
@@ -359,8 +401,8 @@ enum saga_err saga_kafka_consumer_start(const struct saga_kafka_consumer_config 
                                         struct saga_kafka_consumer **consumer,
                                         struct saga_err_detail *detail)
 {
-    if (config->topic_count == 0 || config->position == NULL || config->received == NULL) {
-        return saga_err_set(detail, SAGA_ERR_INVALID, "kafka: consumer of no topics");
+    if (config->position == NULL || config->received == NULL) {
+        return saga_err_set(detail, SAGA_ERR_INVALID, "kafka: a consumer of nobody");
     }
     struct saga_kafka_consumer *made = consumer_new(config);
     if (made == NULL) {
@@ -377,17 +419,9 @@ enum saga_err saga_kafka_consumer_start(const struct saga_kafka_consumer_config 
     if (err != SAGA_ERR_OK) {
         goto fail_client;
     }
-    /* librdkafka's handles keep their names; ours are borrowed from them, since the caller's may
-     * go. */
-    for (size_t i = 0; i < config->topic_count; i++) {
-        made->topics[i].name = config->topics[i];
-    }
-    err = open_topics(made, detail);
+    err = open_topics(made, config, detail);
     if (err != SAGA_ERR_OK) {
         goto fail_topics;
-    }
-    for (size_t i = 0; i < made->topic_count; i++) {
-        made->topics[i].name = rd_kafka_topic_name(made->topics[i].handle);
     }
     if (pthread_create(&made->thread, NULL, consumer_run, made) != 0) {
         err = saga_err_set(detail, SAGA_ERR_NO_MEMORY, "kafka: thread");
@@ -404,6 +438,31 @@ fail_cond:
 fail_mutex:
     consumer_destroy(made);
     return err;
+}
+
+enum saga_err saga_kafka_consumer_add(struct saga_kafka_consumer *consumer, const char *topic)
+{
+    size_t size = strlen(topic) + 1;
+    char *copy = malloc(size);
+    if (copy == NULL) {
+        return SAGA_ERR_NO_MEMORY;
+    }
+    memcpy(copy, topic, size);
+    (void)pthread_mutex_lock(&consumer->mutex);
+    char **added = realloc(consumer->added, (consumer->added_count + 1) * sizeof(*added));
+    if (added != NULL) {
+        consumer->added = added;
+        added[consumer->added_count++] = copy;
+        atomic_store(&consumer->assigned, false);
+        atomic_store(&consumer->any_added, true);
+    }
+    (void)pthread_mutex_unlock(&consumer->mutex);
+    if (added == NULL) {
+        free(copy);
+        return SAGA_ERR_NO_MEMORY;
+    }
+    rd_kafka_queue_yield(consumer->queue);
+    return SAGA_ERR_OK;
 }
 
 bool saga_kafka_consumer_up(const struct saga_kafka_consumer *consumer)

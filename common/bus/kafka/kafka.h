@@ -138,6 +138,12 @@ enum saga_err saga_kafka_consumer_start(const struct saga_kafka_consumer_config 
                                         struct saga_kafka_consumer **consumer,
                                         struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
+/* Reads one more topic from now on, from where position says; one that is read already is nothing
+ * new. Like the others it need not exist yet, and keeps no other from being read. The name is
+ * copied. Thread: any. Errors: NO_MEMORY. */
+enum saga_err saga_kafka_consumer_add(struct saga_kafka_consumer *consumer,
+                                      const char *topic) SAGA_WARN_UNUSED;
+
 /* Tells whether all topics are found and assigned, and a broker is reachable. Thread: any. */
 bool saga_kafka_consumer_up(const struct saga_kafka_consumer *consumer);
 

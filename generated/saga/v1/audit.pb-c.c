@@ -1100,7 +1100,7 @@ const ProtobufCEnumDescriptor saga__v1__event_kind__descriptor =
   saga__v1__event_kind__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCEnumValue saga__v1__operator_act__enum_values_by_number[8] =
+static const ProtobufCEnumValue saga__v1__operator_act__enum_values_by_number[10] =
 {
   { "OPERATOR_ACT_UNSPECIFIED", "SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_UNSPECIFIED", 0 },
   { "OPERATOR_ACT_RETRY", "SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RETRY", 1 },
@@ -1110,15 +1110,19 @@ static const ProtobufCEnumValue saga__v1__operator_act__enum_values_by_number[8]
   { "OPERATOR_ACT_RESOLVE", "SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESOLVE", 5 },
   { "OPERATOR_ACT_PAUSE", "SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_PAUSE", 6 },
   { "OPERATOR_ACT_RESUME", "SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESUME", 7 },
+  { "OPERATOR_ACT_APPLY", "SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_APPLY", 8 },
+  { "OPERATOR_ACT_REMOVE", "SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_REMOVE", 9 },
 };
 static const ProtobufCIntRange saga__v1__operator_act__value_ranges[] = {
-{0, 0},{0, 8}
+{0, 0},{0, 10}
 };
-static const ProtobufCEnumValueIndex saga__v1__operator_act__enum_values_by_name[8] =
+static const ProtobufCEnumValueIndex saga__v1__operator_act__enum_values_by_name[10] =
 {
+  { "OPERATOR_ACT_APPLY", 8 },
   { "OPERATOR_ACT_CANCEL", 2 },
   { "OPERATOR_ACT_COMPENSATE", 4 },
   { "OPERATOR_ACT_PAUSE", 6 },
+  { "OPERATOR_ACT_REMOVE", 9 },
   { "OPERATOR_ACT_RESOLVE", 5 },
   { "OPERATOR_ACT_RESUME", 7 },
   { "OPERATOR_ACT_RETRY", 1 },
@@ -1132,9 +1136,9 @@ const ProtobufCEnumDescriptor saga__v1__operator_act__descriptor =
   "OperatorAct",
   "Saga__V1__OperatorAct",
   "saga.v1",
-  8,
+  10,
   saga__v1__operator_act__enum_values_by_number,
-  8,
+  10,
   saga__v1__operator_act__enum_values_by_name,
   1,
   saga__v1__operator_act__value_ranges,

@@ -171,7 +171,15 @@ typedef enum _Saga__V1__OperatorAct {
   /*
    * Let a definition go on; of a saga: begin the steps that were held.
    */
-  SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESUME = 7
+  SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESUME = 7,
+  /*
+   * Apply a definition: new sagas of it begin on this version. An event of the definition's own stream.
+   */
+  SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_APPLY = 8,
+  /*
+   * Remove a definition: no saga of it starts any more. An event of the definition's own stream.
+   */
+  SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_REMOVE = 9
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SAGA__V1__OPERATOR_ACT)
 } Saga__V1__OperatorAct;
 

@@ -2308,9 +2308,42 @@ const ProtobufCMessageDescriptor saga__v1__operate_saga_response__descriptor =
   (ProtobufCMessageInit) saga__v1__operate_saga_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-#define saga__v1__list_definitions_request__field_descriptors NULL
-#define saga__v1__list_definitions_request__field_indices_by_name NULL
-#define saga__v1__list_definitions_request__number_ranges NULL
+static const ProtobufCFieldDescriptor saga__v1__list_definitions_request__field_descriptors[2] =
+{
+  {
+    "definition",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__ListDefinitionsRequest, definition),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "history",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__ListDefinitionsRequest, history),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned saga__v1__list_definitions_request__field_indices_by_name[] = {
+  0,   /* field[0] = definition */
+  1,   /* field[1] = history */
+};
+static const ProtobufCIntRange saga__v1__list_definitions_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
 const ProtobufCMessageDescriptor saga__v1__list_definitions_request__descriptor =
 {
   PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
@@ -2319,10 +2352,10 @@ const ProtobufCMessageDescriptor saga__v1__list_definitions_request__descriptor 
   "Saga__V1__ListDefinitionsRequest",
   "saga.v1",
   sizeof(Saga__V1__ListDefinitionsRequest),
-  0,
+  2,
   saga__v1__list_definitions_request__field_descriptors,
   saga__v1__list_definitions_request__field_indices_by_name,
-  0,  saga__v1__list_definitions_request__number_ranges,
+  1,  saga__v1__list_definitions_request__number_ranges,
   (ProtobufCMessageInit) saga__v1__list_definitions_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -2967,7 +3000,7 @@ const ProtobufCMessageDescriptor saga__v1__applied_definition__descriptor =
   (ProtobufCMessageInit) saga__v1__applied_definition__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor saga__v1__apply_definitions_response__field_descriptors[2] =
+static const ProtobufCFieldDescriptor saga__v1__apply_definitions_response__field_descriptors[3] =
 {
   {
     "definitions",
@@ -2993,15 +3026,28 @@ static const ProtobufCFieldDescriptor saga__v1__apply_definitions_response__fiel
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "services_overruled",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Saga__V1__ApplyDefinitionsResponse, n_services_overruled),
+    offsetof(Saga__V1__ApplyDefinitionsResponse, services_overruled),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned saga__v1__apply_definitions_response__field_indices_by_name[] = {
   0,   /* field[0] = definitions */
+  2,   /* field[2] = services_overruled */
   1,   /* field[1] = services_without_address */
 };
 static const ProtobufCIntRange saga__v1__apply_definitions_response__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor saga__v1__apply_definitions_response__descriptor =
 {
@@ -3011,7 +3057,7 @@ const ProtobufCMessageDescriptor saga__v1__apply_definitions_response__descripto
   "Saga__V1__ApplyDefinitionsResponse",
   "saga.v1",
   sizeof(Saga__V1__ApplyDefinitionsResponse),
-  2,
+  3,
   saga__v1__apply_definitions_response__field_descriptors,
   saga__v1__apply_definitions_response__field_indices_by_name,
   1,  saga__v1__apply_definitions_response__number_ranges,

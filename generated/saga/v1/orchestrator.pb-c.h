@@ -490,10 +490,18 @@ struct  Saga__V1__OperateSagaResponse
 struct  Saga__V1__ListDefinitionsRequest
 {
   ProtobufCMessage base;
+  /*
+   * Only this name; empty: all.
+   */
+  char *definition;
+  /*
+   * Also versions that are neither current nor have sagas in flight; at most 1000, the newest of each name first.
+   */
+  protobuf_c_boolean history;
 };
 #define SAGA__V1__LIST_DEFINITIONS_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&saga__v1__list_definitions_request__descriptor) \
-     }
+    , (char *)protobuf_c_empty_string, 0 }
 
 
 /*
@@ -755,10 +763,15 @@ struct  Saga__V1__ApplyDefinitionsResponse
    */
   size_t n_services_without_address;
   char **services_without_address;
+  /*
+   * Services whose applied addresses are not used, because the daemon was started with others (--participant).
+   */
+  size_t n_services_overruled;
+  char **services_overruled;
 };
 #define SAGA__V1__APPLY_DEFINITIONS_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&saga__v1__apply_definitions_response__descriptor) \
-    , 0,NULL, 0,NULL }
+    , 0,NULL, 0,NULL, 0,NULL }
 
 
 /*

@@ -97,7 +97,7 @@ void   saga__v1__get_descriptor_set_response__free_unpacked
   assert(message->base.descriptor == &saga__v1__get_descriptor_set_response__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor saga__v1__get_descriptor_set_request__field_descriptors[1] =
+static const ProtobufCFieldDescriptor saga__v1__get_descriptor_set_request__field_descriptors[2] =
 {
   {
     "definition_hash",
@@ -111,14 +111,27 @@ static const ProtobufCFieldDescriptor saga__v1__get_descriptor_set_request__fiel
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "definition",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__GetDescriptorSetRequest, definition),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned saga__v1__get_descriptor_set_request__field_indices_by_name[] = {
+  1,   /* field[1] = definition */
   0,   /* field[0] = definition_hash */
 };
 static const ProtobufCIntRange saga__v1__get_descriptor_set_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor saga__v1__get_descriptor_set_request__descriptor =
 {
@@ -128,7 +141,7 @@ const ProtobufCMessageDescriptor saga__v1__get_descriptor_set_request__descripto
   "Saga__V1__GetDescriptorSetRequest",
   "saga.v1",
   sizeof(Saga__V1__GetDescriptorSetRequest),
-  1,
+  2,
   saga__v1__get_descriptor_set_request__field_descriptors,
   saga__v1__get_descriptor_set_request__field_indices_by_name,
   1,  saga__v1__get_descriptor_set_request__number_ranges,

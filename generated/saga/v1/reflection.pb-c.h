@@ -34,10 +34,14 @@ struct  Saga__V1__GetDescriptorSetRequest
    * The orchestrator: the stored set that declares the saga definition with this hash, 32 bytes, instead of its own; NOT_FOUND when it has none. Empty: its own.
    */
   ProtobufCBinaryData definition_hash;
+  /*
+   * The orchestrator: the stored set of the version of this saga definition that is current; of the last one that was, when it is removed. Empty: none in particular.
+   */
+  char *definition;
 };
 #define SAGA__V1__GET_DESCRIPTOR_SET_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&saga__v1__get_descriptor_set_request__descriptor) \
-    , {0,NULL} }
+    , {0,NULL}, (char *)protobuf_c_empty_string }
 
 
 /*

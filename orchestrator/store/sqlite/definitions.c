@@ -4,6 +4,8 @@
 
 #include "orchestrator/store/sqlite/store_internal.h"
 
+#define FORGET_CURRENT "UPDATE definition SET current = 0 WHERE name = ?1 AND current"
+
 static enum saga_err run_digests(struct saga_sql *sql, const char *text, const uint8_t *digest,
                                  struct saga_bytes bytes, struct saga_err_detail *detail)
 {
@@ -24,8 +26,7 @@ static enum saga_err put_version(struct saga_store *store, const uint8_t *hash, 
                                  struct saga_err_detail *detail)
 {
     struct saga_sql_stmt *stmt = NULL;
-    enum saga_err err = saga_sql_prepare(
-        store->sql, "UPDATE definition SET current = 0 WHERE name = ?1 AND current", &stmt, detail);
+    enum saga_err err = saga_sql_prepare(store->sql, FORGET_CURRENT, &stmt, detail);
     if (err == SAGA_ERR_OK) {
         saga_sql_bind_text(stmt, 1, name);
         err = saga_sql_run(stmt, NULL, detail);
@@ -102,4 +103,104 @@ enum saga_err store_list_definitions(struct saga_store *store, saga_definition_v
         }
     }
     return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "store: list definitions");
+}
+
+enum saga_err store_remove_definition(struct saga_store *store, const char *name,
+                                      struct saga_err_detail *detail)
+{
+    struct saga_sql_stmt *stmt = NULL;
+    enum saga_err err = store_check_write(store, detail);
+    if (err == SAGA_ERR_OK) {
+        err = saga_sql_prepare(store->sql, FORGET_CURRENT, &stmt, detail);
+    }
+    if (err == SAGA_ERR_OK) {
+        saga_sql_bind_text(stmt, 1, name);
+        err = saga_sql_run(stmt, NULL, detail);
+    }
+    return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "store: remove definition");
+}
+
+enum saga_err store_find_definition(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
+                                    saga_definition_visit *visit, void *user,
+                                    struct saga_err_detail *detail)
+{
+    struct saga_sql_stmt *stmt = NULL;
+    bool there = false;
+    enum saga_err err =
+        saga_sql_prepare(store->sql,
+                         "SELECT d.name, s.bytes, d.current FROM definition d"
+                         " JOIN descriptor_set s ON s.hash = d.descriptor_set WHERE d.hash = ?1",
+                         &stmt, detail);
+    if (err == SAGA_ERR_OK) {
+        store_bind_digest(stmt, 1, hash);
+        err = saga_sql_step(stmt, &there, detail);
+    }
+    if (err == SAGA_ERR_OK && !there) {
+        err = saga_err_set(detail, SAGA_ERR_NOT_FOUND, "no definition has this hash");
+    }
+    if (err == SAGA_ERR_OK) {
+        (void)visit(user, hash, saga_sql_text(stmt, 0), saga_sql_bytes(stmt, 1),
+                    saga_sql_int(stmt, 2) != 0);
+        saga_sql_reset(stmt);
+    }
+    return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "store: find definition");
+}
+
+enum saga_err store_list_versions(struct saga_store *store, const char *name, size_t count_max,
+                                  saga_definition_row_visit *visit, void *user,
+                                  struct saga_err_detail *detail)
+{
+    struct saga_sql_stmt *stmt = NULL;
+    enum saga_err err =
+        saga_sql_prepare(store->sql,
+                         "SELECT hash, name, current, created_unix_ms FROM definition"
+                         " WHERE ?1 = '' OR name = ?1"
+                         " ORDER BY name, current DESC, created_unix_ms DESC, hash LIMIT ?2",
+                         &stmt, detail);
+    if (err == SAGA_ERR_OK) {
+        saga_sql_bind_text(stmt, 1, name == NULL ? "" : name);
+        saga_sql_bind_int(stmt, 2, (int64_t)count_max);
+    }
+    while (err == SAGA_ERR_OK) {
+        bool there = false;
+        uint8_t hash[SAGA_DIGEST_SIZE];
+        err = saga_sql_step(stmt, &there, detail);
+        if (err != SAGA_ERR_OK || !there) {
+            break;
+        }
+        err = store_read_digest(stmt, 0, hash, detail);
+        struct saga_definition_row row = {
+            .hash = hash,
+            .name = saga_sql_text(stmt, 1),
+            .current = saga_sql_int(stmt, 2) != 0,
+            .created_unix_ms = saga_sql_int(stmt, 3),
+        };
+        if (err != SAGA_ERR_OK || !visit(user, &row)) {
+            saga_sql_reset(stmt);
+            break;
+        }
+    }
+    return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "store: list versions");
+}
+
+enum saga_err store_list_live_versions(struct saga_store *store, saga_hash_visit *visit, void *user,
+                                       struct saga_err_detail *detail)
+{
+    struct saga_sql_stmt *stmt = NULL;
+    enum saga_err err = saga_sql_prepare(
+        store->sql, "SELECT DISTINCT definition_hash FROM saga WHERE live", &stmt, detail);
+    while (err == SAGA_ERR_OK) {
+        bool there = false;
+        uint8_t hash[SAGA_DIGEST_SIZE];
+        err = saga_sql_step(stmt, &there, detail);
+        if (err != SAGA_ERR_OK || !there) {
+            break;
+        }
+        err = store_read_digest(stmt, 0, hash, detail);
+        if (err != SAGA_ERR_OK || !visit(user, hash)) {
+            saga_sql_reset(stmt);
+            break;
+        }
+    }
+    return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "store: list live versions");
 }

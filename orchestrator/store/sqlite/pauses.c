@@ -11,10 +11,12 @@ enum saga_err store_put_pause(struct saga_store *store, const struct saga_pause_
     struct saga_sql_stmt *stmt = NULL;
     err = saga_sql_prepare(
         store->sql,
-        "INSERT INTO definition_pause(name, paused, seq, last_hash, who, why, since_unix_ms)"
-        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT(name) DO UPDATE SET"
+        "INSERT INTO definition_pause(name, paused, seq, last_hash, who, why, since_unix_ms, "
+        "removed)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT(name) DO UPDATE SET"
         " paused = excluded.paused, seq = excluded.seq, last_hash = excluded.last_hash,"
-        " who = excluded.who, why = excluded.why, since_unix_ms = excluded.since_unix_ms"
+        " who = excluded.who, why = excluded.why, since_unix_ms = excluded.since_unix_ms,"
+        " removed = excluded.removed"
         " WHERE seq < excluded.seq",
         &stmt, detail);
     int64_t changes = 0;
@@ -26,6 +28,7 @@ enum saga_err store_put_pause(struct saga_store *store, const struct saga_pause_
         saga_sql_bind_text(stmt, 5, row->who);
         saga_sql_bind_text(stmt, 6, row->why);
         saga_sql_bind_int(stmt, 7, row->since_unix_ms);
+        saga_sql_bind_int(stmt, 8, row->removed ? 1 : 0);
         err = saga_sql_run(stmt, &changes, detail);
     }
     if (err == SAGA_ERR_OK && changes != 1) {
@@ -35,16 +38,26 @@ enum saga_err store_put_pause(struct saga_store *store, const struct saga_pause_
     return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "store: put pause");
 }
 
-/* A file that is only looked into may be of a program that knew no pauses. */
-static enum saga_err has_table(struct saga_store *store, bool *there,
-                               struct saga_err_detail *detail)
+/* How a file that is only looked into tells of acts: it may be of a program that knew no pauses, or
+ * no removal. NULL: not at all. */
+static enum saga_err find_query(struct saga_store *store, const char **query,
+                                struct saga_err_detail *detail)
 {
-    int64_t count = 0;
+    int64_t columns = 0;
+    int64_t removed = 0;
     enum saga_err err = store_number(
-        store->sql,
-        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'definition_pause'",
-        &count, detail);
-    *there = count > 0;
+        store->sql, "SELECT count(*) FROM pragma_table_info('definition_pause')", &columns, detail);
+    if (err == SAGA_ERR_OK) {
+        err = store_number(store->sql,
+                           "SELECT count(*) FROM pragma_table_info('definition_pause')"
+                           " WHERE name = 'removed'",
+                           &removed, detail);
+    }
+#define QUERY(removed)                                                                             \
+    "SELECT name, paused, seq, last_hash, who, why, since_unix_ms, " removed                       \
+    " FROM definition_pause ORDER BY name"
+    *query = columns == 0 ? NULL : removed == 0 ? QUERY("0") : QUERY("removed");
+#undef QUERY
     return err;
 }
 
@@ -65,6 +78,7 @@ static enum saga_err visit_rows(struct saga_sql_stmt *stmt, saga_pause_visit *vi
             .who = saga_sql_text(stmt, 4),
             .why = saga_sql_text(stmt, 5),
             .since_unix_ms = saga_sql_int(stmt, 6),
+            .removed = saga_sql_int(stmt, 7) != 0,
         };
         err = store_read_digest(stmt, 3, row.last_hash, detail);
         if (err != SAGA_ERR_OK || !visit(user, &row)) {
@@ -78,13 +92,10 @@ enum saga_err store_list_pauses(struct saga_store *store, saga_pause_visit *visi
                                 struct saga_err_detail *detail)
 {
     struct saga_sql_stmt *stmt = NULL;
-    bool there = false;
-    enum saga_err err = has_table(store, &there, detail);
-    if (err == SAGA_ERR_OK && there) {
-        err = saga_sql_prepare(store->sql,
-                               "SELECT name, paused, seq, last_hash, who, why, since_unix_ms"
-                               " FROM definition_pause ORDER BY name",
-                               &stmt, detail);
+    const char *query = NULL;
+    enum saga_err err = find_query(store, &query, detail);
+    if (err == SAGA_ERR_OK && query != NULL) {
+        err = saga_sql_prepare(store->sql, query, &stmt, detail);
         if (err == SAGA_ERR_OK) {
             err = visit_rows(stmt, visit, user, detail);
         }

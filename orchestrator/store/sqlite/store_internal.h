@@ -109,6 +109,24 @@ enum saga_err store_put_definition(struct saga_store *store, const uint8_t hash[
 enum saga_err store_list_definitions(struct saga_store *store, saga_definition_visit *visit,
                                      void *user, struct saga_err_detail *detail);
 
+enum saga_err store_remove_definition(struct saga_store *store, const char *name,
+                                      struct saga_err_detail *detail);
+enum saga_err store_find_definition(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
+                                    saga_definition_visit *visit, void *user,
+                                    struct saga_err_detail *detail);
+enum saga_err store_list_versions(struct saga_store *store, const char *name, size_t count_max,
+                                  saga_definition_row_visit *visit, void *user,
+                                  struct saga_err_detail *detail);
+enum saga_err store_list_live_versions(struct saga_store *store, saga_hash_visit *visit, void *user,
+                                       struct saga_err_detail *detail);
+
+/* participants.c */
+enum saga_err store_put_participant(struct saga_store *store, const char *service,
+                                    const char *const *addresses, size_t count,
+                                    struct saga_err_detail *detail);
+enum saga_err store_list_participants(struct saga_store *store, saga_participant_visit *visit,
+                                      void *user, struct saga_err_detail *detail);
+
 /* pauses.c */
 enum saga_err store_put_pause(struct saga_store *store, const struct saga_pause_row *row,
                               struct saga_err_detail *detail);

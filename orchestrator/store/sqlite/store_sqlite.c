@@ -80,6 +80,13 @@ static const char *const migrations[] = {
     "  who TEXT NOT NULL,"
     "  why TEXT NOT NULL,"
     "  since_unix_ms INTEGER NOT NULL) WITHOUT ROWID;",
+    "ALTER TABLE definition_pause ADD COLUMN removed INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX definition_name ON definition(name, current, created_unix_ms);"
+    "CREATE TABLE participant("
+    "  service TEXT NOT NULL,"
+    "  ordinal INTEGER NOT NULL,"
+    "  address TEXT NOT NULL,"
+    "  PRIMARY KEY(service, ordinal)) WITHOUT ROWID;",
 };
 
 void store_bind_id(struct saga_sql_stmt *stmt, int at, const struct saga_id *id)
@@ -280,6 +287,8 @@ static const struct saga_store_ops store_ops = {
     .set_offset = store_set_offset,
     .set_cursor = store_set_cursor,
     .put_definition = store_put_definition,
+    .remove_definition = store_remove_definition,
+    .put_participant = store_put_participant,
     .put_pause = store_put_pause,
     .take_lease = store_take_lease,
     .find_saga = store_find_saga,
@@ -288,6 +297,10 @@ static const struct saga_store_ops store_ops = {
     .list_sagas = store_list_sagas,
     .list_audit = store_list_audit,
     .list_definitions = store_list_definitions,
+    .find_definition = store_find_definition,
+    .list_versions = store_list_versions,
+    .list_live_versions = store_list_live_versions,
+    .list_participants = store_list_participants,
     .list_pauses = store_list_pauses,
     .offset = store_offset,
     .cursor = store_cursor,

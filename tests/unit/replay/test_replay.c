@@ -460,7 +460,8 @@ static void test_acts_when_there_is_one_too_few_then_is_broken(void **state)
 static void test_store_when_it_knows_no_pauses_then_is_replayed_and_brought_up(void **state)
 {
     struct drive *drive = *state;
-    drive_sql(drive, "DROP TABLE definition_pause; PRAGMA user_version = 1");
+    drive_sql(drive, "DROP TABLE definition_pause; DROP TABLE participant; DROP INDEX "
+                     "definition_name; PRAGMA user_version = 1");
     struct told told = replay_file(drive->world.path);
     expect_clean(&told);
     assert_int_equal(told.counts.sagas, 3);

@@ -1,0 +1,440 @@
+/* Applying a descriptor set while the daemon runs. Everything that can be refused is looked at
+ * first; only then anything is changed. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/assert.h"
+#include "common/base/limits.h"
+#include "orchestrator/daemon/versions_internal.h"
+
+/* One request on its way. */
+struct applying {
+    struct versions *versions;
+    const struct versions_apply *apply;
+    const struct saga_schema *schema;
+    struct versions_report *report;
+    struct saga_status *status;
+    struct saga_err_detail *detail; /* status->message may point into it */
+    bool moved;                     /* an address is another than stored */
+};
+
+static bool refuse(struct applying *applying, enum saga_code code, const char *reason)
+{
+    *applying->status = saga_status_make(code, reason, applying->detail->text);
+    return false;
+}
+
+static bool refuse_memory(struct applying *applying)
+{
+    (void)saga_err_set(applying->detail, SAGA_ERR_NO_MEMORY, "out of memory");
+    return refuse(applying, SAGA_CODE_UNAVAILABLE, "NO_MEMORY");
+}
+
+/* ---- The set ---- */
+
+static bool load_set(struct applying *applying)
+{
+    struct versions *versions = applying->versions;
+    enum saga_err err = saga_catalog_load(versions->catalog, applying->apply->descriptor_set,
+                                          &applying->schema, applying->detail);
+    versions->dirty = true;
+    if (err == SAGA_ERR_NO_MEMORY) {
+        return refuse_memory(applying);
+    }
+    if (err != SAGA_ERR_OK) {
+        (void)saga_err_wrap(applying->detail, err, "descriptor_set");
+        return refuse(applying, SAGA_CODE_INVALID_ARGUMENT, "BAD_DESCRIPTOR_SET");
+    }
+    size_t findings = saga_schema_finding_count(applying->schema);
+    if (findings > 0) {
+        const struct saga_finding *first = saga_schema_finding_at(applying->schema, 0);
+        char more[48] = "";
+        if (findings > 1) {
+            (void)snprintf(more, sizeof more, " (and %zu more: sagactl lint)", findings - 1);
+        }
+        (void)saga_err_set(applying->detail, SAGA_ERR_INVALID, "%s:%d:%d: %s: %s%s", first->file,
+                           first->line, first->column, first->where, first->message, more);
+        return refuse(applying, SAGA_CODE_INVALID_ARGUMENT, first->code);
+    }
+    if (saga_schema_decl_count(applying->schema) == 0) {
+        (void)saga_err_set(applying->detail, SAGA_ERR_INVALID,
+                           "descriptor_set: it declares no saga (option saga.v1.definition)");
+        return refuse(applying, SAGA_CODE_INVALID_ARGUMENT, "NO_DEFINITION");
+    }
+    return true;
+}
+
+/* ---- What of it ---- */
+
+static bool reserve(struct versions *versions, size_t count)
+{
+    const struct saga_decl **selected =
+        realloc(versions->selected, count * sizeof *versions->selected);
+    versions->selected = selected != NULL ? selected : versions->selected;
+    struct saga_version **made = realloc(versions->made, count * sizeof *versions->made);
+    versions->made = made != NULL ? made : versions->made;
+    struct versions_applied *applied = realloc(versions->applied, count * sizeof *applied);
+    versions->applied = applied != NULL ? applied : versions->applied;
+    return selected != NULL && made != NULL && applied != NULL;
+}
+
+static void select_decl(struct versions *versions, const struct saga_decl *decl)
+{
+    for (size_t i = 0; i < versions->selected_count; i++) {
+        if (versions->selected[i] == decl) {
+            return;
+        }
+    }
+    versions->selected[versions->selected_count++] = decl;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct saga_decl *const *left = a;
+    const struct saga_decl *const *right = b;
+    return strcmp((*left)->name, (*right)->name);
+}
+
+static bool select_all(struct applying *applying)
+{
+    struct versions *versions = applying->versions;
+    const struct versions_apply *apply = applying->apply;
+    size_t count = saga_schema_decl_count(applying->schema);
+    versions->selected_count = 0;
+    if (!reserve(versions, count)) {
+        return refuse_memory(applying);
+    }
+    for (size_t i = 0; i < apply->name_count; i++) {
+        const struct saga_decl *decl = saga_schema_decl(applying->schema, apply->names[i]);
+        if (decl == NULL) {
+            (void)saga_err_set(applying->detail, SAGA_ERR_NOT_FOUND,
+                               "definitions: the set declares no saga \"%.64s\"", apply->names[i]);
+            return refuse(applying, SAGA_CODE_NOT_FOUND, "DEFINITION_UNKNOWN");
+        }
+        select_decl(versions, decl);
+    }
+    for (size_t i = 0; i < count && apply->name_count == 0; i++) {
+        select_decl(versions, saga_schema_decl_at(applying->schema, i));
+    }
+    /* With the sagas that run in them, and those that run in these. */
+    for (size_t i = 0; i < versions->selected_count; i++) {
+        const struct saga_decl *decl = versions->selected[i];
+        for (size_t j = 0; j < decl->step_count; j++) {
+            if (decl->steps[j].child != NULL) {
+                select_decl(versions, decl->steps[j].child);
+            }
+        }
+    }
+    if (versions->selected_count > SAGA_DEFINITIONS_MAX) {
+        (void)saga_err_set(applying->detail, SAGA_ERR_LIMIT,
+                           "the set declares %zu sagas, more than %d (SAGA_DEFINITIONS_MAX)",
+                           versions->selected_count, SAGA_DEFINITIONS_MAX);
+        return refuse(applying, SAGA_CODE_RESOURCE_EXHAUSTED, "TOO_MANY_DEFINITIONS");
+    }
+    qsort(versions->selected, versions->selected_count, sizeof *versions->selected, by_name);
+    return true;
+}
+
+/* ---- What it does ---- */
+
+static void judge(const struct saga_runtime *runtime, const struct saga_version *version,
+                  struct versions_applied *applied)
+{
+    const struct saga_version *before = saga_runtime_current(runtime, version->name);
+    *applied = (struct versions_applied){.name = version->name, .has_previous = before != NULL};
+    memcpy(applied->hash, version->hash, SAGA_DIGEST_SIZE);
+    if (before != NULL) {
+        memcpy(applied->previous_hash, before->hash, SAGA_DIGEST_SIZE);
+    }
+    applied->outcome = before == version                              ? VERSIONS_UNCHANGED
+                       : before != NULL                               ? VERSIONS_REPLACED
+                       : saga_runtime_removed(runtime, version->name) ? VERSIONS_RESTORED
+                                                                      : VERSIONS_ADDED;
+    applied->previous_live_count =
+        saga_runtime_live_of(runtime, version->name) - saga_runtime_live_at(runtime, version);
+}
+
+static bool compile_all(struct applying *applying)
+{
+    struct versions *versions = applying->versions;
+    for (size_t i = 0; i < versions->selected_count; i++) {
+        enum saga_err err = saga_catalog_add(versions->catalog, versions->selected[i],
+                                             &versions->made[i], applying->detail);
+        if (err == SAGA_ERR_NO_MEMORY) {
+            return refuse_memory(applying);
+        }
+        if (err != SAGA_ERR_OK) {
+            return refuse(applying, SAGA_CODE_INVALID_ARGUMENT, "BAD_DEFINITION");
+        }
+        judge(versions->runtime, versions->made[i], &versions->applied[i]);
+    }
+    applying->report->applied = versions->applied;
+    applying->report->applied_count = versions->selected_count;
+    return true;
+}
+
+/* ---- Services ---- */
+
+/* Services and topics that would come, each once. */
+struct coming {
+    const char *services[SAGA_PARTICIPANTS_MAX + 1];
+    size_t service_count;
+    const char *topics[SAGA_REPLY_TOPICS_MAX + 1];
+    size_t topic_count;
+};
+
+static void note_once(const char **texts, size_t *count, size_t count_max, const char *text)
+{
+    for (size_t i = 0; i < *count; i++) {
+        if (strcmp(texts[i], text) == 0) {
+            return;
+        }
+    }
+    if (*count < count_max) {
+        texts[(*count)++] = text;
+    }
+}
+
+static void note_service(const struct versions *versions, const struct saga_service *service,
+                         struct coming *coming)
+{
+    if (service == NULL) {
+        return;
+    }
+    if (transport_place(versions->transport, service->name) == TRANSPORT_UNNUMBERED) {
+        note_once(coming->services, &coming->service_count, SAGA_PARTICIPANTS_MAX + 1,
+                  service->name);
+    }
+    if (service->reply_topic[0] != '\0' && !versions_has_topic(versions, service->reply_topic)) {
+        note_once(coming->topics, &coming->topic_count, SAGA_REPLY_TOPICS_MAX + 1,
+                  service->reply_topic);
+    }
+}
+
+static bool check_room(struct applying *applying)
+{
+    const struct versions *versions = applying->versions;
+    struct coming coming = {.service_count = 0};
+    size_t added = 0;
+    for (size_t i = 0; i < versions->selected_count; i++) {
+        const struct saga_decl *decl = versions->selected[i];
+        added += saga_runtime_version(versions->runtime, decl->hash) == NULL ? 1 : 0;
+        for (size_t j = 0; j < decl->step_count; j++) {
+            note_service(versions, decl->steps[j].call_service, &coming);
+            note_service(versions, decl->steps[j].undo_service, &coming);
+        }
+    }
+    if (added > saga_runtime_version_room(versions->runtime)) {
+        (void)saga_err_set(applying->detail, SAGA_ERR_LIMIT,
+                           "more than %d versions (SAGA_DEFINITIONS_MAX) would be current or have "
+                           "sagas in flight; try later, or remove some",
+                           SAGA_DEFINITIONS_MAX);
+        return refuse(applying, SAGA_CODE_RESOURCE_EXHAUSTED, "TOO_MANY_DEFINITIONS");
+    }
+    if (coming.service_count > transport_room(versions->transport)) {
+        (void)saga_err_set(applying->detail, SAGA_ERR_LIMIT,
+                           "more than %d services (SAGA_PARTICIPANTS_MAX) would be called",
+                           SAGA_PARTICIPANTS_MAX);
+        return refuse(applying, SAGA_CODE_RESOURCE_EXHAUSTED, "TOO_MANY_SERVICES");
+    }
+    if (versions->topic_count + coming.topic_count > SAGA_REPLY_TOPICS_MAX) {
+        (void)saga_err_set(applying->detail, SAGA_ERR_LIMIT,
+                           "more than %d reply topics (SAGA_REPLY_TOPICS_MAX) would be read since "
+                           "the start; a restart forgets those that nothing needs any more",
+                           SAGA_REPLY_TOPICS_MAX);
+        return refuse(applying, SAGA_CODE_RESOURCE_EXHAUSTED, "TOO_MANY_TOPICS");
+    }
+    return true;
+}
+
+/* ---- Addresses ---- */
+
+/* Compares a given set with what is stored of its service. */
+struct comparing {
+    const struct transport_addresses *set;
+    size_t count;
+    bool differs;
+};
+
+static bool compare_address(void *user, const struct saga_participant_row *row)
+{
+    struct comparing *comparing = user;
+    if (strcmp(row->service, comparing->set->service) == 0) {
+        size_t at = comparing->count++;
+        comparing->differs = comparing->differs || at >= comparing->set->count ||
+                             strcmp(comparing->set->addresses[at], row->address) != 0;
+    }
+    return true;
+}
+
+static bool is_moved(struct applying *applying, const struct transport_addresses *set, bool *moved)
+{
+    const struct saga_store_port *store = &applying->versions->store;
+    struct comparing comparing = {.set = set};
+    if (store->ops->list_participants(store->store, compare_address, &comparing,
+                                      applying->detail) != SAGA_ERR_OK) {
+        return refuse(applying, SAGA_CODE_UNAVAILABLE, "STORE_FAILED");
+    }
+    *moved = comparing.differs || comparing.count != set->count;
+    return true;
+}
+
+static bool check_addresses(struct applying *applying)
+{
+    const struct versions_apply *apply = applying->apply;
+    for (size_t i = 0; i < apply->participant_count; i++) {
+        const struct transport_addresses *set = &apply->participants[i];
+        bool moved = false;
+        bool again = false;
+        for (size_t j = 0; j < i; j++) {
+            again = again || strcmp(apply->participants[j].service, set->service) == 0;
+        }
+        if (again || saga_schema_service(applying->schema, set->service) == NULL) {
+            (void)saga_err_set(applying->detail, SAGA_ERR_INVALID, "participants: \"%.200s\": %s",
+                               set->service,
+                               again ? "is given twice" : "the set has no such service");
+            return refuse(applying, SAGA_CODE_INVALID_ARGUMENT, "BAD_PARTICIPANT");
+        }
+        if (!is_moved(applying, set, &moved)) {
+            return false;
+        }
+        applying->moved = applying->moved || moved;
+    }
+    return true;
+}
+
+static bool set_addresses(struct applying *applying)
+{
+    const struct versions_apply *apply = applying->apply;
+    enum saga_err err = transport_set_addresses(applying->versions->transport, apply->participants,
+                                                apply->participant_count, applying->detail);
+    if (err == SAGA_ERR_OK) {
+        err = versions_adopt_addresses(applying->versions, applying->detail);
+    }
+    if (err == SAGA_ERR_NO_MEMORY) {
+        return refuse_memory(applying);
+    }
+    return err == SAGA_ERR_OK || refuse(applying, SAGA_CODE_INVALID_ARGUMENT, "BAD_PARTICIPANT");
+}
+
+/* ---- The report ---- */
+
+static bool is_given(const struct versions_apply *apply, const char *service)
+{
+    for (size_t i = 0; i < apply->participant_count; i++) {
+        if (strcmp(apply->participants[i].service, service) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void report_service(struct applying *applying, const struct saga_service *service)
+{
+    struct versions_report *report = applying->report;
+    struct versions *versions = applying->versions;
+    if (service == NULL) {
+        return;
+    }
+    enum transport_place place = transport_place(versions->transport, service->name);
+    bool given = is_given(applying->apply, service->name);
+    if (place == TRANSPORT_FIXED && given) {
+        note_once(versions->overruled, &report->overruled_count, SAGA_PARTICIPANTS_MAX,
+                  service->name);
+    } else if ((place == TRANSPORT_NOWHERE || place == TRANSPORT_UNNUMBERED) && !given) {
+        note_once(versions->nowhere, &report->nowhere_count, SAGA_PARTICIPANTS_MAX, service->name);
+    }
+}
+
+/* Names live in the schema, which stays loaded until versions settle. */
+static void make_report(struct applying *applying)
+{
+    struct versions *versions = applying->versions;
+    applying->report->nowhere = versions->nowhere;
+    applying->report->overruled = versions->overruled;
+    for (size_t i = 0; i < versions->selected_count; i++) {
+        const struct saga_decl *decl = versions->selected[i];
+        for (size_t j = 0; j < decl->step_count; j++) {
+            report_service(applying, decl->steps[j].call_service);
+            report_service(applying, decl->steps[j].undo_service);
+        }
+    }
+}
+
+/* ---- The change ---- */
+
+static bool number_all(struct applying *applying)
+{
+    struct versions *versions = applying->versions;
+    for (size_t i = 0; i < versions->selected_count; i++) {
+        if (saga_runtime_version(versions->runtime, versions->made[i]->hash) == NULL &&
+            versions_number(versions, versions->made[i], applying->detail) != SAGA_ERR_OK) {
+            return refuse(applying, SAGA_CODE_RESOURCE_EXHAUSTED, "TOO_MANY_SERVICES");
+        }
+    }
+    return true;
+}
+
+static void hand_over(struct applying *applying, struct saga_apply_item *items,
+                      struct saga_apply_addresses *places)
+{
+    struct versions *versions = applying->versions;
+    const struct versions_apply *apply = applying->apply;
+    struct saga_apply change = {
+        .items = items,
+        .participants = places,
+        .who = apply->who,
+        .why = apply->why,
+        .ticket = apply->ticket,
+    };
+    for (size_t i = 0; i < versions->selected_count && !apply->dry_run; i++) {
+        if (versions->applied[i].outcome != VERSIONS_UNCHANGED || applying->moved) {
+            items[change.item_count++] = (struct saga_apply_item){
+                .version = versions->made[i], .descriptor_set = apply->descriptor_set};
+        }
+    }
+    for (size_t i = 0; i < apply->participant_count && applying->moved && !apply->dry_run; i++) {
+        const struct transport_addresses *set = &apply->participants[i];
+        places[change.participant_count++] =
+            (struct saga_apply_addresses){set->service, set->addresses, set->count};
+    }
+    saga_runtime_apply(versions->runtime, &change);
+}
+
+static bool change_all(struct applying *applying)
+{
+    struct saga_apply_item *items =
+        calloc(applying->versions->selected_count, sizeof(struct saga_apply_item));
+    struct saga_apply_addresses *places =
+        calloc(applying->apply->participant_count + 1, sizeof(struct saga_apply_addresses));
+    bool good = items != NULL && places != NULL;
+    if (!good) {
+        (void)refuse_memory(applying);
+    } else if (!applying->apply->dry_run) {
+        good = number_all(applying) && set_addresses(applying);
+    }
+    if (good) {
+        make_report(applying);
+        hand_over(applying, items, places);
+    }
+    free(items);
+    free(places);
+    return good;
+}
+
+bool versions_apply(struct versions *versions, const struct versions_apply *apply,
+                    struct versions_report *report, struct saga_status *status,
+                    struct saga_err_detail *detail)
+{
+    struct applying applying = {
+        .versions = versions,
+        .apply = apply,
+        .report = report,
+        .status = status,
+        .detail = detail,
+    };
+    *report = (struct versions_report){.applied_count = 0};
+    return load_set(&applying) && select_all(&applying) && compile_all(&applying) &&
+           check_room(&applying) && check_addresses(&applying) && change_all(&applying);
+}

@@ -1,0 +1,38 @@
+/* Inside versions. */
+#ifndef SAGA_DAEMON_VERSIONS_INTERNAL_H
+#define SAGA_DAEMON_VERSIONS_INTERNAL_H
+
+#include "orchestrator/codec/catalog.h"
+#include "orchestrator/daemon/versions.h"
+
+struct versions {
+    struct saga_catalog *catalog;
+    struct saga_catalog *peeks; /* versions that were only shown */
+    struct saga_store_port store;
+    struct transport *transport;
+    struct saga_runtime *runtime;
+    bool dirty; /* something may have been loaded that nothing needs */
+    char topics[SAGA_REPLY_TOPICS_MAX][SAGA_TOPIC_NAME_MAX + 1];
+    size_t topic_count;
+    /* Memory of the last report. */
+    struct versions_applied *applied;
+    const struct saga_decl **selected;
+    struct saga_version **made;
+    size_t selected_count;
+    const char *nowhere[SAGA_PARTICIPANTS_MAX];
+    const char *overruled[SAGA_PARTICIPANTS_MAX];
+};
+
+/* Gives the services of a version numbers, and notes their reply topics. Errors: LIMIT, NO_MEMORY.
+ */
+enum saga_err versions_number(struct versions *versions, struct saga_version *version,
+                              struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
+/* Gives services without address those that the store has of them. */
+enum saga_err versions_adopt_addresses(struct versions *versions,
+                                       struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
+/* Tells whether a reply topic is noted. */
+bool versions_has_topic(const struct versions *versions, const char *topic);
+
+#endif
