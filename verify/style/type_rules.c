@@ -243,13 +243,13 @@ static void judge_method(struct saga_style_at *at, const char *service, const ra
         saga_style_add(at, SAGA_STYLE_RPC_PASCAL_CASE, SAGA_STYLE_NAME,
                        "the method's name is not PascalCase; call it %.200s", wanted);
     }
-    if (!is_standard(input, service, name, "Request")) {
+    if (!is_standard(input, service, wanted, "Request")) {
         saga_style_add(at, SAGA_STYLE_RPC_REQUEST_STANDARD_NAME, SAGA_STYLE_METHOD_INPUT,
                        "the request is %.200s; call it %.200sRequest, so that it can grow with "
                        "this method alone",
                        last_part(input), wanted);
     }
-    if (!is_standard(output, service, name, "Response")) {
+    if (!is_standard(output, service, wanted, "Response")) {
         saga_style_add(at, SAGA_STYLE_RPC_RESPONSE_STANDARD_NAME, SAGA_STYLE_METHOD_OUTPUT,
                        "the response is %.200s; call it %.200sResponse, so that it can grow with "
                        "this method alone",
