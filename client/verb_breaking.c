@@ -1,15 +1,244 @@
-/* sagactl breaking. */
+/* sagactl breaking: what a new schema breaks. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/breaking.h"
+#include "client/proto_file.h"
 #include "client/verbs.h"
+
+static const struct saga_option breaking_options[] = {
+    {"wire-only", NULL, "false", "messages, enums and services only", false},
+    {"saga-only", NULL, "false", "sagas only", false},
+    {"disable", "CODE", NULL, "leave out a code; docs/breaking.md lists them, --codes too", true},
+    {"fail-on", "SEVERITY", "error", "exit with 1 on an error, or already on a warning", false},
+    {"live", NULL, "false",
+     "compare with what the orchestrator has, and tell which sagas in flight are hit", false},
+    {"codes", NULL, "false", "list the codes", false},
+    SAGA_PROTO_PATH_OPTION,
+};
+
+/* ---- Rows ---- */
+
+static bool said_already(const struct saga_breaking *breaking,
+                         const struct saga_compat_finding *finding, const char *version)
+{
+    for (size_t i = 0; i < breaking->row_count; i++) {
+        const struct saga_breaking_row *row = &breaking->rows[i];
+        if (row->finding->code == finding->code &&
+            strcmp(row->version, version == NULL ? "" : version) == 0 &&
+            strcmp(row->finding->where, finding->where) == 0 &&
+            strcmp(row->finding->message, finding->message) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool add_row(struct saga_breaking *breaking, const struct saga_compat_finding *finding,
+                    const char *version)
+{
+    if (breaking->row_count == breaking->row_capacity) {
+        size_t capacity = breaking->row_capacity == 0 ? 64 : 2 * breaking->row_capacity;
+        struct saga_breaking_row *rows = realloc(breaking->rows, capacity * sizeof *rows);
+        if (rows == NULL) {
+            return false;
+        }
+        breaking->rows = rows;
+        breaking->row_capacity = capacity;
+    }
+    struct saga_breaking_row *row = &breaking->rows[breaking->row_count++];
+    *row = (struct saga_breaking_row){.finding = finding, .severity = finding->severity};
+    (void)snprintf(row->version, sizeof row->version, "%s", version == NULL ? "" : version);
+    return true;
+}
+
+int saga_breaking_take(struct saga_breaking *breaking, struct saga_compat *report,
+                       const char *version)
+{
+    struct saga_compat **reports =
+        realloc(breaking->reports, (breaking->report_count + 1) * sizeof *reports);
+    if (reports == NULL) {
+        saga_compat_free(report);
+        return saga_client_fail("out of memory");
+    }
+    breaking->reports = reports;
+    breaking->reports[breaking->report_count++] = report;
+    breaking->dropped += saga_compat_dropped(report);
+    for (size_t i = 0; i < saga_compat_count(report); i++) {
+        const struct saga_compat_finding *finding = saga_compat_at(report, i);
+        /* One comparison says nothing twice; those of several versions mostly say the same. */
+        if (breaking->report_count > 1 && said_already(breaking, finding, version)) {
+            continue;
+        }
+        if (breaking->row_count >= SAGA_COMPAT_FINDINGS_MAX) {
+            breaking->dropped++;
+        } else if (!add_row(breaking, finding, version)) {
+            return saga_client_fail("out of memory");
+        }
+    }
+    return SAGA_EXIT_OK;
+}
+
+void saga_breaking_fini(struct saga_breaking *breaking)
+{
+    for (size_t i = 0; i < breaking->report_count; i++) {
+        saga_compat_free(breaking->reports[i]);
+    }
+    free(breaking->reports);
+    free(breaking->rows);
+    saga_buf_fini(&breaking->new_set);
+}
+
+/* ---- Settings ---- */
+
+static int read_disabled(struct saga_breaking *breaking)
+{
+    for (size_t i = 0; i < saga_options_count(breaking->options, "disable"); i++) {
+        const char *name = saga_options_at(breaking->options, "disable", i);
+        enum saga_compat_code code = SAGA_COMPAT_CODE_COUNT;
+        if (!saga_compat_code_find(name, &code)) {
+            return saga_client_usage("--disable %s: there is no such code; `sagactl breaking "
+                                     "--codes` lists them",
+                                     name);
+        }
+        breaking->config.disabled[code] = true;
+    }
+    return SAGA_EXIT_OK;
+}
+
+static int read_settings(struct saga_breaking *breaking, enum saga_compat_severity *fail_on)
+{
+    const struct saga_options *options = breaking->options;
+    const char *severity = saga_options_text(options, "fail-on");
+    int json = saga_client_output_json(options);
+    if (json < 0) {
+        return SAGA_EXIT_USAGE;
+    }
+    breaking->json = json == 1;
+    breaking->config.without_sagas = saga_options_on(options, "wire-only");
+    breaking->config.without_wire = saga_options_on(options, "saga-only");
+    if (breaking->config.without_sagas && breaking->config.without_wire) {
+        return saga_client_usage("--wire-only and --saga-only leave nothing");
+    }
+    if (strcmp(severity, "error") != 0 && strcmp(severity, "warning") != 0) {
+        return saga_client_usage("--fail-on %s: it must be error or warning", severity);
+    }
+    *fail_on = strcmp(severity, "error") == 0 ? SAGA_COMPAT_ERROR : SAGA_COMPAT_WARNING;
+    return read_disabled(breaking);
+}
+
+static int list_codes(bool json)
+{
+    json_t *array = json ? json_array() : NULL;
+    struct saga_table table = {.column_count = 4};
+    static const char *const heads[] = {"CODE", "KIND", "SEVERITY", "SAYS"};
+    for (size_t i = 0; i < table.column_count && !json; i++) {
+        saga_table_add(&table, "%s", heads[i]);
+    }
+    for (size_t i = 0; i < SAGA_COMPAT_CODE_COUNT; i++) {
+        const struct saga_compat_code_info *info = saga_compat_code_info((enum saga_compat_code)i);
+        const char *kind = saga_compat_kind_name(info->kind);
+        const char *severity = saga_compat_severity_name(info->severity);
+        if (json) {
+            (void)json_array_append_new(
+                array, json_pack("{s:s,s:s,s:s,s:s,s:s}", "code", info->name, "kind", kind,
+                                 "severity", severity, "hits", saga_compat_hit_name(info->hit),
+                                 "summary", info->summary));
+            continue;
+        }
+        saga_table_add(&table, "%s", info->name);
+        saga_table_add(&table, "%s", kind);
+        saga_table_add(&table, "%s", severity);
+        saga_table_add(&table, "%s", info->summary);
+    }
+    return json ? saga_client_print_json(array) : saga_table_print(&table);
+}
+
+/* ---- Running ---- */
+
+static int compare_files(struct saga_breaking *breaking, const char *old_path)
+{
+    struct saga_err_detail detail = {{0}};
+    struct saga_buf old_set = {0};
+    struct saga_compat *report = NULL;
+    int status = saga_proto_file_read(breaking->options, old_path, &old_set);
+    if (status == SAGA_EXIT_OK) {
+        enum saga_err err =
+            saga_compat_compare(saga_buf_view(&old_set), saga_buf_view(&breaking->new_set),
+                                &breaking->config, &report, &detail);
+        status = err == SAGA_ERR_OK ? saga_breaking_take(breaking, report, NULL)
+                                    : saga_client_fail("%s", detail.text);
+    }
+    saga_buf_fini(&old_set);
+    return status;
+}
+
+static int run_all(struct saga_breaking *breaking, enum saga_compat_severity fail_on)
+{
+    bool live = saga_options_on(breaking->options, "live");
+    size_t count = saga_options_operand_count(breaking->options);
+    const char *new_path = saga_options_operand(breaking->options, count - 1);
+    int status = saga_proto_file_read(breaking->options, new_path, &breaking->new_set);
+    if (status == SAGA_EXIT_OK && count == 2) {
+        status = compare_files(breaking, saga_options_operand(breaking->options, 0));
+    }
+    if (status == SAGA_EXIT_OK && live) {
+        status = saga_breaking_live(breaking);
+    }
+    if (status == SAGA_EXIT_OK) {
+        status = saga_breaking_print(breaking);
+    }
+    if (status != SAGA_EXIT_OK) {
+        return status;
+    }
+    bool fails =
+        saga_breaking_count(breaking, SAGA_COMPAT_ERROR) > 0 ||
+        (fail_on == SAGA_COMPAT_WARNING && saga_breaking_count(breaking, SAGA_COMPAT_WARNING) > 0);
+    return fails ? SAGA_EXIT_FAILED : SAGA_EXIT_OK;
+}
 
 static int run_breaking(const struct saga_options *options)
 {
-    (void)options;
-    return saga_client_fail("breaking: this build does not have it");
+    struct saga_breaking breaking = {.options = options};
+    enum saga_compat_severity fail_on = SAGA_COMPAT_ERROR;
+    int status = read_settings(&breaking, &fail_on);
+    if (status == SAGA_EXIT_OK && saga_options_on(options, "codes")) {
+        return list_codes(breaking.json);
+    }
+    if (status == SAGA_EXIT_OK) {
+        bool live = saga_options_on(options, "live");
+        status = saga_client_operands(options, live ? 1 : 2, 2,
+                                      live ? "NEW, or OLD and NEW" : "OLD and NEW");
+    }
+    if (status == SAGA_EXIT_OK) {
+        status = run_all(&breaking, fail_on);
+    }
+    saga_breaking_fini(&breaking);
+    return status;
 }
 
 const struct saga_verb saga_verb_breaking = {
     .name = "breaking",
-    .usage = "OLD.binpb NEW.binpb",
+    .usage = "OLD NEW | --live [OLD] NEW",
     .summary = "tells what a new schema breaks, on the wire and for sagas in flight",
+    .epilog =
+        "  sagactl breaking baseline.binpb shop.proto          what a change breaks\n"
+        "  sagactl breaking --live shop.proto                  what it breaks here and now\n"
+        "  sagactl breaking --live --saga-only -o json shop.proto\n"
+        "  sagactl breaking --disable FIELD_RENAMED OLD NEW\n"
+        "\n" SAGA_PROTO_FILE_HELP
+        "OLD and NEW are taken to be alive at once. Sagas in flight keep the version that they "
+        "began with, while\ntheir participants are deployed from NEW: what they will still send "
+        "and read must be served.\n"
+        "With --live the orchestrator is asked for each version that sagas are in flight on, and "
+        "what would hit none\nof them is a note. It is a look at one moment: pause the definition "
+        "(`sagactl pause`) if it is to stay true.\n"
+        "docs/breaking.md says of each code what it means and the safe way to do it.\n"
+        "Exit status: 0 compatible; 1 something breaks (--fail-on), or a file cannot be read; 2 "
+        "wrong usage; 64 + N\nthe orchestrator answered with gRPC status N.",
+    .options = breaking_options,
+    .option_count = sizeof breaking_options / sizeof breaking_options[0],
+    .shorts = "o=output " SAGA_PROTO_PATH_SHORT,
     .run = run_breaking,
 };

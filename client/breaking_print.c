@@ -1,0 +1,132 @@
+/* What sagactl breaking has found, for people and as JSON. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "client/breaking.h"
+
+size_t saga_breaking_count(const struct saga_breaking *breaking, enum saga_compat_severity severity)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < breaking->row_count; i++) {
+        count += breaking->rows[i].severity == severity ? 1 : 0;
+    }
+    return count;
+}
+
+/* ---- For people ---- */
+
+static void print_hits(const struct saga_breaking_row *row)
+{
+    if (row->finding->hit == SAGA_COMPAT_HIT_NONE || !row->judged) {
+        return;
+    }
+    if (row->hit_count == 0) {
+        printf("    no saga of %s in flight is hit\n", row->version);
+        return;
+    }
+    printf("    %" PRIu64 " saga%s of %s %s hit: ", row->hit_count, row->hit_count == 1 ? "" : "s",
+           row->version, row->hit_count == 1 ? "is" : "are");
+    for (size_t i = 0; i < row->hit_count && i < SAGA_BREAKING_IDS_MAX; i++) {
+        char id[SAGA_ID_TEXT_SIZE];
+        saga_id_format(row->ids[i], id);
+        printf("%s%s", i == 0 ? "" : ", ", id);
+    }
+    puts(row->hit_count > SAGA_BREAKING_IDS_MAX ? ", …" : "");
+}
+
+static void print_row(const struct saga_breaking_row *row)
+{
+    const struct saga_compat_finding *finding = row->finding;
+    if (finding->line > 0) {
+        printf("%s:%d:%d: ", finding->file, finding->line, finding->column);
+    } else {
+        printf("%s: ", finding->file);
+    }
+    printf("%s: %s%s: %s: %s\n", saga_compat_severity_name(row->severity),
+           saga_compat_code_info(finding->code)->name, finding->in_old ? " (in OLD)" : "",
+           finding->where, finding->message);
+    print_hits(row);
+}
+
+static void print_summary(const struct saga_breaking *breaking)
+{
+    size_t errors = saga_breaking_count(breaking, SAGA_COMPAT_ERROR);
+    size_t warnings = saga_breaking_count(breaking, SAGA_COMPAT_WARNING);
+    size_t notes = saga_breaking_count(breaking, SAGA_COMPAT_NOTE);
+    if (breaking->row_count == 0) {
+        printf("compatible: nothing breaks");
+    } else {
+        printf("%zu error%s, %zu warning%s", errors, errors == 1 ? "" : "s", warnings,
+               warnings == 1 ? "" : "s");
+    }
+    if (notes > 0) {
+        printf(", %zu that hit nothing in flight", notes);
+    }
+    if (breaking->walked > 0) {
+        printf("; %" PRIu64 " saga%s in flight looked at", breaking->walked,
+               breaking->walked == 1 ? "" : "s");
+    }
+    if (breaking->dropped > 0) {
+        printf("; %zu more findings are not shown (SAGA_COMPAT_FINDINGS_MAX)", breaking->dropped);
+    }
+    putchar('\n');
+}
+
+/* ---- JSON ---- */
+
+static json_t *live_json(const struct saga_breaking_row *row)
+{
+    if (!row->judged) {
+        return json_null();
+    }
+    json_t *ids = json_array();
+    for (size_t i = 0; i < row->hit_count && i < SAGA_BREAKING_IDS_MAX; i++) {
+        char id[SAGA_ID_TEXT_SIZE];
+        saga_id_format(row->ids[i], id);
+        (void)json_array_append_new(ids, json_string(id));
+    }
+    return json_pack("{s:s,s:I,s:o}", "version", row->version, "count", (json_int_t)row->hit_count,
+                     "first", ids);
+}
+
+static json_t *row_json(const struct saga_breaking_row *row)
+{
+    const struct saga_compat_finding *finding = row->finding;
+    const struct saga_compat_code_info *info = saga_compat_code_info(finding->code);
+    return json_pack("{s:s,s:s,s:s,s:s,s:i,s:i,s:b,s:s,s:s,s:s?,s:s?,s:s,s:o}", "code", info->name,
+                     "kind", saga_compat_kind_name(info->kind), "severity",
+                     saga_compat_severity_name(row->severity), "file", finding->file, "line",
+                     finding->line, "column", finding->column, "in_old", (int)finding->in_old,
+                     "where", finding->where, "message", finding->message, "saga", finding->saga,
+                     "step", finding->step, "hits", saga_compat_hit_name(finding->hit), "live",
+                     live_json(row));
+}
+
+static int print_json(const struct saga_breaking *breaking)
+{
+    json_t *findings = json_array();
+    for (size_t i = 0; i < breaking->row_count; i++) {
+        (void)json_array_append_new(findings, row_json(&breaking->rows[i]));
+    }
+    size_t errors = saga_breaking_count(breaking, SAGA_COMPAT_ERROR);
+    size_t warnings = saga_breaking_count(breaking, SAGA_COMPAT_WARNING);
+    size_t notes = saga_breaking_count(breaking, SAGA_COMPAT_NOTE);
+    const char *verdict = errors > 0 ? "breaking" : warnings > 0 ? "care" : "compatible";
+    return saga_client_print_json(json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:o}", "verdict", verdict,
+                                            "errors", (json_int_t)errors, "warnings",
+                                            (json_int_t)warnings, "notes", (json_int_t)notes,
+                                            "walked", (json_int_t)breaking->walked, "not_shown",
+                                            (json_int_t)breaking->dropped, "findings", findings));
+}
+
+int saga_breaking_print(const struct saga_breaking *breaking)
+{
+    if (breaking->json) {
+        return print_json(breaking);
+    }
+    for (size_t i = 0; i < breaking->row_count; i++) {
+        print_row(&breaking->rows[i]);
+    }
+    print_summary(breaking);
+    return SAGA_EXIT_OK;
+}
