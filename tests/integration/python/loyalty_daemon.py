@@ -71,4 +71,4 @@ def run_start(schema, url, definition, fields, *arguments):
     return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
 
 
-__all__ = ["EXAMPLE", "SERVICE", "Loyalty", "make_schema", "run_start"]
+__all__ = ["EXAMPLE", "SERVICE", "Loyalty", "environment", "make_schema", "run_start"]

@@ -3,8 +3,10 @@ way, and a participant that was written from it keeps the rules, however it is t
 import concurrent.futures
 import contextlib
 import json
+import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -16,9 +18,9 @@ import threading
 import unittest
 import uuid
 
-from harness import daemons, orders, schema, sp
-from harness.util import ROOT
-from loyalty_daemon import SERVICE, Loyalty, make_schema
+from harness import daemons, orders, schema, sp, util
+from harness.util import ROOT, until
+from loyalty_daemon import EXAMPLE, SERVICE, Loyalty, environment, make_schema
 
 import saga_barrier  # examples/python
 import saga_participant
@@ -476,6 +478,51 @@ class RobustnessTest(ParticipantCase):
         done = subprocess.run([*command, "--listen=tcp://127.0.0.1:0"], capture_output=True, text=True, timeout=20, check=False)
         self.assertEqual(done.returncode, 1)
         self.assertIn("another process uses it", done.stderr)
+
+
+class CertifyTest(Folder):
+    """sagactl certify, which knows of the participant only its address."""
+
+    def setUp(self):
+        super().setUp()
+        self.loyalty = Loyalty(self.directory)
+        self.pid_file = self.directory / "pid"
+        self.addCleanup(self.kill)
+        log = shlex.quote(str(self.loyalty.log_file))
+        self.restart = self.directory / "restart"
+        self.restart.write_text(
+            f"#!/bin/sh\n[ ! -f {self.pid_file} ] || kill -9 $(cat {self.pid_file})\n"
+            f"{shlex.join(self.loyalty.command())} >>{log} 2>&1 &\necho $! >{self.pid_file}\n", encoding="utf-8")
+        self.restart.chmod(0o700)
+        self.run_restart()
+        until(self.loyalty.ready_file.exists, 30, self.loyalty.log_tail)
+
+    def run_restart(self):
+        subprocess.run([self.restart], check=True, env=environment(), stdin=subprocess.DEVNULL)
+
+    def kill(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(self.pid_file.read_text(encoding="utf-8")), signal.SIGKILL)
+
+    def certify(self, *arguments):
+        """Gives exit status and report."""
+        done = subprocess.run([util.bin_dir() / "sagactl", "certify", self.loyalty.nng, "-q", "-o", "json", *arguments,
+                               f"--values={EXAMPLE / 'certify.json'}"], capture_output=True, text=True, timeout=120, check=False)
+        self.assertIn(done.returncode, (0, 1), done.stdout + done.stderr)
+        return done.returncode, json.loads(done.stdout)
+
+    def test_certify_when_everything_is_judged_then_nothing_fails(self):
+        before = self.pid_file.read_text(encoding="utf-8")
+        status, report = self.certify(
+            f"--call={SERVICE}/AddPoints", f"--undo={SERVICE}/TakePointsBack",
+            f"--probe={SERVICE}/GetBalance={json.dumps({'customer_id': 7})}", f"--restart={self.restart}", "--strict")
+        self.assertEqual(status, 0, report)
+        self.assertNotEqual(self.pid_file.read_text(encoding="utf-8"), before)  # it was killed and came back
+        self.assertNotRegex(self.loyalty.log_text(), CRASHES)
+
+    def test_certify_when_steps_are_those_of_the_schema_then_nothing_fails(self):
+        status, report = self.certify()
+        self.assertEqual(status, 0, report)
 
 
 class BarrierTableTest(unittest.TestCase):
