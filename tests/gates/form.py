@@ -5,7 +5,7 @@ import subprocess
 
 from gate import Canary, append
 
-NEEDS = [".clang-format", "common", "orchestrator", "services", "verify", "client", "tests", "bench"]
+NEEDS = [".clang-format", "common", "orchestrator", "services", "verify", "client", "tests", "bench", "examples"]
 
 
 def check(tree):

@@ -13,7 +13,7 @@ import argparse, dataclasses, importlib, os, pathlib, shutil, sys, tempfile
 from collections.abc import Callable
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-C_FOLDERS = ("common", "orchestrator", "services", "verify", "client", "tests", "bench")
+C_FOLDERS = ("common", "orchestrator", "services", "verify", "client", "tests", "bench", "examples")
 NOT_OURS = {"generated", "build", ".git", "__pycache__"}
 
 

@@ -7,7 +7,7 @@ import tempfile
 import rooms
 from gate import Canary
 
-NEEDS = ["CMakeLists.txt", "cmake", "common", "orchestrator", "services", "verify", "client", "generated", "tests", "bench"]
+NEEDS = ["CMakeLists.txt", "cmake", "common", "orchestrator", "services", "verify", "client", "generated", "tests", "bench", "examples", "packaging"]
 
 
 def read_links(tree):

@@ -5,7 +5,7 @@ import subprocess
 
 from gate import C_FOLDERS, Canary, append
 
-NEEDS = ["common", "orchestrator", "services", "verify", "client", "tests", "bench"]
+NEEDS = ["common", "orchestrator", "services", "verify", "client", "tests", "bench", "examples"]
 FUNCTION_LINES_MAX, PARAMETERS_MAX, FILE_LINES_MAX = 70, 6, 800
 
 

@@ -3,7 +3,7 @@ import re
 
 from gate import Canary, append
 
-NEEDS = ["CMakeLists.txt", "cmake", "common", "orchestrator", "services", "verify", "client", "tests", "bench", "scripts", "proto", "docs",
+NEEDS = ["CMakeLists.txt", "cmake", "common", "orchestrator", "services", "verify", "client", "tests", "bench", "examples", "scripts", "proto", "docs",
          "packaging", ".ci", "README.md", "compose.yaml", "CMakePresets.json"]
 TEXT = {".c", ".h", ".txt", ".cmake", ".md", ".proto", ".py", ".json", ".yaml", ".yml", ".sql", ".service", ".xml",
         ".properties", ".ini", ".conf", ".sh", ".golden", ".txn", ".html", ".js", ".css", ""}
