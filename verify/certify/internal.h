@@ -61,6 +61,7 @@ struct certify_run {
     uint16_t counter;
     bool retry_seen;     /* a retryable refusal came */
     bool retry_replayed; /* and one was replayed: B6 */
+    const char *dead;    /* the case after which the participant answered no more; NULL: it does */
 };
 
 struct certify_trial;

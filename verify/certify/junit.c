@@ -33,34 +33,55 @@ static void put_format(struct writer *writer, const char *format, ...)
     put(writer, text);
 }
 
-/* Writes text for XML 1.0: what stands for itself is escaped, what XML cannot hold becomes '?'. A
- * text that was cut in the middle of a character ends before it. */
+/* Gives the size of the character that begins a text: 0 when it is none that XML 1.0 can hold. */
+static size_t character(struct saga_bytes text)
+{
+    uint8_t lead = text.data[0];
+    size_t size = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    if ((lead < ' ' && lead != '\n') || lead == 0x7f || size > text.size ||
+        !saga_wire_utf8((struct saga_bytes){text.data, size})) {
+        return 0;
+    }
+    /* U+FFFE and U+FFFF are UTF-8, but no characters. */
+    bool none = size == 3 && lead == 0xef && text.data[1] == 0xbf && text.data[2] >= 0xbe;
+    return none ? 0 : size;
+}
+
+static const char *escape_of(uint8_t byte)
+{
+    switch (byte) {
+    case '&':
+        return "&amp;";
+    case '<':
+        return "&lt;";
+    case '>':
+        return "&gt;";
+    case '"':
+        return "&quot;";
+    case '\'':
+        return "&apos;";
+    case '\n':
+        return "&#10;";
+    default:
+        return NULL;
+    }
+}
+
+/* Writes text for XML 1.0: markup is escaped, what XML cannot hold becomes '?'. */
 static void put_escaped(struct writer *writer, const char *text)
 {
-    struct saga_bytes whole = saga_bytes_text(text);
-    while (whole.size > 0 && !saga_wire_utf8(whole) && whole.size + 4 > strlen(text)) {
-        whole.size--;
-    }
-    bool utf8 = saga_wire_utf8(whole);
-    whole.size = utf8 ? whole.size : strlen(text);
-    for (size_t i = 0; i < whole.size; i++) {
-        uint8_t byte = whole.data[i];
-        char plain[2] = {(char)byte, '\0'};
-        if (byte == '&') {
-            put(writer, "&amp;");
-        } else if (byte == '<') {
-            put(writer, "&lt;");
-        } else if (byte == '>') {
-            put(writer, "&gt;");
-        } else if (byte == '"') {
-            put(writer, "&quot;");
-        } else if (byte == '\'') {
-            put(writer, "&apos;");
-        } else if (byte < ' ' || byte == 0x7f || (byte >= 0x80 && !utf8)) {
-            put(writer, byte == '\n' ? "&#10;" : "?");
+    struct saga_bytes rest = saga_bytes_text(text);
+    while (rest.size > 0 && writer->err == SAGA_ERR_OK) {
+        size_t size = character(rest);
+        const char *escape = escape_of(rest.data[0]);
+        if (escape != NULL || size == 0) {
+            put(writer, escape != NULL ? escape : "?");
+            size = 1;
         } else {
-            put(writer, plain);
+            writer->err = saga_buf_append(writer->out, (struct saga_bytes){rest.data, size});
         }
+        rest.data += size;
+        rest.size -= size;
     }
 }
 

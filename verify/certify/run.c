@@ -133,10 +133,13 @@ static void finish(struct certify_run *run, struct certify_trial *trial, size_t 
 {
     const struct saga_certify_config *config = run->config;
     certify_trial_end(trial);
-    if (trial->result.verdict != SAGA_CERTIFY_FAIL && !certify_alive(run)) {
-        trial->result.verdict = SAGA_CERTIFY_FAIL;
-        (void)snprintf(trial->result.reason, sizeof trial->result.reason,
-                       "afterwards the participant answers no more");
+    if (run->dead == NULL && !certify_alive(run)) {
+        run->dead = trial->about->about.id;
+        if (trial->result.verdict != SAGA_CERTIFY_FAIL) {
+            trial->result.verdict = SAGA_CERTIFY_FAIL;
+            (void)snprintf(trial->result.reason, sizeof trial->result.reason,
+                           "afterwards the participant answers no more");
+        }
     }
     run->report->results[at] = trial->result;
     count_result(run->report, trial->result.verdict);
@@ -145,13 +148,24 @@ static void finish(struct certify_run *run, struct certify_trial *trial, size_t 
     }
 }
 
+/* Tells whether a trial can run; without a participant nothing more is judged. */
+static bool can_run(struct certify_run *run, struct certify_trial *trial)
+{
+    if (run->dead != NULL) {
+        certify_skip(trial, "the participant answers no more since %s", run->dead);
+    }
+    return !trial->judged;
+}
+
 static void run_now(struct certify_run *run, size_t at, size_t done)
 {
     struct certify_trial trial;
     const struct saga_certify_result *planned = &run->report->results[at];
     int64_t begun_ms = now_ms(run);
     certify_trial_begin(&trial, run, case_of(planned->about), planned->step);
-    trial.about->run(&trial);
+    if (can_run(run, &trial)) {
+        trial.about->run(&trial);
+    }
     trial.result.took_ms = now_ms(run) - begun_ms;
     finish(run, &trial, at, done);
 }
@@ -177,14 +191,14 @@ static enum saga_err run_restart(struct certify_run *run, size_t count, size_t d
             certify_trial_begin(&trials[at], run, about, run->report->results[i].step);
             if (port->restart == NULL) {
                 certify_skip(&trials[at], "it was not restarted: give --restart COMMAND");
-            } else {
+            } else if (can_run(run, &trials[at])) {
                 about->run(&trials[at]);
             }
             at++;
         }
     }
     int64_t begun_ms = now_ms(run);
-    if (port->restart != NULL) {
+    if (port->restart != NULL && run->dead == NULL) {
         err = port->restart(port->context, &detail);
     }
     for (size_t i = 0; i < at; i++) {

@@ -40,7 +40,7 @@ static bool encode(struct certify_trial *trial, struct certify_scope *scope,
 
 /* Notes that a preparing call was done, so that it is undone in the end. */
 static void note_before(struct certify_trial *trial, const struct certify_scope *scope,
-                        const struct saga_method *method, const char *step_name)
+                        const struct saga_method *method, const struct saga_command *command)
 {
     const struct saga_certify_steps *steps = trial->run->config->steps;
     for (size_t i = 0; i < steps->count; i++) {
@@ -55,7 +55,8 @@ static void note_before(struct certify_trial *trial, const struct certify_scope 
         *done = *scope;
         done->names.before = NULL;
         done->step = step;
-        done->step_name = step_name;
+        done->saga = command->saga_id;
+        done->step_name = command->step;
         done->effect = true;
         done->undone = false;
         if (encode(trial, done, step->undo,
@@ -119,7 +120,9 @@ static bool prepare_one(struct certify_trial *trial, struct certify_scope *scope
     (void)snprintf(step_name, SAGA_STEP_NAME_MAX + 1, "before-%zu", index + 1);
     if (!plain) {
         ask.command.op = SAGA_OP_CALL;
-        ask.command.saga_id = scope->saga;
+        ask.command.saga_id =
+            certify_saga_id(trial->run); /* what is judged has a saga of its own */
+        ask.command.epoch = 1;
         ask.command.step = step_name;
     }
     if (!certify_send(trial, &ask, &reply)) {
@@ -133,7 +136,7 @@ static bool prepare_one(struct certify_trial *trial, struct certify_scope *scope
         return false;
     }
     if (!plain && !method->no_side_effects) {
-        note_before(trial, scope, method, step_name);
+        note_before(trial, scope, method, &ask.command);
     }
     return take_fields(trial, scope, method, &reply);
 }

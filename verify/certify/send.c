@@ -226,11 +226,14 @@ bool certify_send(struct certify_trial *trial, const struct certify_ask *ask,
     const struct saga_certify_port *port = &trial->run->config->port;
     struct certify_ask again = *ask;
     int64_t delay_ms = LATER_MS;
+    int64_t end_ms = now_unix_ms(trial->run) + trial->run->config->timeout_ms;
     for (int i = 0; i < CERTIFY_TRIES_MAX; i++) {
         if (!certify_send_batch(trial, &again, 1, reply)) {
             return false;
         }
-        if (saga_code_class(reply->status.code) != SAGA_CODE_CLASS_RETRY) {
+        /* Who is fenced off is so for ever. */
+        if (saga_code_class(reply->status.code) != SAGA_CODE_CLASS_RETRY ||
+            strcmp(reply->status.reason, "FENCED") == 0 || now_unix_ms(trial->run) >= end_ms) {
             break;
         }
         port->pause(port->context, delay_ms);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/assert.h"
+#include "common/wire/wire.h"
 #include "verify/certify/internal.h"
 
 void certify_trial_begin(struct certify_trial *trial, struct certify_run *run,
@@ -29,17 +29,32 @@ static void undo_scope(struct certify_trial *trial, struct certify_scope *scope)
     trial->run->report->effects_left += undone ? 0 : 1;
 }
 
+/* What a participant has said is shown: nothing that acts on a terminal, and whole characters. */
+static void clean(char *text)
+{
+    for (char *at = text; *at != '\0'; at++) {
+        *at = (unsigned char)*at < ' ' || *at == 0x7f ? '?' : *at;
+    }
+    size_t size = strlen(text);
+    while (size > 0 && !saga_wire_utf8((struct saga_bytes){(const uint8_t *)text, size})) {
+        text[--size] = '\0'; /* cut in the middle of a character */
+    }
+}
+
 void certify_trial_end(struct certify_trial *trial)
 {
     struct saga_certify_result result = trial->result;
     trial->judged = true; /* nothing from here on changes it */
     for (struct certify_scope *scope = trial->scopes; scope != NULL; scope = scope->next) {
-        if (scope->effect && !scope->undone) {
+        if (scope->effect && !scope->undone && trial->run->dead == NULL) {
             undo_scope(trial, scope);
         }
         json_decref(scope->names.before);
     }
     trial->result = result;
+    clean(trial->result.reason);
+    clean(trial->result.sent);
+    clean(trial->result.got);
     saga_arena_fini(&trial->arena);
 }
 
@@ -99,7 +114,7 @@ struct saga_bytes certify_keep(struct certify_trial *trial, struct saga_bytes by
 
 void certify_reply_text(const struct saga_reply *reply, char text[CERTIFY_REPLY_TEXT_SIZE])
 {
-    enum { HEX_MAX = 16 };
+    enum { HEX_MAX = 16, SAID_MAX = 80 };
     char hex[HEX_MAX * 2 + 8] = "";
     size_t shown = reply->payload.size < HEX_MAX ? reply->payload.size : HEX_MAX;
     for (size_t i = 0; i < shown; i++) {
@@ -109,10 +124,15 @@ void certify_reply_text(const struct saga_reply *reply, char text[CERTIFY_REPLY_
         (void)snprintf(hex + shown * 2, 8, "…");
     }
     bool reason = reply->status.reason[0] != '\0';
-    (void)snprintf(text, CERTIFY_REPLY_TEXT_SIZE, "%s%s%s%s%s%.60s%s%s%s",
+    char said[SAID_MAX + 1] = "";
+    struct saga_bytes cut = saga_wire_utf8_cut(saga_bytes_text(reply->status.message), SAID_MAX);
+    if (cut.size > 0) {
+        memcpy(said, cut.data, cut.size);
+    }
+    (void)snprintf(text, CERTIFY_REPLY_TEXT_SIZE, "%s%s%s%s%s%s%s%s%s",
                    saga_code_name(reply->status.code), reason ? " " : "", reply->status.reason,
                    reply->replayed ? ", replayed" : "",
-                   reply->status.message[0] != '\0' ? ", \"" : "", reply->status.message,
+                   reply->status.message[0] != '\0' ? ", \"" : "", said,
                    reply->status.message[0] != '\0' ? "\"" : "", reply->empty ? ", empty" : "",
                    reply->payload.size == 0 ? "" : ", payload ");
     size_t used = strlen(text);

@@ -1,0 +1,416 @@
+/* What certify makes of a schema, of values, and of what it found. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "descriptor_set.h"
+#include "tests/unit/certify/fake.h"
+
+#define AUTHORIZE "payment.v1.PaymentService/AuthorizePayment"
+#define REFUND "payment.v1.PaymentService/RefundPayment"
+
+static struct saga_schema *schema;
+static struct saga_certify_steps payment;
+
+static int set_up(void **state)
+{
+    struct saga_err_detail detail = {{0}};
+    struct saga_bytes set = {saga_descriptor_set, saga_descriptor_set_size};
+    (void)state;
+    assert_int_equal(saga_schema_load(set, &schema, &detail), SAGA_ERR_OK);
+    payment.count = 0;
+    assert_int_equal(saga_certify_steps_add(&payment, "payment",
+                                            saga_schema_method(schema, AUTHORIZE),
+                                            saga_schema_method(schema, REFUND), &detail),
+                     SAGA_ERR_OK);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    saga_schema_free(schema);
+    return 0;
+}
+
+static struct saga_certify_values *make_values(const char *text)
+{
+    struct saga_err_detail detail = {{0}};
+    struct saga_certify_values *values = NULL;
+    enum saga_err err =
+        saga_certify_values_make(schema, &payment, saga_bytes_text(text), 1, &values, &detail);
+    if (err != SAGA_ERR_OK) {
+        print_error("%s\n", detail.text);
+    }
+    assert_int_equal(err, SAGA_ERR_OK);
+    return values;
+}
+
+/* ---- Steps ---- */
+
+static void test_steps_when_a_service_is_found_then_each_pair_is_there_once(void **state)
+{
+    const char *const services[] = {"kitchen.v1.KitchenService"};
+    struct saga_certify_steps steps = {.count = 0};
+    struct saga_err_detail detail = {{0}};
+    (void)state;
+    assert_int_equal(saga_certify_steps_find(&steps, schema, NULL, services, 1, &detail),
+                     SAGA_ERR_OK);
+    assert_int_equal(steps.count, 2);
+    assert_string_equal(steps.list[0].name, "ticket");
+    assert_non_null(steps.list[0].undo);
+    assert_string_equal(steps.list[1].name, "accept");
+    assert_null(steps.list[1].undo);
+}
+
+static void test_steps_when_the_starter_does_one_then_it_has_its_undo_alone(void **state)
+{
+    const char *const services[] = {"order.v1.OrderService"};
+    struct saga_certify_steps steps = {.count = 0};
+    struct saga_err_detail detail = {{0}};
+    (void)state;
+    assert_int_equal(saga_certify_steps_find(&steps, schema, "create-order", services, 1, &detail),
+                     SAGA_ERR_OK);
+    assert_int_equal(steps.count, 2);
+    assert_null(steps.list[0].call);
+    assert_string_equal(steps.list[0].undo->name, "RejectOrder");
+}
+
+static void test_steps_when_the_definition_is_unknown_then_not_found(void **state)
+{
+    const char *const services[] = {"order.v1.OrderService"};
+    struct saga_certify_steps steps = {.count = 0};
+    struct saga_err_detail detail = {{0}};
+    (void)state;
+    assert_int_equal(saga_certify_steps_find(&steps, schema, "nobody", services, 1, &detail),
+                     SAGA_ERR_NOT_FOUND);
+    assert_non_null(strstr(detail.text, "nobody"));
+}
+
+static void test_steps_when_a_name_is_made_of_a_method_then_it_is_a_steps_name(void **state)
+{
+    struct saga_certify_steps steps = {.count = 0};
+    (void)state;
+    assert_int_equal(
+        saga_certify_steps_add(&steps, NULL, saga_schema_method(schema, AUTHORIZE), NULL, NULL),
+        SAGA_ERR_OK);
+    assert_string_equal(steps.list[0].name, "authorize-payment");
+}
+
+/* ---- Values ---- */
+
+static void test_values_when_generated_then_what_ties_call_and_undo_is_fresh(void **state)
+{
+    struct saga_certify_values *values = make_values("");
+    (void)state;
+    const json_t *call =
+        json_array_get(json_object_get(saga_certify_values_json(values), AUTHORIZE), 0);
+    const json_t *undo =
+        json_array_get(json_object_get(saga_certify_values_json(values), REFUND), 0);
+    assert_string_equal(json_string_value(json_object_get(call, "order_id")), "${id}");
+    assert_string_equal(json_string_value(json_object_get(undo, "order_id")), "${id}");
+    assert_in_range(json_integer_value(json_object_get(call, "customer_id")), 1, 3);
+    assert_in_range(json_integer_value(json_object_get(call, "total_cents")), 1, 3);
+    saga_certify_values_free(values);
+}
+
+static void test_values_when_generated_of_one_seed_then_they_are_the_same(void **state)
+{
+    struct saga_certify_values *one = make_values("");
+    struct saga_certify_values *two = make_values("");
+    (void)state;
+    assert_true(json_equal(saga_certify_values_json(one), saga_certify_values_json(two)));
+    saga_certify_values_free(one);
+    saga_certify_values_free(two);
+}
+
+static void
+test_values_when_every_method_of_the_schema_is_generated_then_each_can_be_encoded(void **state)
+{
+    size_t count = 0;
+    (void)state;
+    for (size_t i = 0; i < saga_schema_service_count(schema); i++) {
+        const struct saga_service *service = saga_schema_service_at(schema, i);
+        for (size_t at = 0; at < service->method_count; at++) {
+            struct saga_certify_steps steps = {.count = 0};
+            struct saga_certify_values *values = NULL;
+            struct saga_err_detail detail = {{0}};
+            assert_int_equal(
+                saga_certify_steps_add(&steps, NULL, &service->methods[at], NULL, &detail),
+                SAGA_ERR_OK);
+            assert_int_equal(saga_certify_values_make(schema, &steps, (struct saga_bytes){0}, 3,
+                                                      &values, &detail),
+                             SAGA_ERR_OK);
+            saga_certify_values_free(values);
+            count++;
+        }
+    }
+    assert_true(count > 15);
+}
+
+static void test_values_when_wrong_then_the_message_names_method_and_place(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *says;
+    } rows[] = {
+        {"{\"" AUTHORIZE "\": {\"order\": 1}}", "order"},
+        {"{\"" AUTHORIZE "\": {\"order_id\": \"${nothing}\"}}", "${nothing}"},
+        {"{\"" AUTHORIZE "\": {\"$expect\": \"perhaps\"}}", "$expect"},
+        {"{\"" AUTHORIZE "\": 7}", "JSON object"},
+        {"{\"" AUTHORIZE "\": []}", AUTHORIZE},
+        {"{\"a.B/C\": {}}", "a.B/C"},
+        {"{\"a.B/C\"", "line 1"},
+        {"[]", "package.Service/Method"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct saga_err_detail detail = {{0}};
+        struct saga_certify_values *values = NULL;
+        assert_int_equal(saga_certify_values_make(schema, &payment, saga_bytes_text(rows[i].text),
+                                                  1, &values, &detail),
+                         SAGA_ERR_INVALID);
+        if (strstr(detail.text, rows[i].says) == NULL) {
+            print_error("%s: %s\n", rows[i].text, detail.text);
+        }
+        assert_non_null(strstr(detail.text, rows[i].says));
+        assert_null(values);
+    }
+}
+
+/* ---- Running ---- */
+
+static void run(struct fake *fake, const struct saga_certify_values *values, const char *cases,
+                bool restart, struct saga_certify_report *report)
+{
+    struct saga_err_detail detail = {{0}};
+    struct saga_certify_config config = {
+        .schema = schema,
+        .steps = &payment,
+        .values = values,
+        .port = fake_port(fake),
+        .seed = 7,
+        .nonce = 11,
+        .rounds = 2,
+        .at_once = 4,
+        .timeout_ms = 1000,
+        .cases = cases,
+        .reflection = true,
+    };
+    if (!restart) {
+        config.port.restart = NULL;
+    }
+    assert_int_equal(saga_certify_run(&config, report, &detail), SAGA_ERR_OK);
+}
+
+static const struct saga_certify_result *find(const struct saga_certify_report *report,
+                                              const char *id)
+{
+    for (size_t i = 0; i < report->count; i++) {
+        if (strcmp(report->results[i].about->id, id) == 0) {
+            return &report->results[i];
+        }
+    }
+    fail_msg("%s did not run", id);
+    return NULL;
+}
+
+static void test_run_when_all_values_are_refused_then_what_needs_them_is_skipped(void **state)
+{
+    struct fake fake = {.refuses = true};
+    struct saga_certify_report report;
+    struct saga_certify_values *values = make_values("");
+    (void)state;
+    run(&fake, values, NULL, true, &report);
+    assert_int_equal(report.failed, 0);
+    assert_int_equal(find(&report, "CERT-CALL")->verdict, SAGA_CERTIFY_SKIP);
+    assert_non_null(strstr(find(&report, "CERT-CALL")->reason, "NO_MONEY"));
+    assert_int_equal(find(&report, "CERT-B4-UNDO")->verdict, SAGA_CERTIFY_SKIP);
+    assert_int_equal(find(&report, "CERT-B1-DUPLICATE")->verdict, SAGA_CERTIFY_PASS);
+    assert_int_equal(find(&report, "CERT-B2-UNDO-FIRST")->verdict, SAGA_CERTIFY_PASS);
+    assert_int_equal(find(&report, "CERT-B3-CALL-AFTER")->verdict, SAGA_CERTIFY_PASS);
+    assert_int_equal(find(&report, "CERT-B6-NO")->verdict, SAGA_CERTIFY_PASS);
+    saga_certify_report_fini(&report);
+    saga_certify_values_free(values);
+    fake_fini(&fake);
+}
+
+static void test_run_when_a_stored_no_is_lost_then_it_fails_though_all_is_refused(void **state)
+{
+    struct fake fake = {.fault = FAKE_NO_FORGOTTEN, .refuses = true};
+    struct saga_certify_report report;
+    struct saga_certify_values *values = make_values("");
+    (void)state;
+    run(&fake, values, "CERT-B1-DUPLICATE", true, &report);
+    assert_int_equal(report.count, 1);
+    assert_int_equal(report.failed, 1);
+    saga_certify_report_fini(&report);
+    saga_certify_values_free(values);
+    fake_fini(&fake);
+}
+
+static void test_run_when_it_cannot_be_restarted_then_those_cases_are_skipped(void **state)
+{
+    struct fake fake = {.fault = FAKE_LOST_CALLS};
+    struct saga_certify_report report;
+    struct saga_certify_values *values = make_values("");
+    (void)state;
+    run(&fake, values, "CERT-RESTART-*", false, &report);
+    assert_int_equal(report.count, 4);
+    assert_int_equal(report.skipped, 4);
+    assert_non_null(strstr(report.results[0].reason, "--restart"));
+    saga_certify_report_fini(&report);
+    saga_certify_values_free(values);
+    fake_fini(&fake);
+}
+
+static void test_run_when_repeated_with_another_nonce_then_no_key_is_met_again(void **state)
+{
+    struct fake fake = {.fault = FAKE_NONE};
+    struct saga_certify_report report;
+    struct saga_certify_values *values = make_values("");
+    (void)state;
+    run(&fake, values, NULL, true, &report);
+    assert_int_equal(report.failed, 0);
+    saga_certify_report_fini(&report);
+    struct saga_err_detail detail = {{0}};
+    struct saga_certify_config config = {
+        .schema = schema,
+        .steps = &payment,
+        .values = values,
+        .port = fake_port(&fake),
+        .seed = 7,
+        .nonce = 12,
+        .rounds = 2,
+        .at_once = 4,
+        .timeout_ms = 1000,
+    };
+    assert_int_equal(saga_certify_run(&config, &report, &detail), SAGA_ERR_OK);
+    assert_int_equal(report.failed, 0);
+    saga_certify_report_fini(&report);
+    saga_certify_values_free(values);
+    fake_fini(&fake);
+}
+
+static void test_run_when_the_probe_has_effects_then_it_is_refused(void **state)
+{
+    struct fake fake = {.fault = FAKE_NONE};
+    struct saga_certify_report report;
+    struct saga_err_detail detail = {{0}};
+    struct saga_certify_config config = {
+        .schema = schema,
+        .steps = &payment,
+        .port = fake_port(&fake),
+        .probe_method = AUTHORIZE,
+        .probe_request = "{}",
+    };
+    (void)state;
+    assert_int_equal(saga_certify_run(&config, &report, &detail), SAGA_ERR_INVALID);
+    assert_non_null(strstr(detail.text, "NO_SIDE_EFFECTS"));
+}
+
+/* ---- Reports ---- */
+
+static struct saga_certify_report made_report(struct saga_certify_result results[3])
+{
+    results[0] = (struct saga_certify_result){
+        .about = saga_certify_case(0), .verdict = SAGA_CERTIFY_PASS, .took_ms = 1234};
+    results[1] = (struct saga_certify_result){.about = saga_certify_case(24),
+                                              .step = &payment.list[0],
+                                              .verdict = SAGA_CERTIFY_FAIL,
+                                              .reason = "<\"it's\" & \x01\xff>",
+                                              .sent = "CALL",
+                                              .got = "OK"};
+    results[2] = (struct saga_certify_result){
+        .about = saga_certify_case(1), .verdict = SAGA_CERTIFY_SKIP, .reason = "no & nothing"};
+    return (struct saga_certify_report){
+        .results = results, .count = 3, .passed = 1, .failed = 1, .skipped = 1, .commands = 5};
+}
+
+static void test_junit_when_texts_have_markup_then_they_are_escaped(void **state)
+{
+    struct saga_certify_result results[3];
+    struct saga_certify_report report = made_report(results);
+    struct saga_certify_head head = {.address = "tcp://a<b>", .seed = 42};
+    struct saga_buf out = {0};
+    (void)state;
+    assert_int_equal(saga_certify_report_junit(&report, &head, &out), SAGA_ERR_OK);
+    assert_int_equal(saga_buf_append(&out, (struct saga_bytes){(const uint8_t *)"", 1}),
+                     SAGA_ERR_OK);
+    const char *text = (const char *)out.data;
+    assert_non_null(strstr(text, "name=\"tcp://a&lt;b&gt;\""));
+    assert_non_null(strstr(text, "tests=\"3\" failures=\"1\" errors=\"0\" skipped=\"1\""));
+    assert_non_null(strstr(text, "message=\"&lt;&quot;it&apos;s&quot; &amp; ??&gt;\""));
+    assert_non_null(strstr(text, "<skipped message=\"no &amp; nothing\"/>"));
+    assert_non_null(strstr(text, "time=\"1.234\""));
+    assert_non_null(strstr(text, "name=\"seed\" value=\"42\""));
+    saga_buf_fini(&out);
+}
+
+static void test_json_when_a_case_failed_then_it_says_so_and_why(void **state)
+{
+    struct saga_certify_result results[3];
+    struct saga_certify_report report = made_report(results);
+    struct saga_certify_head head = {.address = "tcp://a", .seed = 42};
+    (void)state;
+    (void)snprintf(results[1].reason, sizeof results[1].reason, "it was done anew");
+    json_t *json = saga_certify_report_json(&report, &head);
+    assert_non_null(json);
+    assert_true(json_is_false(json_object_get(json, "certified")));
+    const json_t *rules = json_object_get(json, "rules");
+    assert_string_equal(json_string_value(json_object_get(rules, "B1")), "FAIL");
+    assert_string_equal(json_string_value(json_object_get(rules, "B2")), "SKIP");
+    const json_t *one = json_array_get(json_object_get(json, "cases"), 1);
+    assert_string_equal(json_string_value(json_object_get(one, "verdict")), "FAIL");
+    assert_string_equal(json_string_value(json_object_get(one, "reason")), "it was done anew");
+    assert_string_equal(json_string_value(json_object_get(one, "call")), AUTHORIZE);
+    json_decref(json);
+}
+
+static void test_text_when_a_case_failed_then_rule_and_hint_are_told(void **state)
+{
+    struct saga_certify_result results[3];
+    struct saga_certify_report report = made_report(results);
+    struct saga_certify_head head = {.address = "tcp://a", .seed = 42};
+    char text[8192] = "";
+    (void)state;
+    FILE *file = fmemopen(text, sizeof text, "w");
+    assert_non_null(file);
+    saga_certify_report_text(&report, &head, file);
+    assert_int_equal(fclose(file), 0);
+    assert_non_null(strstr(text, "FAIL CERT-B1-DUPLICATE payment"));
+    assert_non_null(strstr(text, "to mend"));
+    assert_non_null(strstr(text, "not certified: tcp://a: 1 passed, 1 failed, 1 not judged"));
+    assert_non_null(strstr(text, "broken: B1"));
+    assert_null(strstr(text, "PASS"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_steps_when_a_service_is_found_then_each_pair_is_there_once),
+        cmocka_unit_test(test_steps_when_the_starter_does_one_then_it_has_its_undo_alone),
+        cmocka_unit_test(test_steps_when_the_definition_is_unknown_then_not_found),
+        cmocka_unit_test(test_steps_when_a_name_is_made_of_a_method_then_it_is_a_steps_name),
+        cmocka_unit_test(test_values_when_generated_then_what_ties_call_and_undo_is_fresh),
+        cmocka_unit_test(test_values_when_generated_of_one_seed_then_they_are_the_same),
+        cmocka_unit_test(
+            test_values_when_every_method_of_the_schema_is_generated_then_each_can_be_encoded),
+        cmocka_unit_test(test_values_when_wrong_then_the_message_names_method_and_place),
+        cmocka_unit_test(test_run_when_all_values_are_refused_then_what_needs_them_is_skipped),
+        cmocka_unit_test(test_run_when_a_stored_no_is_lost_then_it_fails_though_all_is_refused),
+        cmocka_unit_test(test_run_when_it_cannot_be_restarted_then_those_cases_are_skipped),
+        cmocka_unit_test(test_run_when_repeated_with_another_nonce_then_no_key_is_met_again),
+        cmocka_unit_test(test_run_when_the_probe_has_effects_then_it_is_refused),
+        cmocka_unit_test(test_junit_when_texts_have_markup_then_they_are_escaped),
+        cmocka_unit_test(test_json_when_a_case_failed_then_it_says_so_and_why),
+        cmocka_unit_test(test_text_when_a_case_failed_then_rule_and_hint_are_told),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
