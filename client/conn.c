@@ -20,6 +20,16 @@ struct saga_conn {
     struct saga_buf request;
     struct saga_buf answer;
     struct saga_schema *schema;
+    struct known_definition *definitions;
+    size_t definition_count;
+};
+
+/* The schema of a version that was asked for. */
+struct known_definition {
+    char name[SAGA_DEFINITION_NAME_MAX + 1];
+    bool current; /* it was asked for by name alone */
+    uint8_t hash[SAGA_HASH_SIZE];
+    struct saga_schema *schema; /* NULL: the orchestrator has none */
 };
 
 int saga_conn_open(const char *address, const struct saga_options *options, struct saga_conn **conn)
@@ -90,6 +100,10 @@ void saga_conn_close(struct saga_conn *conn)
     }
     saga_rpc_client_free(conn->rpc);
     saga_schema_free(conn->schema);
+    for (size_t i = 0; i < conn->definition_count; i++) {
+        saga_schema_free(conn->definitions[i].schema);
+    }
+    free(conn->definitions);
     saga_arena_fini(&conn->arena);
     saga_buf_fini(&conn->request);
     saga_buf_fini(&conn->answer);
@@ -135,7 +149,13 @@ int saga_conn_send(struct saga_conn *conn, const struct saga_command *commands, 
     saga_buf_clear(&conn->answer);
     saga_arena_clear(&conn->arena);
     for (size_t i = 0; i < count; i++) {
-        if (saga_command_batch_add(&commands[i], &conn->request) != SAGA_ERR_OK) {
+        enum saga_err added = saga_command_batch_add(&commands[i], &conn->request);
+        if (added == SAGA_ERR_LIMIT) {
+            return saga_client_fail("%s: a name in the command, or its payload of %zu bytes, is "
+                                    "larger than a daemon takes",
+                                    commands[i].method, commands[i].payload.size);
+        }
+        if (added != SAGA_ERR_OK) {
             return saga_client_fail("out of memory");
         }
     }
@@ -254,4 +274,82 @@ const struct saga_schema *saga_conn_schema(struct saga_conn *conn)
     saga_client_warn("%s: no reflection; the built-in schema is used", conn->address);
     (void)saga_schema_open(NULL, &conn->schema);
     return conn->schema;
+}
+
+static bool is_asked(const struct known_definition *known, const char *name, const uint8_t *hash)
+{
+    return strcmp(known->name, name) == 0 && known->current == (hash == NULL) &&
+           (hash == NULL || memcmp(known->hash, hash, SAGA_HASH_SIZE) == 0);
+}
+
+/* Asks for a version's set without a word on stderr: not to have it is an answer too. */
+static struct saga_schema *ask_definition(struct saga_conn *conn,
+                                          const struct known_definition *known)
+{
+    Saga__V1__GetDescriptorSetRequest message = SAGA__V1__GET_DESCRIPTOR_SET_REQUEST__INIT;
+    struct saga_buf payload = {0};
+    const struct saga_reply *reply = NULL;
+    struct saga_schema *schema = NULL;
+    char name[SAGA_DEFINITION_NAME_MAX + 1];
+    uint8_t hash[SAGA_HASH_SIZE];
+    memcpy(name, known->name, sizeof name);
+    memcpy(hash, known->hash, sizeof hash);
+    if (known->current) {
+        message.definition = name;
+    } else {
+        message.definition_hash = (ProtobufCBinaryData){sizeof hash, hash};
+    }
+    if (saga_message_encode(&message.base, &payload) != SAGA_ERR_OK) {
+        return NULL;
+    }
+    struct saga_command command = {
+        .step = "",
+        .op = SAGA_OP_NONE,
+        .method = "saga.v1.ReflectionService/GetDescriptorSet",
+        .payload = saga_buf_view(&payload),
+        .attempt = 1,
+        .deadline_unix_ms = saga_clock_unix_ms() + conn->timeout_ms,
+        .traceparent = "",
+        .cause_step = "",
+        .cause_status = saga_status_ok(),
+    };
+    int status = saga_conn_send(conn, &command, 1, conn->timeout_ms, &reply);
+    saga_buf_fini(&payload);
+    const ProtobufCMessage *response =
+        status == SAGA_EXIT_OK && reply->status.code == SAGA_CODE_OK
+            ? saga_message_decode(&saga__v1__get_descriptor_set_response__descriptor,
+                                  reply->payload, &conn->arena)
+            : NULL;
+    if (response != NULL) {
+        const ProtobufCBinaryData *set =
+            &((const Saga__V1__GetDescriptorSetResponse *)response)->descriptor_set;
+        (void)(saga_schema_load((struct saga_bytes){set->data, set->len}, &schema, NULL) ==
+               SAGA_ERR_OK);
+    }
+    return schema;
+}
+
+const struct saga_schema *saga_conn_definition(struct saga_conn *conn, const char *name,
+                                               const uint8_t *hash)
+{
+    for (size_t i = 0; i < conn->definition_count; i++) {
+        if (is_asked(&conn->definitions[i], name, hash)) {
+            return conn->definitions[i].schema;
+        }
+    }
+    struct known_definition *grown =
+        realloc(conn->definitions, (conn->definition_count + 1) * sizeof *grown);
+    if (grown == NULL || strlen(name) > SAGA_DEFINITION_NAME_MAX) {
+        conn->definitions = grown != NULL ? grown : conn->definitions;
+        return NULL;
+    }
+    conn->definitions = grown;
+    struct known_definition *known = &grown[conn->definition_count++];
+    *known = (struct known_definition){.current = hash == NULL};
+    (void)snprintf(known->name, sizeof known->name, "%s", name);
+    if (hash != NULL) {
+        memcpy(known->hash, hash, SAGA_HASH_SIZE);
+    }
+    known->schema = ask_definition(conn, known);
+    return known->schema;
 }

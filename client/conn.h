@@ -52,6 +52,12 @@ int saga_conn_status(const char *what, const struct saga_status *status);
  * message on stderr. Overwrites the last response. */
 const struct saga_schema *saga_conn_schema(struct saga_conn *conn);
 
+/* Gives the schema of a version of a saga definition as the orchestrator has it: the one with a
+ * hash (SAGA_HASH_SIZE bytes), or (NULL) the one that is current. Asked once; lives as long as the
+ * connection. NULL without a message: it has none, or cannot tell. Overwrites the last response. */
+const struct saga_schema *saga_conn_definition(struct saga_conn *conn, const char *name,
+                                               const uint8_t *hash);
+
 /* Loads a schema from a file of a FileDescriptorSet; NULL path: what is built in. Exit status; the
  * message is printed. */
 int saga_schema_open(const char *path, struct saga_schema **schema);

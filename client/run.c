@@ -10,14 +10,17 @@
 #include "common/sys/log.h"
 
 const struct saga_verb *const saga_verbs[] = {
-    &saga_verb_dev,    &saga_verb_start,   &saga_verb_get,        &saga_verb_list,
-    &saga_verb_watch,  &saga_verb_why,     &saga_verb_cancel,     &saga_verb_retry,
-    &saga_verb_skip,   &saga_verb_resolve, &saga_verb_compensate, &saga_verb_definitions,
-    &saga_verb_apply,  &saga_verb_lint,    &saga_verb_breaking,   &saga_verb_check,
-    &saga_verb_sim,    &saga_verb_graph,   &saga_verb_certify,    &saga_verb_pause,
-    &saga_verb_resume, &saga_verb_call,    &saga_verb_describe,   &saga_verb_list_services,
-    &saga_verb_health, &saga_verb_seed,    &saga_verb_topics,     &saga_verb_audit,
-    &saga_verb_replay, &saga_verb_bench,   &saga_verb_completion, NULL,
+    &saga_verb_dev,           &saga_verb_start,      &saga_verb_get,
+    &saga_verb_list,          &saga_verb_watch,      &saga_verb_why,
+    &saga_verb_cancel,        &saga_verb_retry,      &saga_verb_skip,
+    &saga_verb_resolve,       &saga_verb_compensate, &saga_verb_definitions,
+    &saga_verb_apply,         &saga_verb_remove,     &saga_verb_lint,
+    &saga_verb_breaking,      &saga_verb_check,      &saga_verb_sim,
+    &saga_verb_graph,         &saga_verb_certify,    &saga_verb_pause,
+    &saga_verb_resume,        &saga_verb_call,       &saga_verb_describe,
+    &saga_verb_list_services, &saga_verb_health,     &saga_verb_seed,
+    &saga_verb_topics,        &saga_verb_audit,      &saga_verb_replay,
+    &saga_verb_bench,         &saga_verb_completion, NULL,
 };
 
 const struct saga_verb *saga_verb_find(const char *name)

@@ -23,7 +23,9 @@ static const struct saga_option audit_options[] = {
     {"allow-truncated", NULL, "false",
      "verify: the oldest records may be gone (retention, embedded Kafka)", false},
     {"descriptor-set", "FILE", NULL,
-     "verify: the schema with the saga definitions; default: the built-in one", false},
+     "verify: the schema with the saga definitions; default: the built-in one; versions that it "
+     "does not have are asked for from the orchestrator, if it can be found (--address, --dir)",
+     false},
     {"since", "TIME", "0s", "tail: from so long ago", false},
     {"saga", "ID", NULL, "tail: only this saga", false},
 };
@@ -41,6 +43,7 @@ struct audit {
     _Atomic bool failed;     /* out of memory */
     /* verify */
     struct saga_audit_check *check;
+    struct saga_conn *conn; /* to ask for definitions; NULL: nobody */
     json_t *violations;
     uint64_t printed;
     /* tail */
@@ -119,6 +122,32 @@ static void verify_told(void *user, enum saga_violation violation, const struct 
     }
 }
 
+/* Thread: the consumer's, which alone uses the connection while it runs. */
+static const struct saga_decl *verify_find(void *user, const char *name, const uint8_t *hash)
+{
+    struct audit *audit = user;
+    const struct saga_schema *schema =
+        audit->conn == NULL ? NULL : saga_conn_definition(audit->conn, name, hash);
+    return schema == NULL ? NULL : saga_schema_decl(schema, name);
+}
+
+/* The orchestrator knows what was applied while it runs. Without it the schema given must do. */
+static void verify_connect(struct audit *audit)
+{
+    struct saga_endpoints endpoints;
+    struct saga_err_detail detail = {{0}};
+    const char *dir = saga_options_text(audit->options, "dir");
+    if (saga_options_text(audit->options, "address") == NULL &&
+        saga_endpoints_read(dir, &endpoints, &detail) != SAGA_ERR_OK) {
+        return;
+    }
+    if (saga_conn_open_orchestrator(audit->options, &audit->conn) != SAGA_EXIT_OK) {
+        saga_client_warn("definitions that were applied cannot be asked for; --descriptor-set FILE "
+                         "tells of them");
+        audit->conn = NULL;
+    }
+}
+
 static bool verify_received(void *user, const struct saga_kafka_record *record)
 {
     struct audit *audit = user;
@@ -165,8 +194,8 @@ static int verify_print(struct audit *audit, const struct saga_audit_counts *cou
            counts->events, counts->effects, counts->sagas, counts->completed, counts->compensated,
            counts->open, counts->truncated, counts->redelivered);
     if (counts->definitions > 0) {
-        printf("%" PRIu64 " definition%s paused or let go on\n", counts->definitions,
-               counts->definitions == 1 ? " was" : "s were");
+        printf("%" PRIu64 " definition%s acted on (paused, let go on, applied, removed)\n",
+               counts->definitions, counts->definitions == 1 ? " was" : "s were");
     }
     for (size_t i = 0; i < SAGA_VIOLATION_COUNT; i++) {
         if (counts->violations[i] > 0) {
@@ -200,13 +229,17 @@ static int audit_verify(struct audit *audit)
     struct saga_audit_config config = {
         .allow_truncated = saga_options_on(audit->options, "allow-truncated"),
         .schema = schema,
+        .find = verify_find,
         .told = verify_told,
         .user = audit,
     };
     if (status == SAGA_EXIT_OK && saga_audit_check_new(&config, &audit->check) != SAGA_ERR_OK) {
         status = saga_client_fail("out of memory");
     }
-    status = status == SAGA_EXIT_OK ? audit_start(audit, verify_received) : status;
+    if (status == SAGA_EXIT_OK) {
+        verify_connect(audit);
+        status = audit_start(audit, verify_received);
+    }
     while (status == SAGA_EXIT_OK &&
            saga_clock_mono_us() - atomic_load(&audit->last_us) < idle_ms * 1000) {
         struct timespec pause = {0, 20 * 1000000L};
@@ -222,6 +255,7 @@ static int audit_verify(struct audit *audit)
         status = verify_print(audit, &counts);
     }
     saga_audit_check_free(audit->check);
+    saga_conn_close(audit->conn);
     saga_schema_free(schema);
     json_decref(audit->violations);
     return status;

@@ -1,4 +1,4 @@
-/* sagactl start, get, list, definitions. */
+/* sagactl start, get, list. */
 #include "client/verbs.h"
 
 #include <inttypes.h>
@@ -25,11 +25,8 @@ static int start_input(struct saga_conn *conn, const char *name, const char *dat
 {
     struct saga_err_detail detail = {{0}};
     struct saga_json_options style = {0};
-    const struct saga_schema *schema = saga_conn_schema(conn);
-    if (schema == NULL) {
-        return SAGA_EXIT_FAILED;
-    }
-    const struct saga_decl *decl = saga_schema_decl(schema, name);
+    const struct saga_schema *schema = saga_conn_definition(conn, name, NULL);
+    const struct saga_decl *decl = schema == NULL ? NULL : saga_schema_decl(schema, name);
     if (decl == NULL) {
         return saga_client_usage(
             "%s: there is no such saga definition; `sagactl definitions` lists them", name);
@@ -217,13 +214,32 @@ static int get_print_table(const Saga__V1__SagaView *saga)
     return saga_table_print(&table);
 }
 
-/* The schema has to be asked for before the saga: an answer lives until the next question. */
+/* Gives the schema of the version that a saga began with; else the daemon's own. */
+static const struct saga_schema *get_schema(struct saga_conn *conn, const Saga__V1__SagaView *saga)
+{
+    char name[SAGA_DEFINITION_NAME_MAX + 2];
+    uint8_t hash[SAGA_HASH_SIZE];
+    snprintf(name, sizeof name, "%s", saga->definition);
+    if (saga->definition_hash.len != sizeof hash) {
+        return saga_conn_schema(conn);
+    }
+    memcpy(hash, saga->definition_hash.data, sizeof hash);
+    const struct saga_schema *schema = saga_conn_definition(conn, name, hash);
+    return schema != NULL ? schema : saga_conn_schema(conn);
+}
+
+/* An answer lives until the next question, so the saga is asked for again once its schema is known.
+ */
 static int get_fetch(struct saga_conn *conn, const struct saga_options *options, bool json)
 {
-    const struct saga_schema *schema = json ? saga_conn_schema(conn) : NULL;
+    const struct saga_schema *schema = NULL;
     const Saga__V1__GetSagaResponse *response = NULL;
     bool with_events = json && saga_options_on(options, "events");
     int status = saga_view_fetch(conn, options, with_events, &response);
+    if (status == SAGA_EXIT_OK && json) {
+        schema = get_schema(conn, response->saga);
+        status = saga_view_fetch(conn, options, with_events, &response);
+    }
     if (status != SAGA_EXIT_OK) {
         return status;
     }
@@ -365,95 +381,4 @@ const struct saga_verb saga_verb_list = {
     .option_count = sizeof list_options / sizeof list_options[0],
     .shorts = "o=output",
     .run = list_run,
-};
-
-/* ---- definitions ---- */
-
-static json_t *definition_json(const Saga__V1__DefinitionView *view)
-{
-    json_t *steps = json_array();
-    char hash[65] = "";
-    for (size_t i = 0; i < view->hash.len && i < 32; i++) {
-        snprintf(hash + 2 * i, 3, "%02x", view->hash.data[i]);
-    }
-    for (size_t i = 0; i < view->n_steps; i++) {
-        (void)json_array_append_new(steps, json_string(view->steps[i]));
-    }
-    return json_pack("{s:s,s:s,s:s,s:b,s:I,s:o,s:o}", "name", view->name, "hash", hash,
-                     "context_type", view->context_type, "current", (int)view->current, "live",
-                     (json_int_t)view->live_count, "pause", saga_view_pause_json(view->pause),
-                     "steps", steps);
-}
-
-static int definitions_print(const Saga__V1__ListDefinitionsResponse *response, bool json)
-{
-    if (json) {
-        json_t *array = json_array();
-        for (size_t i = 0; i < response->n_definitions; i++) {
-            (void)json_array_append_new(array, definition_json(response->definitions[i]));
-        }
-        return saga_client_print_json(array);
-    }
-    struct saga_table table = {.column_count = 7};
-    static const char *const heads[] = {"NAME",   "VERSION", "CURRENT", "LIVE",
-                                        "PAUSED", "CONTEXT", "STEPS"};
-    for (size_t i = 0; i < table.column_count; i++) {
-        saga_table_add(&table, "%s", heads[i]);
-    }
-    for (size_t i = 0; i < response->n_definitions; i++) {
-        const Saga__V1__DefinitionView *view = response->definitions[i];
-        char hash[13] = "";
-        char steps[512] = "";
-        for (size_t k = 0; k < view->hash.len && k < 6; k++) {
-            snprintf(hash + 2 * k, 3, "%02x", view->hash.data[k]);
-        }
-        for (size_t k = 0; k < view->n_steps; k++) {
-            size_t used = strlen(steps);
-            snprintf(steps + used, sizeof steps - used, "%s%s", k == 0 ? "" : " ", view->steps[k]);
-        }
-        saga_table_add(&table, "%s", view->name);
-        saga_table_add(&table, "%s", hash);
-        saga_table_add(&table, "%s", view->current ? "yes" : "no");
-        char pause[SAGA_WHO_MAX + SAGA_WHY_MAX + 64];
-        saga_view_pause_text(view->pause, pause, sizeof pause);
-        saga_table_add(&table, "%" PRIu64, view->live_count);
-        saga_table_add(&table, "%s", pause[0] == '\0' ? "no" : pause);
-        saga_table_add(&table, "%s", view->context_type);
-        saga_table_add(&table, "%s", steps);
-    }
-    return saga_table_print(&table);
-}
-
-static int definitions_run(const struct saga_options *options)
-{
-    Saga__V1__ListDefinitionsRequest message = SAGA__V1__LIST_DEFINITIONS_REQUEST__INIT;
-    int json = saga_client_output_json(options);
-    if (json < 0 || saga_client_operands(options, 0, 0, "") != SAGA_EXIT_OK) {
-        return SAGA_EXIT_USAGE;
-    }
-    struct saga_conn *conn = NULL;
-    int status = saga_conn_open_orchestrator(options, &conn);
-    if (status == SAGA_EXIT_OK) {
-        struct saga_conn_request request = {
-            .method = "saga.v1.OrchestratorService/ListDefinitions",
-            .request = &message.base,
-            .response_type = &saga__v1__list_definitions_response__descriptor,
-        };
-        const ProtobufCMessage *answer = NULL;
-        status = saga_conn_call(conn, &request, &answer);
-        if (status == SAGA_EXIT_OK) {
-            status =
-                definitions_print((const Saga__V1__ListDefinitionsResponse *)answer, json == 1);
-        }
-    }
-    saga_conn_close(conn);
-    return status;
-}
-
-const struct saga_verb saga_verb_definitions = {
-    .name = "definitions",
-    .usage = "[-o json]",
-    .summary = "list the saga definitions",
-    .shorts = "o=output",
-    .run = definitions_run,
 };

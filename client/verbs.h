@@ -17,6 +17,7 @@ extern const struct saga_verb saga_verb_resolve;
 extern const struct saga_verb saga_verb_compensate;
 extern const struct saga_verb saga_verb_definitions;
 extern const struct saga_verb saga_verb_apply;
+extern const struct saga_verb saga_verb_remove;
 extern const struct saga_verb saga_verb_lint;
 extern const struct saga_verb saga_verb_breaking;
 extern const struct saga_verb saga_verb_graph;
