@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "client/address.h"
+#include "client/proto_file.h"
 #include "client/sagas.h"
+#include "client/symbols.h"
 #include "common/wire/json/json.h"
 #include "saga/v1/health.pb-c.h"
 #include "saga/v1/reflection.pb-c.h"
@@ -16,7 +18,8 @@
 static const struct saga_option describe_options[] = {
     {"template", NULL, "false", "print a JSON template of the message, or of the method's request",
      false},
-    {"descriptor-set", "FILE", NULL, "take the schema from this FileDescriptorSet", false},
+    {"descriptor-set", "FILE", NULL, "take the schema from this descriptor set or .proto", false},
+    SAGA_PROTO_PATH_OPTION,
 };
 
 static const char *const type_names[] = {
@@ -51,17 +54,44 @@ static const char *field_type_name(const struct saga_field *field)
     return type < sizeof type_names / sizeof type_names[0] ? type_names[type] : "?";
 }
 
+static void print_field(const struct saga_field *field, const char *indent)
+{
+    print_comment(field->comment, indent);
+    if (field->map) {
+        const struct saga_field *key = saga_message_field_by_number(field->message, 1);
+        const struct saga_field *value = saga_message_field_by_number(field->message, 2);
+        printf("%smap<%s, %s> %s = %u;\n", indent, key == NULL ? "?" : field_type_name(key),
+               value == NULL ? "?" : field_type_name(value), field->name, (unsigned)field->number);
+        return;
+    }
+    bool optional = field->presence && !field->oneof && field->message == NULL;
+    printf("%s%s%s %s = %u;\n", indent,
+           field->repeated ? "repeated "
+           : optional      ? "optional "
+                           : "",
+           field_type_name(field), field->name, (unsigned)field->number);
+}
+
+/* Fields of a oneof stand in its braces; what its name was the schema does not keep. */
 static void print_message(const struct saga_message_type *message)
 {
     print_comment(message->comment, "");
     printf("message %s {\n", message->name);
+    bool inside = false;
     for (size_t i = 0; i < message->field_count; i++) {
         const struct saga_field *field = &message->fields[i];
-        print_comment(field->comment, "  ");
-        printf("  %s%s %s = %u;\n", field->repeated ? "repeated " : "", field_type_name(field),
-               field->name, (unsigned)field->number);
+        const struct saga_field *before = i == 0 ? NULL : field - 1;
+        bool goes_on = inside && field->oneof && before->oneof_index == field->oneof_index;
+        if (inside && !goes_on) {
+            puts("  }");
+        }
+        if (field->oneof && !goes_on) {
+            puts("  oneof {");
+        }
+        inside = field->oneof;
+        print_field(field, inside ? "    " : "  ");
     }
-    puts("}");
+    puts(inside ? "  }\n}" : "}");
 }
 
 static void print_method(const struct saga_method *method)
@@ -69,7 +99,9 @@ static void print_method(const struct saga_method *method)
     print_comment(method->comment, "  ");
     printf("  rpc %s(%s) returns (%s)", method->name, method->request->name,
            method->response->name);
-    puts(method->no_side_effects ? " { option idempotency_level = NO_SIDE_EFFECTS; }" : ";");
+    puts(method->streaming         ? "; // streaming: it cannot be called"
+         : method->no_side_effects ? " { option idempotency_level = NO_SIDE_EFFECTS; }"
+                                   : ";");
 }
 
 static void print_service(const struct saga_service *service)
@@ -110,21 +142,6 @@ static void print_steps(const struct saga_decl *decl)
     }
 }
 
-/* Enums are reached by the fields that use them. */
-static const struct saga_enum_type *find_enum(const struct saga_schema *schema, const char *name)
-{
-    for (size_t i = 0; i < saga_schema_message_count(schema); i++) {
-        const struct saga_message_type *message = saga_schema_message_at(schema, i);
-        for (size_t k = 0; k < message->field_count; k++) {
-            if (message->fields[k].enumeration != NULL &&
-                strcmp(message->fields[k].enumeration->name, name) == 0) {
-                return message->fields[k].enumeration;
-            }
-        }
-    }
-    return NULL;
-}
-
 static int print_template(const struct saga_schema *schema, const struct saga_message_type *message)
 {
     struct saga_buf text = {0};
@@ -138,20 +155,31 @@ static int print_template(const struct saga_schema *schema, const struct saga_me
     return SAGA_EXIT_OK;
 }
 
+static int describe_unknown(const struct saga_schema *schema, const char *symbol)
+{
+    char hint[SAGA_SYMBOL_HINT_SIZE];
+    saga_symbol_hint(schema, SAGA_SYMBOL_ALL, symbol, hint);
+    return saga_client_fail("%s: there is no such service, method, message, enum or saga%s", symbol,
+                            hint);
+}
+
 static int describe_symbol(const struct saga_schema *schema, const char *symbol, bool template)
 {
-    const struct saga_method *method = saga_schema_method(schema, symbol);
+    symbol += symbol[0] == '.';
+    const struct saga_method *method = saga_symbol_method(schema, symbol);
     const struct saga_message_type *message =
         method != NULL ? method->request : saga_schema_message(schema, symbol);
     const struct saga_service *service = saga_schema_service(schema, symbol);
     const struct saga_decl *decl = saga_schema_decl(schema, symbol);
-    const struct saga_enum_type *type = find_enum(schema, symbol);
+    const struct saga_enum_type *type = saga_symbol_enum(schema, symbol);
     message = message == NULL && decl != NULL ? decl->context : message;
-    if (template && message != NULL) {
-        return print_template(schema, message);
+    if (message == NULL && service == NULL && type == NULL) {
+        return describe_unknown(schema, symbol);
     }
     if (template) {
-        return saga_client_usage("--template needs a message, a method or a saga definition");
+        return message != NULL ? print_template(schema, message)
+                               : saga_client_usage("--template needs a message, a method or a saga "
+                                                   "definition");
     }
     if (method != NULL) {
         print_method(method);
@@ -166,58 +194,152 @@ static int describe_symbol(const struct saga_schema *schema, const char *symbol,
             print_steps(decl);
         }
         print_message(message);
-    } else if (type != NULL) {
-        print_enum(type);
     } else {
-        return saga_client_fail("%s: there is no such service, method, message, enum or saga",
-                                symbol);
+        print_enum(type);
     }
     return SAGA_EXIT_OK;
 }
 
+/* Without a symbol: every service. Of a daemon, those that it serves. */
+static int describe_services(const struct saga_schema *schema, const json_t *served)
+{
+    bool first = true;
+    for (size_t i = 0; i < saga_schema_service_count(schema); i++) {
+        const struct saga_service *service = saga_schema_service_at(schema, i);
+        bool shown = served == NULL;
+        for (size_t k = 0; !shown && k < json_array_size(served); k++) {
+            shown = strcmp(json_string_value(json_array_get(served, k)), service->name) == 0;
+        }
+        if (shown) {
+            fputs(first ? "" : "\n", stdout);
+            print_service(service);
+            first = false;
+        }
+    }
+    return SAGA_EXIT_OK;
+}
+
+/* Asks a daemon which services it serves. NULL: an error, which is printed. */
+static json_t *served_services(struct saga_conn *conn)
+{
+    Saga__V1__GetDescriptorSetRequest message = SAGA__V1__GET_DESCRIPTOR_SET_REQUEST__INIT;
+    struct saga_conn_request request = {
+        .method = "saga.v1.ReflectionService/GetDescriptorSet",
+        .request = &message.base,
+        .response_type = &saga__v1__get_descriptor_set_response__descriptor,
+    };
+    const ProtobufCMessage *answer = NULL;
+    if (saga_conn_call(conn, &request, &answer) != SAGA_EXIT_OK) {
+        return NULL;
+    }
+    const Saga__V1__GetDescriptorSetResponse *set =
+        (const Saga__V1__GetDescriptorSetResponse *)answer;
+    json_t *names = json_array();
+    for (size_t i = 0; i < set->n_services; i++) {
+        (void)json_array_append_new(names, json_string(set->services[i]));
+    }
+    return names;
+}
+
+/* What is described, and where it comes from. */
+struct describing {
+    const char *address; /* NULL: not a daemon */
+    const char *symbol;  /* NULL: all services */
+    struct saga_conn *conn;
+    struct saga_schema *own;
+};
+
+/* A single word is an address when it has a scheme or is a daemon's name: no symbol looks so. */
+static bool is_address(const char *word)
+{
+    if (strstr(word, "://") != NULL) {
+        return true;
+    }
+    for (int i = 0; i < SAGA_DAEMON_COUNT; i++) {
+        if (strcmp(word, saga_daemon_name((enum saga_daemon)i)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int describe_open(const struct saga_options *options, struct describing *describing,
+                         const struct saga_schema **schema)
+{
+    const char *path = saga_options_text(options, "descriptor-set");
+    int status = SAGA_EXIT_OK;
+    if (describing->address == NULL || path != NULL) {
+        status = saga_proto_file_schema(options, path, &describing->own);
+        *schema = describing->own;
+        return status;
+    }
+    status = saga_address_open(options, describing->address, &describing->conn);
+    *schema = status == SAGA_EXIT_OK ? saga_conn_schema(describing->conn) : NULL;
+    return status == SAGA_EXIT_OK && *schema == NULL ? SAGA_EXIT_FAILED : status;
+}
+
+static int describe_print(const struct saga_options *options, const struct describing *describing,
+                          const struct saga_schema *schema)
+{
+    bool template = saga_options_on(options, "template");
+    if (describing->symbol != NULL) {
+        return describe_symbol(schema, describing->symbol, template);
+    }
+    if (template) {
+        return saga_client_usage("--template needs a message, a method or a saga definition");
+    }
+    json_t *served = describing->conn == NULL ? NULL : served_services(describing->conn);
+    if (describing->conn != NULL && served == NULL) {
+        return SAGA_EXIT_FAILED;
+    }
+    int status = describe_services(schema, served);
+    json_decref(served);
+    return status;
+}
+
 static int describe_run(const struct saga_options *options)
 {
-    if (saga_client_operands(options, 1, 2, "[ADDRESS] SYMBOL") != SAGA_EXIT_OK) {
-        return SAGA_EXIT_USAGE;
-    }
+    struct describing describing = {0};
+    const struct saga_schema *schema = NULL;
     int json = saga_client_output_json(options);
-    if (json < 0) {
+    if (json < 0 || saga_client_operands(options, 0, 2, "[ADDRESS] [SYMBOL]") != SAGA_EXIT_OK) {
         return SAGA_EXIT_USAGE;
     }
     if (json == 1 && !saga_options_on(options, "template")) {
         return saga_client_usage("describe prints text; with --template it prints JSON");
     }
     size_t count = saga_options_operand_count(options);
-    const char *symbol = saga_options_operand(options, count - 1);
-    const char *path = saga_options_text(options, "descriptor-set");
-    struct saga_conn *conn = NULL;
-    struct saga_schema *own = NULL;
-    const struct saga_schema *schema = NULL;
-    int status = SAGA_EXIT_OK;
-    if (count == 2 && path == NULL) {
-        status = saga_address_open(options, saga_options_operand(options, 0), &conn);
-        schema = status == SAGA_EXIT_OK ? saga_conn_schema(conn) : NULL;
-        status = status == SAGA_EXIT_OK && schema == NULL ? SAGA_EXIT_FAILED : status;
-    } else {
-        status = saga_schema_open(path, &own);
-        schema = own;
+    const char *last = count == 0 ? NULL : saga_options_operand(options, count - 1);
+    if (count == 2 || (count == 1 && is_address(last))) {
+        describing.address = saga_options_operand(options, 0);
     }
+    describing.symbol = count == 1 && describing.address != NULL ? NULL : last;
+    int status = describe_open(options, &describing, &schema);
     if (status == SAGA_EXIT_OK) {
-        status = describe_symbol(schema, symbol, saga_options_on(options, "template"));
+        status = describe_print(options, &describing, schema);
     }
-    saga_conn_close(conn);
-    saga_schema_free(own);
+    saga_conn_close(describing.conn);
+    saga_schema_free(describing.own);
     return status;
 }
 
 const struct saga_verb saga_verb_describe = {
     .name = "describe",
-    .usage = "[ADDRESS] SYMBOL [--template]",
-    .summary = "describe a service, method, message, enum or saga",
-    .epilog = "Without ADDRESS, the schema that is built in is described.",
+    .usage = "[ADDRESS] [SYMBOL] [--template]",
+    .summary = "describe services, a method, message, enum or saga",
+    .epilog =
+        "Without ADDRESS (an NNG URL or the name of a daemon), the schema that is built in is "
+        "described;\n"
+        "without SYMBOL, all services: those that the daemon serves.\n\n"
+        "Examples:\n"
+        "  sagactl describe productd\n"
+        "  sagactl describe productd product.v1.ProductService.ReserveStock\n"
+        "  sagactl describe productd product.v1.ReserveStockRequest --template > r.json\n"
+        "  sagactl describe create-order\n"
+        "  sagactl describe --descriptor-set examples/trip/proto/trip/v1/trip.proto trip.v1.Trip",
     .options = describe_options,
     .option_count = sizeof describe_options / sizeof describe_options[0],
-    .shorts = "o=output",
+    .shorts = "o=output " SAGA_PROTO_PATH_SHORT,
     .run = describe_run,
 };
 
@@ -233,38 +355,57 @@ static json_t *service_json(const struct saga_schema *schema, const char *name)
     return json_pack("{s:s,s:o}", "name", name, "methods", methods);
 }
 
-static int list_services_print(const Saga__V1__GetDescriptorSetResponse *set, bool json)
+/* The services that are shown: one that was asked for, else all that the daemon serves. */
+static bool is_shown(const char *service, const char *only)
+{
+    return only == NULL || strcmp(service, only) == 0;
+}
+
+static int list_services_print(const Saga__V1__GetDescriptorSetResponse *set, const char *only,
+                               bool json)
 {
     struct saga_err_detail detail = {{0}};
     struct saga_schema *schema = NULL;
+    size_t shown = 0;
     if (saga_schema_load((struct saga_bytes){set->descriptor_set.data, set->descriptor_set.len},
                          &schema, &detail) != SAGA_ERR_OK) {
         return saga_client_fail("the daemon's descriptor set: %s", detail.text);
     }
     json_t *array = json ? json_array() : NULL;
-    for (size_t i = 0; json && i < set->n_services; i++) {
-        (void)json_array_append_new(array, service_json(schema, set->services[i]));
-    }
-    if (json) {
-        saga_schema_free(schema);
-        return saga_client_print_json(array);
-    }
     for (size_t i = 0; i < set->n_services; i++) {
         const struct saga_service *service = saga_schema_service(schema, set->services[i]);
+        if (!is_shown(set->services[i], only)) {
+            continue;
+        }
+        shown++;
+        if (json) {
+            (void)json_array_append_new(array, service_json(schema, set->services[i]));
+            continue;
+        }
         puts(set->services[i]);
         for (size_t k = 0; service != NULL && k < service->method_count; k++) {
             printf("  %s\n", service->methods[k].full_name);
         }
     }
+    int status = SAGA_EXIT_OK;
+    if (shown == 0 && only != NULL) {
+        char hint[SAGA_SYMBOL_HINT_SIZE];
+        saga_symbol_hint(schema, SAGA_SYMBOL_SERVICE, only, hint);
+        status = saga_client_fail("%s: the daemon does not serve it%s", only, hint);
+    }
     saga_schema_free(schema);
-    return SAGA_EXIT_OK;
+    int printed = json && status == SAGA_EXIT_OK ? saga_client_print_json(array) : SAGA_EXIT_OK;
+    if (status != SAGA_EXIT_OK) {
+        json_decref(array);
+    }
+    return status != SAGA_EXIT_OK ? status : printed;
 }
 
 static int list_services_run(const struct saga_options *options)
 {
     int json = saga_client_output_json(options);
     if (json < 0 ||
-        saga_client_operands(options, 1, 1, "ADDRESS, or the name of a daemon") != SAGA_EXIT_OK) {
+        saga_client_operands(options, 1, 2, "ADDRESS, or the name of a daemon") != SAGA_EXIT_OK) {
         return SAGA_EXIT_USAGE;
     }
     Saga__V1__GetDescriptorSetRequest message = SAGA__V1__GET_DESCRIPTOR_SET_REQUEST__INIT;
@@ -280,7 +421,10 @@ static int list_services_run(const struct saga_options *options)
         status = saga_conn_call(conn, &request, &answer);
     }
     if (status == SAGA_EXIT_OK) {
-        status = list_services_print((const Saga__V1__GetDescriptorSetResponse *)answer, json == 1);
+        status = list_services_print(
+            (const Saga__V1__GetDescriptorSetResponse *)answer,
+            saga_options_operand_count(options) < 2 ? NULL : saga_options_operand(options, 1),
+            json == 1);
     }
     saga_conn_close(conn);
     return status;
@@ -288,8 +432,10 @@ static int list_services_run(const struct saga_options *options)
 
 const struct saga_verb saga_verb_list_services = {
     .name = "list-services",
-    .usage = "ADDRESS",
+    .usage = "ADDRESS [SERVICE]",
     .summary = "list the services and methods of a daemon",
+    .epilog =
+        "ADDRESS is an NNG URL, or the name of a daemon of endpoints.json (sagad, orderd, …).",
     .shorts = "o=output",
     .run = list_services_run,
 };

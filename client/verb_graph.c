@@ -308,7 +308,7 @@ const struct saga_verb saga_verb_graph = {
         "(stock)\".\n\n"
         "Examples:\n"
         "  sagactl graph --saga create-order\n"
-        "  sagactl graph examples/trip/trip.proto --format svg --out trip.svg\n"
+        "  sagactl graph examples/trip/proto/trip/v1/trip.proto --format svg --out trip.svg\n"
         "  sagactl graph --live --saga create-order --format dot | dot -Tpng -o create-order.png\n"
         "  sagactl graph 0198c5a2-… --format mermaid\n\n"
         "Exit status: 0 drawn; 1 the file cannot be read or its saga has findings; 64 + N when "
