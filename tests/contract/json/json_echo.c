@@ -4,8 +4,8 @@
  * is an enum saga_err (one byte), a size and bytes: the result, or the detail of the error.
  *
  * What to do: 'J' JSON to wire, 'I' the same and ignore what is unknown, 'W' wire to JSON, 'D' the
- * same with defaults, 'N' with the names of the .proto, 'P' on many lines, 'T' a template. 'F' has no
- * answer: the answers before it are sent. */
+ * same with defaults, 'N' with the names of the .proto, 'P' on many lines, 'T' a template. 'F' has
+ * no answer: the answers before it are sent. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
