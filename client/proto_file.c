@@ -29,6 +29,37 @@ bool saga_proto_file_is_source(const char *path)
     return size > 6 && strcmp(path + size - 6, ".proto") == 0;
 }
 
+bool saga_proto_file_is_path_of(const char *path, const char *name)
+{
+    size_t path_size = strlen(path);
+    size_t name_size = strlen(name);
+    return name_size <= path_size && strcmp(path + path_size - name_size, name) == 0 &&
+           (name_size == path_size || path[path_size - name_size - 1] == '/');
+}
+
+enum saga_err saga_proto_file_text(const char *path, struct saga_buf *text)
+{
+    FILE *file = fopen(path, "rb");
+    enum saga_err err = file == NULL ? SAGA_ERR_IO : SAGA_ERR_OK;
+    bool more = true;
+    while (err == SAGA_ERR_OK && more) {
+        err = saga_buf_reserve(text, READ_SIZE);
+        if (err == SAGA_ERR_OK) {
+            size_t count = fread(text->data + text->size, 1, READ_SIZE, file);
+            text->size += count;
+            more = count > 0;
+        }
+        if (text->size > SAGA_DESCRIPTOR_SET_SIZE_MAX) {
+            err = SAGA_ERR_LIMIT;
+        }
+    }
+    if (file != NULL) {
+        err = ferror(file) != 0 ? SAGA_ERR_IO : err;
+        (void)fclose(file);
+    }
+    return err;
+}
+
 /* ---- Where a package begins ---- */
 
 /* Gives the next character that is no comment. Pre: it is not within a quoted text. */

@@ -33,6 +33,12 @@
 /* Tells whether a path ends in .proto. */
 bool saga_proto_file_is_source(const char *path);
 
+/* Tells whether a path is that of a file of a set, whose name begins at a folder of imports. */
+bool saga_proto_file_is_path_of(const char *path, const char *name);
+
+/* Appends the text of a .proto to *text. Errors: IO; LIMIT (SAGA_DESCRIPTOR_SET_SIZE_MAX). */
+enum saga_err saga_proto_file_text(const char *path, struct saga_buf *text) SAGA_WARN_UNUSED;
+
 /* Appends to *set the FileDescriptorSet that is in the file ("-": stdin), or that protoc makes of a
  * .proto, with imports and source info. A .proto is looked up as protoc does: in the directories of
  * --proto-path; behind them, or without any, in the folder that its package lies in (a/b.proto of

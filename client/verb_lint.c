@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "client/proto_file.h"
+#include "client/proto_place.h"
 #include "common/wire/schema.h"
 #include "descriptor_set.h"
 #include "verify/style/style.h"
@@ -182,20 +183,11 @@ static int read_set(struct lint_run *run)
     return status;
 }
 
-/* Tells whether a path is that of a file of the set, whose names begin at a folder of imports. */
-static bool is_path_of(const char *path, const char *name)
-{
-    size_t path_size = strlen(path);
-    size_t name_size = strlen(name);
-    return name_size <= path_size && strcmp(path + path_size - name_size, name) == 0 &&
-           (name_size == path_size || path[path_size - name_size - 1] == '/');
-}
-
 /* Gives the path that a file of the set was given by; its name, if it was not. */
 static const char *path_of(const struct lint_run *run, const char *file)
 {
     for (size_t i = 0; i < run->path_count; i++) {
-        if (is_path_of(run->paths[i], file)) {
+        if (saga_proto_file_is_path_of(run->paths[i], file)) {
             return run->paths[i];
         }
     }
@@ -269,8 +261,35 @@ static int compare_items(const void *a, const void *b)
     return order == 0 ? strcmp(left->message, right->message) : order;
 }
 
+/* The text of the file that findings were last in. */
+struct source {
+    const char *path;
+    struct saga_buf text;
+};
+
+/* Notes a finding about a saga, at its place in the text if that is at hand. */
+static void gather_saga(struct lint_run *run, const struct saga_finding *finding,
+                        struct source *source)
+{
+    const char *path = path_of(run, finding->file);
+    struct saga_proto_place place = {finding->line, finding->column};
+    if (path != finding->file) {
+        if (source->path != path) {
+            saga_buf_clear(&source->text);
+            source->path = path;
+            if (saga_proto_file_text(path, &source->text) != SAGA_ERR_OK) {
+                saga_buf_clear(&source->text); /* then the option's place is all that is known */
+            }
+        }
+        place = saga_proto_place(saga_buf_view(&source->text), finding);
+    }
+    run->items[run->item_count++] = (struct item){
+        path, place.line, place.column, finding->code, finding->where, finding->message, true};
+}
+
 static int gather(struct lint_run *run)
 {
+    struct source source = {0};
     size_t sagas = saga_schema_finding_count(run->schema);
     size_t styles = saga_style_finding_count(run->result);
     run->items = calloc(sagas + styles + 1, sizeof *run->items);
@@ -280,15 +299,10 @@ static int gather(struct lint_run *run)
     for (size_t i = 0; i < sagas; i++) {
         const struct saga_finding *finding = saga_schema_finding_at(run->schema, i);
         if (saga_wanted(run, finding->code)) {
-            run->items[run->item_count++] = (struct item){path_of(run, finding->file),
-                                                          finding->line,
-                                                          finding->column,
-                                                          finding->code,
-                                                          finding->where,
-                                                          finding->message,
-                                                          true};
+            gather_saga(run, finding, &source);
         }
     }
+    saga_buf_fini(&source.text);
     run->saga_count = run->item_count;
     for (size_t i = 0; i < styles; i++) {
         const struct saga_style_finding *finding = saga_style_finding_at(run->result, i);

@@ -58,6 +58,7 @@ void saga_lint_add(struct saga_draft *draft, const char *code, int step, const c
         .file = draft->found->file,
         .line = place.line,
         .column = place.column,
+        .step = step,
         .where = describe_where(draft, step, arena),
         .message = clean_text(arena, message),
     };

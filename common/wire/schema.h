@@ -209,6 +209,7 @@ struct saga_finding {
     const char *code; /* "SAGA001" */
     const char *file;
     int line, column;    /* from 1; 0 without source info */
+    int step;            /* its index; -1: the definition as a whole */
     const char *where;   /* "order.v1.CreateOrder step \"payment\"" */
     const char *message; /* what is wrong and how to mend it */
 };
