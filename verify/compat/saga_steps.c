@@ -174,8 +174,7 @@ static void compare_undo(const struct compat_saga *saga, struct compat_step_pair
     } else {
         compat_saga_add(saga, what,
                         "it was undone by %s and is undone by %s: until those in flight have "
-                        "drained both come, for effects of the same call; serve both, or give the "
-                        "step a new name and method together",
+                        "drained both come, for effects of the same call; serve both until then",
                         a->full_name, b->full_name);
     }
 }
