@@ -5,20 +5,32 @@
 #include <string.h>
 
 #include "client/proto_file.h"
+#include "client/proto_place.h"
 #include "descriptor_set.h"
 
-static void print_findings(const struct saga_schema *schema)
+static void print_findings(const char *path, const struct saga_schema *schema)
 {
+    struct saga_buf text = {0};
+    bool source = path != NULL && saga_proto_file_is_source(path) &&
+                  saga_schema_finding_count(schema) > 0 &&
+                  saga_proto_file_text(path, &text) == SAGA_ERR_OK;
     for (size_t i = 0; i < saga_schema_finding_count(schema); i++) {
         const struct saga_finding *finding = saga_schema_finding_at(schema, i);
-        if (finding->line > 0) {
-            fprintf(stderr, "%s:%d:%d: %s: %s: %s\n", finding->file, finding->line, finding->column,
-                    finding->code, finding->where, finding->message);
+        struct saga_proto_place place = {finding->line, finding->column};
+        const char *file = finding->file;
+        if (source && saga_proto_file_is_path_of(path, file)) {
+            place = saga_proto_place(saga_buf_view(&text), finding);
+            file = path;
+        }
+        if (place.line > 0) {
+            fprintf(stderr, "%s:%d:%d: %s: %s: %s\n", file, place.line, place.column, finding->code,
+                    finding->where, finding->message);
         } else {
-            fprintf(stderr, "%s: %s: %s: %s\n", finding->file, finding->code, finding->where,
+            fprintf(stderr, "%s: %s: %s: %s\n", file, finding->code, finding->where,
                     finding->message);
         }
     }
+    saga_buf_fini(&text);
 }
 
 static void print_names(const struct saga_schema *schema)
@@ -112,7 +124,7 @@ int saga_definition_file_open(const struct saga_options *options, const char *pa
         return status;
     }
     const struct saga_schema *schema = file->schema;
-    print_findings(schema);
+    print_findings(path, schema);
     if (name != NULL) {
         file->decl = saga_schema_decl(schema, name);
     } else if (saga_schema_decl_count(schema) == 1 && saga_schema_finding_count(schema) == 0) {

@@ -68,8 +68,10 @@ void saga_lint_names(struct saga_draft *draft)
     check_unknown_fields(draft);
     if (draft->option->n_step == 0 || draft->option->n_step > SAGA_STEPS_MAX) {
         saga_lint_add(draft, "SAGA003", SAGA_LINT_WHOLE,
-                      "the saga has %zu steps; it must have 1 to %d (SAGA_STEPS_MAX)",
-                      draft->option->n_step, SAGA_STEPS_MAX);
+                      "the saga has %zu steps, and must have 1 to %d (SAGA_STEPS_MAX); %s",
+                      draft->option->n_step, SAGA_STEPS_MAX,
+                      draft->option->n_step == 0 ? "add step { name: \"...\" call: \"...\" }"
+                                                 : "put some of them into a child saga");
     }
     for (size_t i = 0; i < draft->decl.step_count; i++) {
         const char *name = draft->steps[i].name;

@@ -57,7 +57,9 @@ static const struct saga_method *resolve(struct saga_draft *draft, int step, con
     }
     if (method->streaming) {
         saga_lint_add(draft, "SAGA034", step,
-                      "%s: %.255s streams; a saga needs one request and one response", what, text);
+                      "%s: %.255s streams, and a step is one request and one response; name a "
+                      "method without stream",
+                      what, text);
         return NULL;
     }
     return method;

@@ -121,8 +121,10 @@ static struct policy fill_policy(struct saga_draft *draft, int step, const char 
     }
     if (option->attempts_max > SAGA_RETRY_ATTEMPTS_LIMIT) {
         saga_lint_add(draft, "SAGA030", step,
-                      "%s: attempts_max: %u is more than %d (SAGA_RETRY_ATTEMPTS_LIMIT)", what,
-                      (unsigned)option->attempts_max, SAGA_RETRY_ATTEMPTS_LIMIT);
+                      "%s: attempts_max: %u is more than %d (SAGA_RETRY_ATTEMPTS_LIMIT); lower it, "
+                      "or leave it out (%d)",
+                      what, (unsigned)option->attempts_max, SAGA_RETRY_ATTEMPTS_LIMIT,
+                      SAGA_RETRY_ATTEMPTS_DEFAULT);
         return policy;
     }
     if (option->delay_ms < 0 || option->delay_ms_max < 0 ||
