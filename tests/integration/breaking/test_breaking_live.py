@@ -1,0 +1,236 @@
+"""sagactl breaking --live: sagas that are held in given steps, and which of them each break would hit."""
+import json
+import os
+import pathlib
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "tests/e2e"))
+from harness import schema  # pylint: disable=wrong-import-position
+
+BIN = pathlib.Path(os.environ["SAGA_BUILD_DIR"]) / "bin"
+HERE = pathlib.Path(__file__).resolve().parent
+SECONDS = 60
+UNAVAILABLE = 14
+REP = 0x31
+
+
+def read_exactly(sock, size):
+    data = b""
+    while len(data) < size:
+        part = sock.recv(size - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return data
+
+
+class Participant:
+    """HoldService: does everything, but "comes later" to the step that the request names. An NNG REP peer over ipc."""
+
+    def __init__(self, path):
+        self.url = f"ipc://{path}"
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+
+    def serve(self, sock):
+        try:
+            sock.sendall(b"\0SP\0" + struct.pack(">HH", REP, 0))
+            read_exactly(sock, 8)
+            while True:
+                _, size = struct.unpack(">BQ", read_exactly(sock, 9))
+                body = read_exactly(sock, size)
+                end = 4
+                while not body[end - 4] & 0x80:
+                    end += 4
+                answer = body[:end] + self.answer(body[end:])
+                sock.sendall(struct.pack(">BQ", 1, len(answer)) + answer)
+        except (EOFError, OSError):
+            sock.close()
+
+    @staticmethod
+    def answer(data):
+        batch = schema.CommandBatch.FromString(data)
+        replies = schema.ReplyBatch()
+        for command in batch.commands:
+            reply = replies.replies.add(saga_id=command.saga_id, step=command.step, op=command.op, attempt=command.attempt)
+            # DoRequest is one string, the name of the step that is held.
+            if command.payload[2:].decode() == command.step:
+                reply.status.code = UNAVAILABLE
+                reply.status.retry_after_ms = 600000
+        return replies.SerializeToString()
+
+
+class LiveTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="saga-test-")
+        self.addCleanup(folder.cleanup)
+        self.where = pathlib.Path(folder.name)
+        self.participant = Participant(self.where / "hold.ipc")
+        self.addCleanup(self.participant.listener.close)
+        self.text = (HERE / "hold.proto.in").read_text()
+        self.process = None
+        self.addCleanup(self.stop)
+
+    def make_set(self, name, *changes):
+        """A descriptor set of hold.proto with changes."""
+        text = self.text
+        for was, now in changes:
+            self.assertIn(was, text)
+            text = text.replace(was, now)
+        folder = self.where / name
+        folder.mkdir()
+        (folder / "hold.proto").write_text(text)
+        out = folder / "set.binpb"
+        subprocess.run(["protoc", "-I", folder, "-I", ROOT / "proto", "--include_imports", "--include_source_info",
+                        f"--descriptor_set_out={out}", "hold.proto"], check=True)
+        return out
+
+    def start(self, descriptor_set):
+        ready = self.where / "ready"
+        ready.unlink(missing_ok=True)
+        with open(self.where / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                [BIN / "sagad", f"--listen=ipc://{self.where}/sagad.ipc", f"--data={self.where}/sagad.db", "--http-port=0",
+                 f"--ready-file={ready}", f"--descriptor-set={descriptor_set}",
+                 f"--participant=hold.v1.HoldService={self.participant.url}"], stdout=log, stderr=log)
+        self.wait(ready.exists, "sagad is not ready")
+
+    def stop(self):
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            self.assertEqual(self.process.wait(SECONDS), 0)
+            self.process = None
+
+    def wait(self, holds, what):
+        end = time.monotonic() + SECONDS
+        while not holds():
+            self.assertIsNone(self.process.poll(), (self.where / "log").read_text())
+            self.assertLess(time.monotonic(), end, what)
+            time.sleep(0.02)
+
+    def run_ctl(self, *arguments):
+        return subprocess.run([BIN / "sagactl", arguments[0], "--timeout=30s", f"--address=ipc://{self.where}/sagad.ipc", *arguments[1:]],
+                              capture_output=True, text=True, timeout=SECONDS, check=False)
+
+    def ctl(self, *arguments, expect=0):
+        done = self.run_ctl(*arguments, "-o", "json")
+        self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
+        return json.loads(done.stdout)
+
+    def held(self, name, key, step):
+        """Starts a saga and waits until it is held in a step."""
+        saga = self.ctl("start", name, f"--key={key}", "-d", json.dumps({"hold": step}))["id"]
+        self.wait(lambda: self.step(saga, step)["state"] == "CALLED" and self.step(saga, step).get("last_status"), f"{key}: not in {step}")
+        return saga
+
+    def step(self, saga, name):
+        return next(s for s in self.ctl("get", saga)["steps"] if s["name"] == name)
+
+    def breaking(self, new, expect, *flags):
+        report = self.ctl("breaking", "--live", *flags, new, expect=expect)
+        return report, {(f["code"], f["saga"], f["step"]): f for f in report["findings"]}
+
+    def hits(self, finding):
+        self.assertEqual(len(finding["live"]["first"]), min(5, finding["live"]["count"]))
+        return set(finding["live"]["first"])
+
+    def test_each_break_hits_the_sagas_that_are_in_its_way(self):
+        first = self.make_set("old")
+        self.start(first)
+        in_a, in_b = self.held("line", "1", "a"), self.held("line", "2", "b")
+        in_z, back = self.held("line", "3", "z"), self.held("line", "4", "b")
+        self.ctl("cancel", back, "--why=test", "--who=test")
+        self.wait(lambda: self.step(back, "a")["state"] == "UNDOING" or self.step(back, "b")["state"] == "UNDOING", "not undone")
+        done = self.ctl("start", "line", "--key=5", "-d", "{}", "--wait=30s")["id"]
+        self.assertEqual(self.ctl("get", done)["state"], "COMPLETED")
+
+        # Nothing changes: nothing is looked at.
+        report, found = self.breaking(first, 0)
+        self.assertEqual((report["verdict"], found, report["walked"]), ("compatible", {}, 0))
+
+        # Methods that the new participant does not serve.
+        new = self.make_set("unserved", ("rpc UndoA(", "rpc RevertA("), ("Service/UndoA", "Service/RevertA"),
+                            ("rpc DoB(", "rpc PerformB("), ("Service/DoB", "Service/PerformB"))
+        report, found = self.breaking(new, 1)
+        self.assertEqual(report["walked"], 4)
+        undo, call = found["UNDO_UNSERVED", "line", "a"], found["CALL_UNSERVED", "line", "b"]
+        self.assertEqual((self.hits(undo), undo["severity"]), ({in_a, in_b, back}, "error"))
+        self.assertEqual((self.hits(call), call["severity"]), ({in_a, in_b}, "error"))
+        self.assertRegex(undo["live"]["version"], "^line@[0-9a-f]{12}$")
+        # As text, for people.
+        text = self.run_ctl("breaking", "--live", "--saga-only", new).stdout
+        self.assertIn(f"3 sagas of {undo['live']['version']} are hit: ", text)
+        self.assertIn("4 sagas in flight looked at", text)
+
+        # The pivot: those going forward before it.
+        new = self.make_set("pivot", ("pivot: true after: \"b\"", "undo: \"hold.v1.HoldService/UndoB\" after: \"b\""),
+                            ("after: \"p\"", "pivot: true after: \"p\""))
+        _, found = self.breaking(new, 1)
+        self.assertEqual(self.hits(found["PIVOT_MOVED", "line", None]), {in_a, in_b})
+
+        # A step behind the pivot: all that have not done it.
+        _, found = self.breaking(self.make_set("renamed", ('name: "z"', 'name: "last"')), 1)
+        self.assertEqual(self.hits(found["STEP_RENAMED", "line", "z"]), {in_a, in_b, in_z})
+
+    def test_what_hits_none_is_a_note_and_a_version_that_drains_still_counts(self):
+        self.start(self.make_set("old"))
+        old = self.held("line", "1", "b")
+        # Nobody is on calm: its undo may go.
+        calm = self.make_set("calm", ("rpc UndoC(", "rpc RevertC("), ("Service/UndoC", "Service/RevertC"))
+        report, found = self.breaking(calm, 0, "--saga-only", "--fail-on", "warning")
+        self.assertEqual({f["severity"] for f in found.values()}, {"note"})
+        self.assertEqual((found["UNDO_UNSERVED", "calm", "c"]["live"]["count"], report["errors"]), (0, 0))
+        # A new version of line; a saga is on the old one still, whose step b undoes by UndoB.
+        second = self.make_set("second", ('call: "hold.v1.HoldService/DoB" undo: "hold.v1.HoldService/UndoB"',
+                                          'call: "hold.v1.HoldService/DoB" undo: "hold.v1.HoldService/UndoA"'))
+        self.stop()
+        self.start(second)
+        new = self.held("line", "2", "b")
+        third = self.make_set("third", ('call: "hold.v1.HoldService/DoB" undo: "hold.v1.HoldService/UndoB"',
+                                        'call: "hold.v1.HoldService/DoB" undo: "hold.v1.HoldService/UndoA"'),
+                              ("rpc DoB(", "rpc PerformB("), ("Service/DoB", "Service/PerformB"))
+        report, _ = self.breaking(third, 1, "--saga-only")
+        calls = [f for f in report["findings"] if f["code"] == "CALL_UNSERVED"]
+        self.assertEqual(sorted(f["live"]["first"][0] for f in calls), sorted([old, new]))
+        self.assertEqual(len({f["live"]["version"] for f in calls}), 2)
+        undone = [f for f in report["findings"] if f["code"] == "UNDO_CHANGED" and f["saga"] == "line"]
+        self.assertEqual([f["live"]["first"] for f in undone], [[old]])
+
+    def test_a_child_that_has_ended_counts_while_its_parent_may_turn_back(self):
+        self.start(self.make_set("old"))
+        parent = self.held("outer", "1", "rest")
+        child = self.step(parent, "kid")["child_id"]
+        self.assertEqual(self.ctl("get", child)["state"], "COMPLETED")
+        alone = self.ctl("start", "inner", "--key=1", "-d", "{}", "--wait=30s")["id"]
+        self.assertEqual(self.ctl("get", alone)["state"], "COMPLETED")
+        new = self.make_set("new", ("rpc UndoX(", "rpc RevertX("), ("Service/UndoX", "Service/RevertX"))
+        _, found = self.breaking(new, 1, "--saga-only")
+        self.assertEqual(self.hits(found["UNDO_UNSERVED", "inner", "x"]), {child})
+
+    def test_without_a_daemon_it_says_so(self):
+        new = self.make_set("new")
+        done = self.run_ctl("breaking", "--live", new, "--timeout=200ms")
+        self.assertEqual(done.returncode, 64 + UNAVAILABLE, done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
