@@ -85,7 +85,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="the loyalty service, a participant of the saga purchase",
                                      epilog="Stops on SIGTERM and SIGINT: what was accepted is committed and answered.")
     parser.add_argument("--schema", required=True, metavar="FILE", help="descriptor set of proto/loyalty (README.md)")
-    parser.add_argument("--listen", default="tcp://127.0.0.1:7400", metavar="URL", help="tcp://HOST:PORT [%(default)s]")
+    parser.add_argument("--listen", default="tcp://127.0.0.1:7400", metavar="URL", help="tcp://HOST:PORT or ipc://PATH [%(default)s]")
     parser.add_argument("--data", default="loyalty.db", metavar="FILE", help="SQLite file [%(default)s]")
     parser.add_argument("--kafka", metavar="HOST:PORT", help="bootstrap; none: no compensations are taken, effects wait")
     parser.add_argument("--barrier-retention-days", type=int, default=7, metavar="N",

@@ -69,7 +69,7 @@ class Settings:
     """How a participant runs."""
 
     name: str
-    listen: str  # tcp://HOST:PORT; port 0: a free one
+    listen: str  # tcp://HOST:PORT (port 0: a free one) or ipc://PATH
     data: str  # SQLite file
     kafka: Optional[str] = None  # bootstrap servers; None: no intake, effects wait
     kafka_properties: dict[str, str] = dataclasses.field(default_factory=dict)

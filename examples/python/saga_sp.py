@@ -1,4 +1,4 @@
-"""SP, the protocol of NNG, over TCP: requests and replies as docs/wire.md, section 1, has them. Bytes in, bytes out.
+"""SP, the protocol of NNG, over TCP and Unix sockets: requests and replies as docs/wire.md, section 1, has them. Bytes in, bytes out.
 
 Client asks, Server answers. The server is bounded: connections, the size of a frame, requests in work, and the time that a
 greeting, a frame or an answer may take."""
@@ -29,13 +29,13 @@ def handshake(protocol: int) -> bytes:
     return struct.pack(">4sHH", b"\0SP\0", protocol, 0)
 
 
-def parse_address(url: str) -> tuple[str, int]:
-    """tcp://HOST:PORT."""
-    if not url.startswith("tcp://"):
-        raise ValueError(f"{url}: must be tcp://HOST:PORT")
+def parse_address(url: str) -> tuple[str, int] | str:
+    """tcp://HOST:PORT gives (host, port), ipc://PATH the path."""
+    if url.startswith("ipc://") and len(url) > len("ipc://"):
+        return url[len("ipc://"):]
     host, separator, port = url[len("tcp://"):].rpartition(":")
-    if not separator or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"{url}: must be tcp://HOST:PORT")
+    if not url.startswith("tcp://") or not separator or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{url}: must be tcp://HOST:PORT or ipc://PATH")
     return host.strip("[]"), int(port)
 
 
@@ -44,12 +44,32 @@ def format_address(host: str, port: int) -> str:
     return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
 
 
+def connect(url: str, timeout: float) -> socket.socket:
+    """A connection, before its handshake."""
+    address = parse_address(url)
+    if isinstance(address, tuple):
+        sock = socket.create_connection(address, timeout=timeout)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(timeout)
+    try:
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+IPC_MARK = b"\x01"  # stands before the size of each message on ipc://
+
+
 class Client:
     """Asks one peer, one request at a time."""
 
     def __init__(self, url: str, timeout: float = 5.0) -> None:
-        self._sock = socket.create_connection(parse_address(url), timeout=timeout)
-        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._mark = IPC_MARK if url.startswith("ipc://") else b""
+        self._sock = connect(url, timeout)
         try:
             self._sock.sendall(handshake(REQ))
             greeting = self._read(8)
@@ -69,8 +89,10 @@ class Client:
         """Sends a body and waits for its answer."""
         self._sock.settimeout(timeout)
         header = struct.pack(">I", 0x80000000 | secrets.randbits(31))
-        self._sock.sendall(struct.pack(">Q", len(header) + len(body)) + header + body)
+        self._sock.sendall(self._mark + struct.pack(">Q", len(header) + len(body)) + header + body)
         while True:
+            if self._read(len(self._mark)) != self._mark:
+                raise ConnectionError("no message on an ipc:// connection")
             (size,) = struct.unpack(">Q", self._read(8))
             if not 4 <= size <= MESSAGE_SIZE_HARD + 4:
                 raise ConnectionError(f"a frame of {size} bytes")
@@ -95,8 +117,8 @@ Handler = Callable[[Optional[bytes]], Awaitable[Optional[bytes]]]
 class _Connection:
     """One peer of the server."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, mark: bytes) -> None:
+        self.reader, self.writer, self.mark = reader, writer, mark
         self.slots = asyncio.Semaphore(OUTSTANDING_MAX)
         self.writing = asyncio.Lock()
         self.outstanding = 0
@@ -112,6 +134,8 @@ class _Connection:
 
     async def receive(self) -> tuple[bytes, Optional[bytes]]:
         """The next request: its header, and its body, None when that is too large. Raises ConnectionError on garbage."""
+        if self.mark and await self.reader.readexactly(1) != self.mark:
+            raise ConnectionError("no message on an ipc:// connection")
         (size,) = struct.unpack(">Q", await self.reader.readexactly(8))
         self.active = time.monotonic()
         if size > MESSAGE_SIZE_HARD + 4:
@@ -143,7 +167,7 @@ class _Connection:
         async with self.writing:
             if self.writer.transport.is_closing():
                 return
-            self.writer.write(struct.pack(">Q", len(header) + len(body)) + header + body)
+            self.writer.write(self.mark + struct.pack(">Q", len(header) + len(body)) + header + body)
             self.active = time.monotonic()
             try:
                 await asyncio.wait_for(self.writer.drain(), ANSWER_SECONDS)
@@ -159,11 +183,16 @@ class Server:
         self._connections: set[_Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: Optional[asyncio.AbstractServer] = None
+        self._mark = b""
 
     async def start(self, url: str) -> str:
         """Listens; gives the address with the port that was taken."""
-        host, port = parse_address(url)
-        self._listener = await asyncio.start_server(self._serve, host, port, limit=CHUNK_SIZE)
+        address = parse_address(url)
+        if isinstance(address, str):
+            self._mark = IPC_MARK
+            self._listener = await asyncio.start_unix_server(self._serve, address, limit=CHUNK_SIZE)
+            return url
+        self._listener = await asyncio.start_server(self._serve, *address, limit=CHUNK_SIZE)
         name = self._listener.sockets[0].getsockname()
         return format_address(name[0], name[1])
 
@@ -193,12 +222,13 @@ class Server:
         return True
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = _Connection(reader, writer)
+        connection = _Connection(reader, writer, self._mark)
         if not self._make_room():
             connection.abort()
             return
         self._connections.add(connection)
-        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not self._mark:
+            writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.TimeoutError, OSError):
             try:
                 if await connection.greet():

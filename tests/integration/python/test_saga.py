@@ -1,5 +1,6 @@
 """A participant in Python takes part in a saga with participants in C, on a real broker: to COMPLETED, to COMPENSATED, killed in
 between; and what it did agrees with what was decided (S9, S13)."""
+import collections
 import contextlib
 import json
 import pathlib
@@ -206,6 +207,33 @@ class SagaTest(unittest.TestCase):
         found = [r for r in self.broker.read(REPLIES) if r.key == str(uuid.UUID(bytes=saga_id)).encode()]
         return found, [schema.Reply.FromString(r.value) for r in found]
 
+    def test_records_when_a_saga_turns_back_then_as_documented(self):
+        answer = self.run_saga(self.purchase(POOR))[1]
+        saga_id = uuid.UUID(answer["saga_id"]).bytes
+        (record,) = [r for r in self.broker.read(COMMANDS) if r.key == answer["saga_id"].encode()]
+        self.assertRegex(record.headers["ce_id"], r"^sagad/\d+$")
+        trail.check_cloud_event(record, record.headers["ce_id"], "/sagad", "saga.v1.Command", saga_id)
+        command = schema.Command.FromString(record.value)
+        self.assertEqual((command.saga_id, command.step, command.op, command.method, command.attempt, command.deadline_unix_ms),
+                         (saga_id, "points", schema.OP_UNDO, f"{SERVICE}/TakePointsBack", 1, 0))
+        self.assertEqual((command.cause.step, command.cause.status.code, command.cause.status.reason),
+                         ("payment", 9, "PAYMENT_DECLINED"))
+        self.assertGreater(command.epoch, 0)
+        (record,), (reply,) = self.replies_to(saga_id)
+        (position,) = self.query("SELECT position FROM barrier WHERE saga_id = ? AND op = 2", saga_id)[0]
+        trail.check_cloud_event(record, f"{SERVICE}/{position}/reply", "/loyalty", "saga.v1.Reply", saga_id)
+        self.assertEqual((reply.saga_id, reply.step, reply.op, reply.attempt, reply.status.code, reply.replayed, reply.empty),
+                         (saga_id, "points", schema.OP_UNDO, 1, 0, False, False))
+
+    def test_record_when_it_comes_again_then_replayed_and_answered_once_more(self):
+        answer = self.run_saga(self.purchase(POOR))[1]
+        saga_id = uuid.UUID(answer["saga_id"]).bytes
+        (record,) = [r for r in self.broker.read(COMMANDS) if r.key == answer["saga_id"].encode()]
+        self.broker.write(COMMANDS, record.value, key=answer["saga_id"])
+        until(lambda: len(self.replies_to(saga_id)[1]) == 2, 30, "no second reply")
+        self.assertEqual([r.replayed for r in self.replies_to(saga_id)[1]], [False, True])
+        self.assertEqual(self.query("SELECT count(*) FROM barrier WHERE saga_id = ?", saga_id), [(2,)])
+
     def test_records_when_unusable_then_dead_letters_and_the_topic_goes_on(self):
         other = uuid.uuid4()
         values = {
@@ -249,6 +277,8 @@ class SagaTest(unittest.TestCase):
             effect = schema.EffectEvent.FromString(record.value)
             trail.check_cloud_event(record, f"{SERVICE}/{position}", "/loyalty", "saga.v1.EffectEvent", effect.saga_id)
         self.assertEqual(self.loyalty.stop(), 0)
+        offsets = collections.Counter(record.partition for record in self.broker.read(COMMANDS))
+        self.assertEqual(dict(self.query("SELECT partition, next_offset FROM kafka_position")), dict(offsets))
         cursor = self.query("SELECT position FROM relay_cursor")
         self.assertEqual(cursor, [(max(rows)[0],)])
         told = self.sagactl("audit", "verify", f"--kafka={self.broker.bootstrap}", f"--descriptor-set={self.schema_file}",
