@@ -29,6 +29,8 @@ const struct saga_option saga_client_options[] = {
 };
 const size_t saga_client_option_count = sizeof saga_client_options / sizeof saga_client_options[0];
 
+static void print_error(const char *format, va_list args) __attribute__((format(printf, 1, 0)));
+
 static void print_error(const char *format, va_list args)
 {
     fflush(stdout);

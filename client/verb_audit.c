@@ -70,8 +70,10 @@ static int audit_start(struct audit *audit, saga_kafka_received *received)
         return status;
     }
     struct saga_kafka_consumer_config config = {
-        .kafka = {audit->bootstrap, "sagactl", audit->properties,
-                  saga_topics_properties(audit->options, audit->properties)},
+        .kafka = {.bootstrap = audit->bootstrap,
+                  .client_id = "sagactl",
+                  .properties = audit->properties,
+                  .property_count = saga_topics_properties(audit->options, audit->properties)},
         .topics = topics,
         .topic_count = 2,
         .position = from_beginning,
