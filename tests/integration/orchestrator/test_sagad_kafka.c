@@ -248,6 +248,57 @@ static void test_undo_when_no_kafka_is_configured_then_waits_for_one(void **stat
     assert_int_equal(sagad_decisions(sagad, id, "left", SAGA__V1__OP__OP_UNDO), 1);
 }
 
+/* ---- Definitions that are applied while it runs ---- */
+
+static int setup_other(void **state)
+{
+    struct sagad *sagad = NULL;
+    char bootstrap[SAGA_TEST_PATH_MAX];
+    (void)saga_test_kafka(bootstrap);
+    (void)sagad_setup((void **)&sagad);
+    (void)snprintf(sagad->kafka, sizeof sagad->kafka, "%s", bootstrap);
+    *state = sagad;
+    return 0;
+}
+
+static void apply_set(struct sagad *sagad, const char *path)
+{
+    Saga__V1__ApplyDefinitionsRequest request = SAGA__V1__APPLY_DEFINITIONS_REQUEST__INIT;
+    size_t size = 0;
+    char *set = saga_test_read(path, &size);
+    assert_non_null(set);
+    request.descriptor_set = (ProtobufCBinaryData){size, (uint8_t *)set};
+    request.who = (char *)(uintptr_t) "tester";
+    request.why = (char *)(uintptr_t) "to see";
+    struct saga_reply reply = sagad_ask(sagad, ORCHESTRATOR "ApplyDefinitions", &request.base);
+    free(set);
+    if (reply.status.code != SAGA_CODE_OK) {
+        fail_msg("not applied: %s: %s", reply.status.reason, reply.status.message);
+    }
+}
+
+/* The daemon does not know the services, and their topics are not there, when it starts. */
+static void test_undo_when_its_service_was_applied_then_its_reply_topic_is_read_live(void **state)
+{
+    struct sagad *sagad = *state;
+    char own[SAGA_TEST_PATH_MAX];
+    (void)snprintf(own, sizeof own, "%s", sagad->set);
+    (void)snprintf(sagad->set, sizeof sagad->set, "%s", SAGA_SOURCE_DIR "/generated/sagad.binpb");
+    sagad_start(sagad);
+    apply_set(sagad, own);
+    struct start good = {.key = "good", .n = 1, .wait_ms = DEADLINE_MS};
+    assert_int_equal(sagad_begin(sagad, &good).state, STATE(COMPLETED));
+    fakes_join_kafka(sagad->fakes, sagad->kafka);
+    struct saga_id id = begin_refused(sagad, "live");
+    assert_int_equal(sagad_wait_ended(sagad, &id, 1, DEADLINE_MS), 0);
+    assert_int_equal(sagad_decisions(sagad, id, "left", SAGA__V1__OP__OP_UNDO), 1);
+    assert_int_equal(fakes_find(sagad->fakes, id).undo[STEP_RIGHT], 1);
+    sagad_kill(sagad);
+    sagad_start(sagad);
+    id = begin_refused(sagad, "after");
+    assert_int_equal(sagad_wait_ended(sagad, &id, 1, DEADLINE_MS), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, sagad_teardown)
 
 int main(void)
@@ -257,6 +308,9 @@ int main(void)
         TEST(test_saga_when_attempts_are_exhausted_then_the_unknown_step_is_undone_too),
         TEST(test_replies_when_they_are_garbage_then_become_dead_letters_and_others_follow),
         TEST(test_undo_when_no_kafka_is_configured_then_waits_for_one),
+        cmocka_unit_test_setup_teardown(
+            test_undo_when_its_service_was_applied_then_its_reply_topic_is_read_live, setup_other,
+            sagad_teardown),
         cmocka_unit_test(test_undo_when_kafka_is_away_then_waits_and_is_decided_on_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
