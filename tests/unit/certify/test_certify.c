@@ -391,6 +391,52 @@ static void test_text_when_a_case_failed_then_rule_and_hint_are_told(void **stat
     assert_null(strstr(text, "PASS"));
 }
 
+/* ---- The table and its document ---- */
+
+static char *read_document(void)
+{
+    FILE *file = fopen(SAGA_SOURCE_DIR "/docs/certify.md", "rb");
+    assert_non_null(file);
+    enum { SIZE_MAX_READ = 256 * 1024 };
+    char *text = calloc(1, SIZE_MAX_READ);
+    assert_non_null(text);
+    size_t size = fread(text, 1, SIZE_MAX_READ - 1, file);
+    assert_true(size > 0 && size < SIZE_MAX_READ - 1);
+    assert_int_equal(fclose(file), 0);
+    return text;
+}
+
+static void test_cases_when_compared_with_the_document_then_each_is_told_there(void **state)
+{
+    char *text = read_document();
+    (void)state;
+    size_t count = 0;
+    for (const struct saga_certify_about *about = saga_certify_case(0); about != NULL;
+         about = saga_certify_case(++count)) {
+        char cell[1024];
+        (void)snprintf(cell, sizeof cell, "| %s | %s | %s |", about->title, about->expected,
+                       about->hint);
+        const char *row = strstr(text, about->id);
+        const char *end = row == NULL ? NULL : strchr(row, '\n');
+        const char *found = row == NULL ? NULL : strstr(row, cell);
+        if (found == NULL || end == NULL || found > end) {
+            print_error("docs/certify.md: no row %s … %s\n", about->id, cell);
+        }
+        assert_non_null(found);
+    }
+    free(text);
+}
+
+static void test_cases_when_walked_then_no_id_is_there_twice(void **state)
+{
+    (void)state;
+    for (size_t i = 0; saga_certify_case(i) != NULL; i++) {
+        for (size_t other = 0; other < i; other++) {
+            assert_string_not_equal(saga_certify_case(i)->id, saga_certify_case(other)->id);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -410,6 +456,8 @@ int main(void)
         cmocka_unit_test(test_run_when_the_probe_has_effects_then_it_is_refused),
         cmocka_unit_test(test_junit_when_texts_have_markup_then_they_are_escaped),
         cmocka_unit_test(test_json_when_a_case_failed_then_it_says_so_and_why),
+        cmocka_unit_test(test_cases_when_compared_with_the_document_then_each_is_told_there),
+        cmocka_unit_test(test_cases_when_walked_then_no_id_is_there_twice),
         cmocka_unit_test(test_text_when_a_case_failed_then_rule_and_hint_are_told),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
