@@ -24,11 +24,6 @@ const struct saga_method *saga_symbol_method(const struct saga_schema *schema, c
     return saga_schema_method(schema, text);
 }
 
-const struct saga_enum_type *saga_symbol_enum(const struct saga_schema *schema, const char *name)
-{
-    return saga_schema_enum(schema, name);
-}
-
 /* ---- Walking ---- */
 
 static bool is_map_entry(const struct saga_schema *schema, const struct saga_message_type *entry)

@@ -18,9 +18,6 @@ enum saga_symbol_kind {
  * '/'. NULL: there is none. */
 const struct saga_method *saga_symbol_method(const struct saga_schema *schema, const char *name);
 
-/* Finds an enum by its full name, among those that a field has. NULL: there is none. */
-const struct saga_enum_type *saga_symbol_enum(const struct saga_schema *schema, const char *name);
-
 /* Calls each(name, comment, context) for every name of the kinds, methods as "pkg.Service/Method";
  * the entry types of maps are left out. */
 void saga_symbols_each(const struct saga_schema *schema, unsigned kinds,

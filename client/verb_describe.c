@@ -171,7 +171,7 @@ static int describe_symbol(const struct saga_schema *schema, const char *symbol,
         method != NULL ? method->request : saga_schema_message(schema, symbol);
     const struct saga_service *service = saga_schema_service(schema, symbol);
     const struct saga_decl *decl = saga_schema_decl(schema, symbol);
-    const struct saga_enum_type *type = saga_symbol_enum(schema, symbol);
+    const struct saga_enum_type *type = saga_schema_enum(schema, symbol);
     message = message == NULL && decl != NULL ? decl->context : message;
     if (message == NULL && service == NULL && type == NULL) {
         return describe_unknown(schema, symbol);

@@ -18,7 +18,7 @@ static const struct saga_option graph_options[] = {
     {"key", "KEY", NULL, "with --saga: the saga that was started with this key, as with ID", false},
     {"live", NULL, "false",
      "take the definition that the orchestrator starts new sagas on, not a file's", false},
-    {"format", "FORMAT", "text", "text, dot, svg, mermaid or json", false},
+    {"format", "text|dot|svg|mermaid|json", "text", "what to draw it as", false},
     {"out", "FILE", NULL, "write there instead of stdout", false},
     {"colour", "auto|always|never", "auto",
      "text: states in colour; auto: on a terminal, unless NO_COLOR is set", false},

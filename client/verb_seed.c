@@ -1,4 +1,4 @@
-/* sagactl seed, completion. */
+/* sagactl seed. */
 #include "client/verbs.h"
 
 #include <errno.h>
@@ -15,8 +15,6 @@
 #include "common/sys/clock.h"
 
 enum { SEED_MS = 10000 };
-
-/* ---- seed ---- */
 
 static const struct saga_option seed_options[] = {
     {"data-dir", "DIR", NULL, "folder with the databases; default: data/ in --dir", false},
@@ -160,60 +158,4 @@ const struct saga_verb saga_verb_seed = {
     .options = seed_options,
     .option_count = sizeof seed_options / sizeof seed_options[0],
     .run = seed_run,
-};
-
-/* ---- completion ---- */
-
-static void completion_options(const struct saga_option *options, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        size_t size = strlen(options[i].name);
-        if (options[i].name[size - 1] != '.') {
-            printf(" --%s", options[i].name);
-        }
-    }
-}
-
-static int completion_run(const struct saga_options *options)
-{
-    if (saga_client_operands(options, 1, 1, "bash") != SAGA_EXIT_OK) {
-        return SAGA_EXIT_USAGE;
-    }
-    if (strcmp(saga_options_operand(options, 0), "bash") != 0) {
-        return saga_client_usage("completion %s: it must be bash",
-                                 saga_options_operand(options, 0));
-    }
-    puts("# bash completion for sagactl; use: source <(sagactl completion bash)\n"
-         "_sagactl() {\n"
-         "    local word=${COMP_WORDS[COMP_CWORD]} words=''\n"
-         "    if [ \"$COMP_CWORD\" -eq 1 ]; then");
-    printf("        words='--help --version");
-    for (size_t i = 0; saga_verbs[i] != NULL; i++) {
-        printf(" %s", saga_verbs[i]->name);
-    }
-    puts("'\n    else\n        case ${COMP_WORDS[1]} in");
-    for (size_t i = 0; saga_verbs[i] != NULL; i++) {
-        printf("        %s) words='--help", saga_verbs[i]->name);
-        completion_options(saga_verbs[i]->options, saga_verbs[i]->option_count);
-        puts("' ;;");
-    }
-    printf("        esac\n        words+='");
-    completion_options(saga_client_options, saga_client_option_count);
-    puts("'\n    fi\n"
-         "    case $word in\n"
-         "    -* | '') mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\") ;;\n"
-         "    *) if [ \"$COMP_CWORD\" -eq 1 ]; then mapfile -t COMPREPLY < <(compgen -W \"$words\" "
-         "-- \"$word\")\n"
-         "       else mapfile -t COMPREPLY < <(compgen -f -- \"$word\"); fi ;;\n"
-         "    esac\n"
-         "}\n"
-         "complete -o filenames -F _sagactl sagactl");
-    return SAGA_EXIT_OK;
-}
-
-const struct saga_verb saga_verb_completion = {
-    .name = "completion",
-    .usage = "bash",
-    .summary = "print a completion script for the shell",
-    .run = completion_run,
 };
