@@ -680,6 +680,28 @@ static void test_audit_when_a_definition_is_paused_twice_then_act(void **state)
     (void)assert_only(w, SAGA_VIOLATION_ACT, 1);
 }
 
+static void test_audit_when_a_definition_is_applied_and_removed_then_no_violation(void **state)
+{
+    struct world *w = *state;
+    static const Saga__V1__OperatorAct acts[] = {ACT(APPLY),  ACT(APPLY), ACT(PAUSE),  ACT(APPLY),
+                                                 ACT(REMOVE), ACT(APPLY), ACT(RESUME), ACT(REMOVE)};
+    be_definition(w);
+    for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++) {
+        act(w, acts[i]);
+    }
+    assert_int_equal(assert_only(w, SAGA_VIOLATION_COUNT, 0).definitions, 1);
+}
+
+static void test_audit_when_a_definition_is_removed_twice_then_act(void **state)
+{
+    struct world *w = *state;
+    be_definition(w);
+    act(w, ACT(REMOVE));
+    act(w, ACT(PAUSE));
+    act(w, ACT(REMOVE));
+    (void)assert_only(w, SAGA_VIOLATION_ACT, 1);
+}
+
 static void test_audit_when_a_pause_stands_under_another_id_then_act(void **state)
 {
     struct world *w = *state;
@@ -718,6 +740,8 @@ int main(void)
         TEST(test_audit_when_a_definition_is_paused_and_goes_on_then_no_violation),
         TEST(test_audit_when_a_definition_goes_on_unpaused_then_act),
         TEST(test_audit_when_a_definition_is_paused_twice_then_act),
+        TEST(test_audit_when_a_definition_is_applied_and_removed_then_no_violation),
+        TEST(test_audit_when_a_definition_is_removed_twice_then_act),
         TEST(test_audit_when_a_pause_stands_under_another_id_then_act),
         TEST(test_audit_when_an_act_tells_no_reason_then_act),
         TEST(test_audit_when_an_act_on_a_definition_is_missing_then_gap),

@@ -86,6 +86,34 @@ static enum saga_err put_pause(struct saga_store *store, const struct saga_pause
     return fails(detail) ? SAGA_ERR_IO : INNER->put_pause(STORE, row, detail);
 }
 
+static enum saga_err put_definition(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
+                                    const char *name, struct saga_bytes set, int64_t now_unix_ms,
+                                    struct saga_err_detail *detail)
+{
+    (void)store;
+    the->dirty = true;
+    return fails(detail) ? SAGA_ERR_IO
+                         : INNER->put_definition(STORE, hash, name, set, now_unix_ms, detail);
+}
+
+static enum saga_err remove_definition(struct saga_store *store, const char *name,
+                                       struct saga_err_detail *detail)
+{
+    (void)store;
+    the->dirty = true;
+    return fails(detail) ? SAGA_ERR_IO : INNER->remove_definition(STORE, name, detail);
+}
+
+static enum saga_err put_participant(struct saga_store *store, const char *service,
+                                     const char *const *addresses, size_t count,
+                                     struct saga_err_detail *detail)
+{
+    (void)store;
+    the->dirty = true;
+    return fails(detail) ? SAGA_ERR_IO
+                         : INNER->put_participant(STORE, service, addresses, count, detail);
+}
+
 static enum saga_err append_outbox(struct saga_store *store, const struct saga_outbox_row *row,
                                    int64_t *position, struct saga_err_detail *detail)
 {
@@ -115,6 +143,9 @@ static struct saga_store_ops faulty_ops(void)
     ops.append_outbox = append_outbox;
     ops.find_key = find_key;
     ops.put_pause = put_pause;
+    ops.put_definition = put_definition;
+    ops.remove_definition = remove_definition;
+    ops.put_participant = put_participant;
     return ops;
 }
 

@@ -185,12 +185,167 @@ static void test_definition_when_put_then_newest_is_current_and_set_stored(void 
     }
 }
 
+static bool see_version(void *user, const struct saga_definition_row *row)
+{
+    struct seen *seen = user;
+    seen->positions[seen->count] = row->hash[0];
+    seen->flags[seen->count] = row->current;
+    (void)snprintf(seen->texts[seen->count], sizeof seen->texts[0], "%s %lld", row->name,
+                   (long long)row->created_unix_ms);
+    seen->count += 1;
+    return seen->stop_at == 0 || seen->count < seen->stop_at;
+}
+
+static bool see_hash(void *user, const uint8_t hash[SAGA_DIGEST_SIZE])
+{
+    struct seen *seen = user;
+    seen->positions[seen->count++] = hash[0];
+    return seen->stop_at == 0 || seen->count < seen->stop_at;
+}
+
+static void put_versions(struct fixture *fx)
+{
+    static const uint8_t hashes[][SAGA_DIGEST_SIZE] = {{1}, {2}, {3}};
+    begin(&fx->port);
+    OK(&fx->port, put_definition, hashes[0], "a", text("set-1"), 10);
+    OK(&fx->port, put_definition, hashes[1], "a", text("set-2"), 20);
+    OK(&fx->port, put_definition, hashes[2], "b", text("set-3"), 30);
+    commit(&fx->port);
+}
+
+static void test_versions_when_listed_then_the_current_one_and_the_newest_come_first(void **state)
+{
+    struct fixture *fx = *state;
+    static const uint8_t one[SAGA_DIGEST_SIZE] = {1};
+    static const uint8_t none[SAGA_DIGEST_SIZE] = {9};
+    put_versions(fx);
+    for (int round = 0; round < 2; round++) {
+        struct seen seen = {0};
+        OK(&fx->port, list_versions, NULL, 100, see_version, &seen);
+        assert_int_equal(seen.count, 3);
+        assert_string_equal(seen.texts[0], "a 20");
+        assert_string_equal(seen.texts[1], "a 10");
+        assert_string_equal(seen.texts[2], "b 30");
+        assert_true(seen.flags[0] && !seen.flags[1] && seen.flags[2]);
+        seen.count = 0;
+        OK(&fx->port, list_versions, "b", SIZE_MAX, see_version, &seen);
+        assert_int_equal(seen.count, 1);
+        seen.count = 0;
+        OK(&fx->port, list_versions, NULL, 2, see_version, &seen);
+        assert_int_equal(seen.count, 2);
+        seen = (struct seen){.stop_at = 1};
+        OK(&fx->port, list_versions, "a", 100, see_version, &seen);
+        assert_int_equal(seen.count, 1);
+        seen = (struct seen){0};
+        OK(&fx->port, find_definition, one, see_definition, &seen);
+        assert_string_equal(seen.texts[0], "set-1");
+        assert_int_equal(seen.flags[0], 0);
+        FAILS(SAGA_ERR_NOT_FOUND, &fx->port, find_definition, none, see_definition, &seen);
+        assert_int_equal(seen.count, 1);
+        reopen(fx);
+    }
+}
+
+static void test_definition_when_removed_then_none_is_current_until_put_again(void **state)
+{
+    struct fixture *fx = *state;
+    static const uint8_t one[SAGA_DIGEST_SIZE] = {1};
+    struct saga_err_detail detail = {.text = ""};
+    put_versions(fx);
+    assert_int_equal(fx->port.ops->remove_definition(fx->port.store, "a", &detail),
+                     SAGA_ERR_INTERNAL); /* outside a transaction */
+    begin(&fx->port);
+    OK(&fx->port, remove_definition, "a");
+    fx->port.ops->rollback(fx->port.store);
+    struct seen seen = {0};
+    OK(&fx->port, list_versions, "a", 100, see_version, &seen);
+    assert_true(seen.flags[0]);
+    begin(&fx->port);
+    OK(&fx->port, remove_definition, "a");
+    OK(&fx->port, remove_definition, "no-such");
+    commit(&fx->port);
+    reopen(fx);
+    seen.count = 0;
+    OK(&fx->port, list_versions, NULL, 100, see_version, &seen);
+    assert_int_equal(seen.count, 3);
+    assert_true(!seen.flags[0] && !seen.flags[1] && seen.flags[2]);
+    begin(&fx->port);
+    OK(&fx->port, put_definition, one, "a", text("set-1"), 99);
+    commit(&fx->port);
+    seen.count = 0;
+    OK(&fx->port, list_versions, "a", 100, see_version, &seen);
+    assert_string_equal(seen.texts[0], "a 10"); /* it was made then */
+    assert_true(seen.flags[0] && !seen.flags[1]);
+}
+
+static void test_versions_when_sagas_are_live_then_each_hash_comes_once(void **state)
+{
+    struct fixture *fx = *state;
+    begin(&fx->port);
+    for (unsigned i = 1; i <= 4; i++) {
+        insert(&fx->port, i);
+    }
+    end_saga(&fx->port, 2, COMPLETED);
+    commit(&fx->port);
+    struct seen seen = {0};
+    OK(&fx->port, list_live_versions, see_hash, &seen);
+    assert_int_equal(seen.count, 3); /* each row of the fixture has a hash of its own */
+    for (size_t i = 0; i < seen.count; i++) {
+        assert_int_not_equal(seen.positions[i], seen.positions[(i + 1) % seen.count]);
+    }
+    begin(&fx->port);
+    end_saga(&fx->port, 1, COMPLETED);
+    end_saga(&fx->port, 3, COMPENSATED);
+    end_saga(&fx->port, 4, COMPLETED);
+    commit(&fx->port);
+    seen.count = 0;
+    OK(&fx->port, list_live_versions, see_hash, &seen);
+    assert_int_equal(seen.count, 0);
+}
+
+static bool see_participant(void *user, const struct saga_participant_row *row)
+{
+    struct seen *seen = user;
+    (void)snprintf(seen->texts[seen->count++], sizeof seen->texts[0], "%s %s", row->service,
+                   row->address);
+    return seen->stop_at == 0 || seen->count < seen->stop_at;
+}
+
+static void test_participant_when_put_again_then_its_addresses_are_replaced(void **state)
+{
+    struct fixture *fx = *state;
+    const char *two[] = {"tcp://z", "tcp://a"};
+    const char *one[] = {"tcp://b"};
+    begin(&fx->port);
+    OK(&fx->port, put_participant, "s", two, 2);
+    OK(&fx->port, put_participant, "r", one, 1);
+    commit(&fx->port);
+    begin(&fx->port);
+    OK(&fx->port, put_participant, "s", one, 1);
+    fx->port.ops->rollback(fx->port.store);
+    struct seen seen = {0};
+    OK(&fx->port, list_participants, see_participant, &seen);
+    assert_int_equal(seen.count, 3);
+    assert_string_equal(seen.texts[0], "r tcp://b");
+    assert_string_equal(seen.texts[1], "s tcp://z"); /* as given */
+    assert_string_equal(seen.texts[2], "s tcp://a");
+    begin(&fx->port);
+    OK(&fx->port, put_participant, "s", one, 1);
+    commit(&fx->port);
+    reopen(fx);
+    seen = (struct seen){.stop_at = 2};
+    OK(&fx->port, list_participants, see_participant, &seen);
+    assert_int_equal(seen.count, 2);
+    assert_string_equal(seen.texts[1], "s tcp://b");
+}
+
 static bool see_pause(void *user, const struct saga_pause_row *row)
 {
     struct seen *seen = user;
     assert_true(seen->count < SEEN_MAX);
     seen->seqs[seen->count] = row->seq;
     seen->flags[seen->count] = row->paused ? 1 : 0;
+    assert_int_equal(row->removed, !row->paused);
     seen->positions[seen->count] = row->last_hash[0];
     (void)snprintf(seen->texts[seen->count], sizeof seen->texts[0], "%s %s %s %lld",
                    row->definition_name, row->who, row->why, (long long)row->since_unix_ms);
@@ -204,6 +359,7 @@ static void put_pause(const struct saga_store_port *port, const char *name, bool
     struct saga_pause_row row = {
         .definition_name = name,
         .paused = paused,
+        .removed = !paused,
         .seq = seq,
         .last_hash = {(uint8_t)(10 + seq)},
         .who = "ann",
@@ -328,6 +484,10 @@ int port_journal_tests(void)
         PORT_CASE(test_cursor_when_set_back_then_it_stays),
         PORT_CASE(test_offset_when_committed_then_seen_and_kept),
         PORT_CASE(test_definition_when_put_then_newest_is_current_and_set_stored),
+        PORT_CASE(test_versions_when_listed_then_the_current_one_and_the_newest_come_first),
+        PORT_CASE(test_definition_when_removed_then_none_is_current_until_put_again),
+        PORT_CASE(test_versions_when_sagas_are_live_then_each_hash_comes_once),
+        PORT_CASE(test_participant_when_put_again_then_its_addresses_are_replaced),
         PORT_CASE(test_pause_when_put_then_the_last_act_of_each_is_kept),
     };
     static const struct CMUnitTest threaded[] = {
