@@ -123,7 +123,7 @@ static void package_path(const char *proto, char path[PACKAGE_SIZE])
     if (file == NULL) {
         return;
     }
-    char statement[PACKAGE_SIZE];
+    char statement[PACKAGE_SIZE] = "";
     while (next_statement(file, statement, sizeof statement)) {
         if (strncmp(statement, "package ", 8) == 0) {
             size_t used = 0;
