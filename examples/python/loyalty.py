@@ -73,8 +73,8 @@ def make_participant(settings: Settings, schema: Schema) -> Participant:
 
 def settle(call: Call, purchase_id: int, state: str) -> tuple[int, int]:
     """Moves a pending purchase to its last state; gives its customer and points."""
-    row = call.db.execute("UPDATE purchase SET state = ? WHERE purchase_id = ? AND state = 'PENDING' RETURNING customer_id, points",
-                          (state, purchase_id)).fetchone()
+    row = call.db.execute("UPDATE purchase SET state = ? WHERE purchase_id = ? AND state = 'PENDING'"
+                          " RETURNING customer_id, points", (state, purchase_id)).fetchone()
     if row is None:
         raise Refusal(Code.FAILED_PRECONDITION, "NOT_PENDING", f"purchase {purchase_id} has no pending points")
     return row

@@ -1,4 +1,5 @@
-"""SP, the protocol of NNG, over TCP and Unix sockets: requests and replies as docs/wire.md, section 1, has them. Bytes in, bytes out.
+"""SP, the protocol of NNG, over TCP and Unix sockets: requests and replies as docs/wire.md, section 1, has them. Bytes in, bytes
+out.
 
 Client asks, Server answers. The server is bounded: connections, the size of a frame, requests in work, and the time that a
 greeting, a frame or an answer may take."""

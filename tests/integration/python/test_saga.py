@@ -194,6 +194,16 @@ class SagaTest(unittest.TestCase):
         until(lambda: self.states()[answer.saga_id] == schema.COMPENSATED, 30, self.loyalty.log_tail)
         self.assertEqual(self.state_of(purchase), "TAKEN_BACK")
 
+    def test_saga_when_kafka_is_away_then_its_undo_waits_and_is_done(self):
+        self.broker.kill()
+        purchase = self.purchase(POOR)
+        answer = self.starter.start("purchase", "no-kafka", purchase)
+        until(lambda: self.states()[answer.saga_id] == schema.COMPENSATING, 30, "it does not turn back")
+        self.assertEqual(self.state_of(purchase), "PENDING")
+        self.broker.restart()
+        until(lambda: self.states()[answer.saga_id] == schema.COMPENSATED, 60, self.loyalty.log_tail)
+        self.assertEqual(self.state_of(purchase), "TAKEN_BACK")
+
     # ---- Kafka ----
 
     def undo(self, saga_id, **fields):

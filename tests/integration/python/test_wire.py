@@ -125,6 +125,33 @@ class DocumentTest(Folder):
         self.assertEqual({(c.method, c.op, c.attempt, c.epoch) for c in batch.commands},
                          {("customer.v1.CustomerService/ValidateCustomer", schema.OP_CALL, 1, 3)})
 
+    def test_table_when_made_as_documented_then_it_is_that_of_python_and_of_c(self):
+        text = (ROOT / "docs" / "wire.md").read_text(encoding="utf-8")
+        (documented_table,) = re.findall(r"^```sql\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+        def columns(db):
+            return [(row[1], row[2]) for row in db.execute("PRAGMA table_info(barrier)")]
+
+        with contextlib.closing(sqlite3.connect(":memory:")) as db:
+            db.executescript(documented_table)
+            wanted = columns(db)
+        with contextlib.closing(sqlite3.connect(":memory:")) as db:
+            db.execute(saga_barrier.TABLES[0])
+            self.assertEqual(columns(db), wanted)
+        with contextlib.closing(sqlite3.connect(f"file:{self.customerd.data_file}?mode=ro", uri=True)) as db:
+            self.assertEqual(columns(db), wanted)
+
+    def test_reasons_when_named_in_the_document_then_c_gives_them(self):
+        text = (ROOT / "docs" / "wire.md").read_text(encoding="utf-8")
+        sources = "".join(path.read_text(encoding="utf-8") for room in ("services", "common/wire", "orchestrator", "common/base")
+                          for path in sorted((ROOT / room).rglob("*.[ch]")))
+        statuses = {name for name in re.findall(r"X\(([A-Z_]+), \d+, [A-Z]+\)", sources)}
+        self.assertEqual(len(statuses), 17)
+        named = {word for word in re.findall(r"\b[A-Z]+_[A-Z_]+\b", text) if not word.startswith(("SAGA_M", "VIA_", "UPPER_"))}
+        self.assertGreater(len(named), 15)
+        words_of_others = {"NO_SIDE_EFFECTS"}  # protobuf's
+        self.assertEqual({name for name in named - statuses - words_of_others if f'"{name}"' not in sources}, set())
+
     def test_header_when_it_has_several_words_then_all_come_back(self):
         for url in (self.url, self.add(Loyalty(self.directory)).nng):
             with sp.Peer(url) as peer:
@@ -234,6 +261,20 @@ class ParticipantCase(Folder):
         request = self.schema.message("loyalty.v1.GetBalanceRequest")(customer_id=7)
         (reply,) = self.call(schema.Command(method=f"{SERVICE}/GetBalance", payload=request.SerializeToString()))
         return self.schema.message("loyalty.v1.GetBalanceResponse").FromString(reply.payload).pending_points
+
+
+class AwayTest(Folder):
+    def test_kafka_when_it_is_away_then_calls_are_done_health_says_it_and_the_stop_is_clean(self):
+        loyalty = self.add(Loyalty(self.directory, "127.0.0.1:1"))
+        request = Schema.load(make_schema()).message("loyalty.v1.AddPointsRequest")(purchase_id=1, customer_id=7, total_cents=500)
+        command = schema.Command(saga_id=uuid.uuid4().bytes, step="points", op=1, attempt=1, method=f"{SERVICE}/AddPoints",
+                                 payload=request.SerializeToString())
+        done, health = sp.call_batch(loyalty.nng, [command, schema.Command(method=HEALTH)])
+        self.assertEqual(done.status.code, OK)
+        report = schema.message("saga.v1.CheckResponse").FromString(health.payload)
+        self.assertEqual((report.state, [(part.name, part.state) for part in report.parts]), (2, [("store", 1), ("kafka", 2)]))
+        self.assertEqual(loyalty.stop(), 0)
+        self.assertNotRegex(loyalty.log_text(), CRASHES)
 
 
 class BarrierTest(ParticipantCase):
