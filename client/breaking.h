@@ -14,6 +14,8 @@ enum {
 /* One finding, and whom it hits. */
 struct saga_breaking_row {
     const struct saga_compat_finding *finding;
+    const char *path; /* of the file as it was given, else as the descriptor set names it */
+    int line, column; /* of the step, where the text is at hand */
     enum saga_compat_severity severity;       /* NOTE: nothing in flight is hit by it */
     char version[SAGA_BREAKING_VERSION_SIZE]; /* "": of no version of the daemon's */
     bool judged;                              /* the sagas in flight were looked at */
@@ -21,11 +23,18 @@ struct saga_breaking_row {
     struct saga_id ids[SAGA_BREAKING_IDS_MAX]; /* the first that were met: the newest */
 };
 
+/* A file that was given: the text of a .proto, in which steps have places. */
+struct saga_breaking_source {
+    const char *path; /* NULL: none was given */
+    struct saga_buf text;
+};
+
 /* All zero is an empty one. */
 struct saga_breaking {
     const struct saga_options *options;
     bool json;
     struct saga_buf new_set;
+    struct saga_breaking_source old_source, new_source;
     struct saga_compat_config config;
     struct saga_compat **reports; /* the rows point into them */
     size_t report_count;

@@ -37,10 +37,10 @@ static void print_hits(const struct saga_breaking_row *row)
 static void print_row(const struct saga_breaking_row *row)
 {
     const struct saga_compat_finding *finding = row->finding;
-    if (finding->line > 0) {
-        printf("%s:%d:%d: ", finding->file, finding->line, finding->column);
+    if (row->line > 0) {
+        printf("%s:%d:%d: ", row->path, row->line, row->column);
     } else {
-        printf("%s: ", finding->file);
+        printf("%s: ", row->path);
     }
     printf("%s: %s%s: %s: %s\n", saga_compat_severity_name(row->severity),
            saga_compat_code_info(finding->code)->name, finding->in_old ? " (in OLD)" : "",
@@ -95,11 +95,10 @@ static json_t *row_json(const struct saga_breaking_row *row)
     const struct saga_compat_code_info *info = saga_compat_code_info(finding->code);
     return json_pack("{s:s,s:s,s:s,s:s,s:i,s:i,s:b,s:s,s:s,s:s?,s:s?,s:s,s:o}", "code", info->name,
                      "kind", saga_compat_kind_name(info->kind), "severity",
-                     saga_compat_severity_name(row->severity), "file", finding->file, "line",
-                     finding->line, "column", finding->column, "in_old", (int)finding->in_old,
-                     "where", finding->where, "message", finding->message, "saga", finding->saga,
-                     "step", finding->step, "hits", saga_compat_hit_name(finding->hit), "live",
-                     live_json(row));
+                     saga_compat_severity_name(row->severity), "file", row->path, "line", row->line,
+                     "column", row->column, "in_old", (int)finding->in_old, "where", finding->where,
+                     "message", finding->message, "saga", finding->saga, "step", finding->step,
+                     "hits", saga_compat_hit_name(finding->hit), "live", live_json(row));
 }
 
 static int print_json(const struct saga_breaking *breaking)

@@ -5,6 +5,7 @@
 
 #include "client/breaking.h"
 #include "client/proto_file.h"
+#include "client/proto_place.h"
 #include "client/verbs.h"
 
 static const struct saga_option breaking_options[] = {
@@ -35,6 +36,56 @@ static bool said_already(const struct saga_breaking *breaking,
     return false;
 }
 
+static bool is_source(const struct saga_breaking_source *source)
+{
+    return source->path != NULL && saga_proto_file_is_source(source->path);
+}
+
+/* Tells whether a file of a set is the .proto that was given. */
+static bool is_given(const struct saga_breaking_source *source, const char *file)
+{
+    return is_source(source) && saga_proto_file_is_path_of(source->path, file);
+}
+
+/* Says where a finding is in the file that was given; protoc does not know the places of steps. */
+static void place_row(const struct saga_breaking *breaking, struct saga_breaking_row *row)
+{
+    const struct saga_compat_finding *finding = row->finding;
+    const struct saga_breaking_source *source =
+        finding->in_old ? &breaking->old_source : &breaking->new_source;
+    row->path = finding->file;
+    row->line = finding->line;
+    row->column = finding->column;
+    if (!is_given(source, finding->file)) {
+        return;
+    }
+    row->path = source->path;
+    if (finding->saga != NULL) {
+        struct saga_finding wanted = {
+            .code = "",
+            .file = finding->file,
+            .line = finding->line,
+            .column = finding->column,
+            .step = finding->step_index,
+            .where = finding->where,
+            .message = "",
+        };
+        struct saga_proto_place place = saga_proto_place(saga_buf_view(&source->text), &wanted);
+        row->line = place.line;
+        row->column = place.column;
+    }
+}
+
+/* Keeps the text of a .proto; without it, places are those of the descriptor set. */
+static void open_source(struct saga_breaking_source *source, const char *path)
+{
+    source->path = path;
+    if (saga_proto_file_is_source(path) &&
+        saga_proto_file_text(path, &source->text) != SAGA_ERR_OK) {
+        saga_buf_clear(&source->text);
+    }
+}
+
 static bool add_row(struct saga_breaking *breaking, const struct saga_compat_finding *finding,
                     const char *version)
 {
@@ -49,6 +100,7 @@ static bool add_row(struct saga_breaking *breaking, const struct saga_compat_fin
     }
     struct saga_breaking_row *row = &breaking->rows[breaking->row_count++];
     *row = (struct saga_breaking_row){.finding = finding, .severity = finding->severity};
+    place_row(breaking, row);
     (void)snprintf(row->version, sizeof row->version, "%s", version == NULL ? "" : version);
     return true;
 }
@@ -67,6 +119,11 @@ int saga_breaking_take(struct saga_breaking *breaking, struct saga_compat *repor
     breaking->dropped += saga_compat_dropped(report);
     for (size_t i = 0; i < saga_compat_count(report); i++) {
         const struct saga_compat_finding *finding = saga_compat_at(report, i);
+        /* Two .proto that were given are meant to be one, whatever they are called. */
+        if (finding->code == SAGA_COMPAT_FILE_REMOVED &&
+            is_given(&breaking->old_source, finding->file) && is_source(&breaking->new_source)) {
+            continue;
+        }
         /* One comparison says nothing twice; those of several versions mostly say the same. */
         if (breaking->report_count > 1 && said_already(breaking, finding, version)) {
             continue;
@@ -88,6 +145,8 @@ void saga_breaking_fini(struct saga_breaking *breaking)
     free(breaking->reports);
     free(breaking->rows);
     saga_buf_fini(&breaking->new_set);
+    saga_buf_fini(&breaking->old_source.text);
+    saga_buf_fini(&breaking->new_source.text);
 }
 
 /* ---- Settings ---- */
@@ -157,18 +216,36 @@ static int list_codes(bool json)
 
 /* ---- Running ---- */
 
+/* Definitions of OLD that fail a check run nowhere, and are not compared. */
+static void tell_refused(const struct saga_compat *report, const char *old_path)
+{
+    const struct saga_schema *schema = saga_compat_old_schema(report);
+    if (saga_schema_finding_count(schema) > 0) {
+        const struct saga_finding *finding = saga_schema_finding_at(schema, 0);
+        saga_client_warn("%s: %zu finding%s of the static checks, %s: %s the first; sagas with one "
+                         "are not compared (`sagactl lint`)",
+                         old_path, saga_schema_finding_count(schema),
+                         saga_schema_finding_count(schema) == 1 ? "" : "s", finding->where,
+                         finding->code);
+    }
+}
+
 static int compare_files(struct saga_breaking *breaking, const char *old_path)
 {
     struct saga_err_detail detail = {{0}};
     struct saga_buf old_set = {0};
     struct saga_compat *report = NULL;
     int status = saga_proto_file_read(breaking->options, old_path, &old_set);
+    open_source(&breaking->old_source, old_path);
     if (status == SAGA_EXIT_OK) {
         enum saga_err err =
             saga_compat_compare(saga_buf_view(&old_set), saga_buf_view(&breaking->new_set),
                                 &breaking->config, &report, &detail);
         status = err == SAGA_ERR_OK ? saga_breaking_take(breaking, report, NULL)
                                     : saga_client_fail("%s", detail.text);
+        if (status == SAGA_EXIT_OK && !breaking->config.without_sagas) {
+            tell_refused(report, old_path);
+        }
     }
     saga_buf_fini(&old_set);
     return status;
@@ -180,6 +257,7 @@ static int run_all(struct saga_breaking *breaking, enum saga_compat_severity fai
     size_t count = saga_options_operand_count(breaking->options);
     const char *new_path = saga_options_operand(breaking->options, count - 1);
     int status = saga_proto_file_read(breaking->options, new_path, &breaking->new_set);
+    open_source(&breaking->new_source, new_path);
     if (status == SAGA_EXIT_OK && count == 2) {
         status = compare_files(breaking, saga_options_operand(breaking->options, 0));
     }

@@ -61,6 +61,7 @@ void compat_add(struct saga_compat *report, const struct compat_note *note, cons
         .message = copy_text(report, message),
         .saga = note->saga,
         .step = note->step,
+        .step_index = note->step_place - 1,
         .hit = info->hit,
     };
 }

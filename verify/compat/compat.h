@@ -161,6 +161,7 @@ struct saga_compat_finding {
     const char *message; /* what is wrong, what it does, how to mend it */
     const char *saga;    /* OLD's definition; NULL: the finding is of no saga */
     const char *step;    /* the step of it, by its name in OLD; NULL: of the whole */
+    int step_index;      /* of the step that the place is of, in the definition there; -1: none */
     enum saga_compat_hit hit;
 };
 

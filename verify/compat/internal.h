@@ -143,7 +143,8 @@ struct compat_note {
     const char *where; /* copied */
     const char *saga;  /* borrowed from OLD's schema; NULL: of no saga */
     const char *step;
-    bool lower; /* a warning, although its code is an error */
+    int step_place; /* 1 + the index of the step that the spot is of; 0: none */
+    bool lower;     /* a warning, although its code is an error */
 };
 
 /* Notes a finding, unless its code is disabled. */

@@ -7,19 +7,28 @@
 
 enum { TEXT_SIZE = 1024, HASH_TEXT_SIZE = 13 };
 
+/* Finds a step's index in the definition that the place is in: NEW's, or OLD's when NEW has no such
+ * saga. Gives 1 + the index, 0: it is not there. */
+static int step_place(const struct compat_saga *saga, const struct saga_step_decl *step)
+{
+    const struct saga_decl *decl = saga->new_item != NULL ? saga->new_decl : saga->old_decl;
+    for (size_t i = 0; step != NULL && i < decl->step_count; i++) {
+        if (strcmp(decl->steps[i].name, step->name) == 0) {
+            return (int)i + 1;
+        }
+    }
+    return 0;
+}
+
 /* Gives the place of a step's declaration, as far as source info tells: protoc knows the places of
  * steps only where each is an option of its own. */
-static struct compat_spot spot_of(const struct compat_saga *saga, const struct saga_step_decl *step)
+static struct compat_spot spot_of(const struct compat_saga *saga, int place)
 {
     const struct compat_item *item = saga->new_item != NULL ? saga->new_item : saga->old_item;
     struct compat_tail tail = {{PATH_MESSAGE_OPTIONS, PATH_DEFINITION_OPTION}, 2};
-    const struct saga_decl *decl = saga->new_decl;
-    for (size_t i = 0; step != NULL && decl != NULL && i < decl->step_count; i++) {
-        if (strcmp(decl->steps[i].name, step->name) == 0) {
-            tail = (struct compat_tail){
-                {PATH_MESSAGE_OPTIONS, PATH_DEFINITION_OPTION, PATH_DEFINITION_STEP, (int32_t)i},
-                4};
-        }
+    if (place > 0) {
+        tail = (struct compat_tail){
+            {PATH_MESSAGE_OPTIONS, PATH_DEFINITION_OPTION, PATH_DEFINITION_STEP, place - 1}, 4};
     }
     return item == NULL ? (struct compat_spot){0} : compat_spot_item(saga->report, item, tail);
 }
@@ -43,9 +52,11 @@ void compat_saga_add(const struct compat_saga *saga, struct compat_saga_note wha
         of_new = what.step < saga->old_decl->steps ||
                  what.step >= saga->old_decl->steps + saga->old_decl->step_count;
     }
+    int place = step_place(saga, what.step);
     struct compat_note note = {
         .code = what.code,
-        .spot = spot_of(saga, what.step),
+        .spot = spot_of(saga, place),
+        .step_place = place,
         .where = where,
         .saga = saga->old_decl->name,
         .step = what.step == NULL || of_new ? NULL : what.step->name,
