@@ -121,6 +121,13 @@ class LiveTest(SystemCase):
             cls.examples[-1].apply(cls.ctl)
 
     @classmethod
+    def tearDownClass(cls):
+        """Who took part ends cleanly, and has no leak to tell of."""
+        if not cls.failed:
+            statuses = {name: daemon.stop() for one in cls.examples for name, daemon in one.daemons.items()}
+            assert not any(statuses.values()), statuses
+
+    @classmethod
     def ctl(cls, *arguments, address=True):
         command = [util.bin_dir() / "sagactl", *arguments] + ([f"--address={cls.system.sagad.nng}"] if address else [])
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
