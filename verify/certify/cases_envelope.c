@@ -303,6 +303,25 @@ void certify_env_large(struct certify_trial *trial)
     large(trial, SAGA_OP_NONE, SAGA_MESSAGE_SIZE_HARD - 4096);
 }
 
+void certify_env_flood(struct certify_trial *trial)
+{
+    const struct saga_certify_port *port = &trial->run->config->port;
+    const uint64_t sizes[] = {(uint64_t)SAGA_MESSAGE_SIZE_HARD * 2, UINT64_C(1) << 40, UINT64_MAX};
+    certify_sent(trial, "messages that say to have 8 MiB, 1 TiB and 16 EiB, each on a connection "
+                        "of its own");
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        if (port->flood == NULL || !port->flood(port->context, sizes[i])) {
+            certify_skip(trial, "only over ipc:// and tcp://, and with a connection to spare");
+            return;
+        }
+        if (!certify_alive(trial->run)) {
+            certify_fail(trial, "it answers no more after a message of %llu bytes",
+                         (unsigned long long)sizes[i]);
+            return;
+        }
+    }
+}
+
 void certify_env_payload_large(struct certify_trial *trial)
 {
     certify_sent(trial, "a CALL with a payload of %d bytes", SAGA_PAYLOAD_SIZE_MAX + 1);

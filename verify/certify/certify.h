@@ -43,6 +43,9 @@ struct saga_certify_port {
                      int64_t timeout_ms);
     /* Restarts the participant and returns when it answers again. NULL: it cannot be. */
     enum saga_err (*restart)(void *context, struct saga_err_detail *detail);
+    /* Sends a message of so many bytes over a connection of its own and hangs up; what comes of it
+     * does not matter. False: it could not be sent at all (tls). NULL: neither. */
+    bool (*flood)(void *context, uint64_t size);
     int64_t (*now_unix_ms)(void *context);
     void (*pause)(void *context, int64_t ms);
 };

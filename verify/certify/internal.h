@@ -185,6 +185,10 @@ bool certify_call_ok(struct certify_trial *trial, struct certify_scope *scope,
 bool certify_undo_ok(struct certify_trial *trial, struct certify_scope *scope,
                      struct saga_reply *reply);
 
+/* Connects, greets, sends the beginning of a request of so many bytes, hangs up. False: no
+ * connection (nobody there, or an address of another kind than ipc and tcp). */
+bool certify_flood(const char *address, uint64_t size);
+
 /* ---- Judging ---- */
 
 enum { CERTIFY_REPLY_TEXT_SIZE = 240 };
@@ -250,6 +254,7 @@ void certify_env_wire_type(struct certify_trial *trial);
 void certify_env_many(struct certify_trial *trial);
 void certify_env_full(struct certify_trial *trial);
 void certify_env_large(struct certify_trial *trial);
+void certify_env_flood(struct certify_trial *trial);
 void certify_env_payload_large(struct certify_trial *trial);
 void certify_env_method(struct certify_trial *trial);
 void certify_env_saga_id(struct certify_trial *trial);

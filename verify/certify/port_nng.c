@@ -189,6 +189,12 @@ static bool answers(struct saga_certify_nng *nng)
     return message.answered;
 }
 
+static bool port_flood(void *context, uint64_t size)
+{
+    const struct saga_certify_nng *nng = context;
+    return certify_flood(nng->config.address, size);
+}
+
 static enum saga_err port_restart(void *context, struct saga_err_detail *detail)
 {
     struct saga_certify_nng *nng = context;
@@ -254,6 +260,7 @@ enum saga_err saga_certify_nng_open(const struct saga_certify_nng_config *config
         .context = made,
         .exchange = exchange,
         .restart = config->restart_command == NULL ? NULL : port_restart,
+        .flood = port_flood,
         .now_unix_ms = port_now,
         .pause = port_pause,
     };

@@ -604,6 +604,13 @@ static enum saga_err restart(void *context, struct saga_err_detail *detail)
     return SAGA_ERR_OK;
 }
 
+static bool flood(void *context, uint64_t size)
+{
+    struct fake *fake = context;
+    fake->dead = fake->dead || (is(fake, FAKE_FLOOD_DEADLY) && size > SAGA_MESSAGE_SIZE_HARD);
+    return true;
+}
+
 static int64_t now_unix_ms(void *context)
 {
     const struct fake *fake = context;
@@ -622,6 +629,7 @@ struct saga_certify_port fake_port(struct fake *fake)
     return (struct saga_certify_port){.context = fake,
                                       .exchange = exchange,
                                       .restart = restart,
+                                      .flood = flood,
                                       .now_unix_ms = now_unix_ms,
                                       .pause = pause_ms};
 }

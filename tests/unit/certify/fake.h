@@ -27,6 +27,7 @@
     X(BATCH_SHORT)     /* takes 255 commands */                                                    \
     X(BATCH_LONG_OK)   /* takes 257 */                                                             \
     X(OVERSIZED_DROPPED)                                                                           \
+    X(FLOOD_DEADLY) /* a message without end ends it */                                            \
     X(PAYLOAD_LARGE_OK)                                                                            \
     X(SAGA_ID_OK)                                                                                  \
     X(STEP_OK)                                                                                     \
