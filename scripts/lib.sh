@@ -8,10 +8,10 @@ RUN_PACKAGES=(
     build-essential cmake ninja-build pkg-config
     libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libprotobuf-dev
     libnng-dev librdkafka-dev libsqlite3-dev libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev uthash-dev libssl-dev
-    libinih-dev libcmocka-dev curl jq
+    libinih-dev libcmocka-dev curl jq sqlite3
 )
 TEST_PACKAGES=(
-    python3 python3-protobuf python3-yaml kcat openjdk-17-jre-headless maven postgresql-15 sqlite3
+    python3 python3-protobuf python3-yaml kcat openjdk-17-jre-headless maven postgresql-15
     clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev cppcheck python3-confluent-kafka graphviz mandoc universal-ctags binutils procps util-linux spin gcovr
 )
 
