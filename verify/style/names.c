@@ -87,9 +87,8 @@ bool saga_style_is_version(const char *name, size_t size)
     if (at == size || skip_word(name, size, &at, "test")) {
         return true;
     }
-    size_t point = at;
     if (skip_word(name, size, &at, "p")) {
-        point = at;
+        size_t point = at;
         at = skip_digits(name, size, at);
         if (at == point) {
             return false;

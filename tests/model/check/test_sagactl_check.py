@@ -96,8 +96,8 @@ class Check(unittest.TestCase):
     def test_file_that_is_no_good_says_why(self):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder)
-            _, err = self.run_check(2, str(path / "trip.proto"))
-            self.assertIn("--descriptor_set_out=trip.binpb", err)
+            _, err = self.run_check(1, str(path / "trip.proto"))
+            self.assertIn("trip.proto: No such file", err)
             for name, text in (("bad", TRIP.replace('after: "flight"', 'after: "luck"')), ("none", 'syntax = "proto3";')):
                 (path / f"{name}.proto").write_text(text)
                 subprocess.run(["protoc", "--include_imports", "--include_source_info", f"-I{SOURCE / 'proto'}",
@@ -107,6 +107,9 @@ class Check(unittest.TestCase):
             told = json.loads(out)
             self.assertEqual("refused", told["verdict"])
             self.assertGreater(told["findings"][0]["line"], 0)
+            _, err = self.run_check(1, str(path / "bad.proto"))
+            line = TRIP.split('after: "flight"')[0].count("\n") + 1
+            self.assertIn(f"{path}/bad.proto:{line}:", err)
             _, err = self.run_check(1, str(path / "none.binpb"))
             self.assertIn("declares no saga", err)
 
