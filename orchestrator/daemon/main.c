@@ -25,7 +25,8 @@ static const struct saga_option options[] = {
      false},
     {"descriptor-set", "FILE", NULL,
      "FileDescriptorSet with the saga definitions (protoc --descriptor_set_out --include_imports); "
-     "default: the built-in one. A set with a finding (docs/lint.md) is refused",
+     "default: the built-in one. A set with a finding (docs/lint.md) is refused; a version that "
+     "sagactl apply has replaced stays replaced",
      false},
     {"http-address", "ADDRESS", "127.0.0.1", "address of /livez /readyz /healthz /metrics", false},
     {"http-port", "PORT", "9464", "its port; 0: a free one", false},
