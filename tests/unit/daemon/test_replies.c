@@ -25,6 +25,9 @@ static struct {
     struct saga_kafka_consumer_config consumer;
     unsigned letters;
     char letter_topic[64];
+    unsigned added;
+    bool add_fails;
+    char added_topic[64]; /* the last */
 } bus;
 
 enum saga_err saga_kafka_producer_start(const struct saga_kafka_config *config,
@@ -75,6 +78,17 @@ enum saga_err saga_kafka_consumer_start(const struct saga_kafka_consumer_config 
     (void)detail;
     bus.consumer = *config;
     *consumer = NULL;
+    return SAGA_ERR_OK;
+}
+
+enum saga_err saga_kafka_consumer_add(struct saga_kafka_consumer *consumer, const char *topic)
+{
+    (void)consumer;
+    if (bus.add_fails) {
+        return SAGA_ERR_NO_MEMORY;
+    }
+    bus.added++;
+    (void)snprintf(bus.added_topic, sizeof bus.added_topic, "%s", topic);
     return SAGA_ERR_OK;
 }
 
@@ -241,6 +255,26 @@ static void test_reply_when_it_is_one_then_comes_with_its_offset(void **state)
     saga_buf_fini(&value);
 }
 
+static void test_topics_when_more_are_wanted_then_each_is_added_once(void **state)
+{
+    static const char *const topics[] = {"replies", "second", "third"};
+    struct fixture *fx = *state;
+    replies_want(fx->replies, topics, 1);
+    assert_int_equal(bus.added, 0);
+    bus.add_fails = true;
+    replies_want(fx->replies, topics, 2);
+    assert_int_equal(bus.added, 0);
+    bus.add_fails = false; /* with the next turn */
+    replies_want(fx->replies, topics, 2);
+    assert_int_equal(bus.added, 1);
+    assert_string_equal(bus.added_topic, "second");
+    replies_want(fx->replies, topics, 3);
+    replies_want(fx->replies, topics, 3);
+    assert_int_equal(bus.added, 2);
+    assert_string_equal(bus.added_topic, "third");
+    replies_want(NULL, topics, 3); /* no Kafka */
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -250,6 +284,7 @@ int main(void)
         CASE(test_garbage_when_its_letter_is_not_delivered_then_is_given_again),
         CASE(test_garbage_when_an_earlier_letter_was_delivered_then_the_next_waits_too),
         CASE(test_reply_when_it_is_one_then_comes_with_its_offset),
+        CASE(test_topics_when_more_are_wanted_then_each_is_added_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
