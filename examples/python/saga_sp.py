@@ -19,6 +19,7 @@ MESSAGE_SIZE_HARD = 4 * 1024 * 1024  # above this the peer is disconnected unrea
 HOPS_MAX = 8  # words of a request's header
 CONNECTIONS_MAX = 128
 OUTSTANDING_MAX = 64  # requests in work of one connection; more are not read until one is answered
+UNSENT_SIZE_MAX = 64 * 1024 * 1024  # bytes of answers that peers have not taken, all connections together
 GREETING_SECONDS = 5.0
 FRAME_SECONDS = 10.0
 ANSWER_SECONDS = 5.0
@@ -111,7 +112,7 @@ class Client:
         return bytes(data)
 
 
-# Answers a request: its body, None for one that is too large; gives the reply's body, None: no answer.
+# Answers a request: its body, None for one that is too large; gives the reply's body, None: the peer is disconnected.
 Handler = Callable[[Optional[bytes]], Awaitable[Optional[bytes]]]
 
 
@@ -183,6 +184,7 @@ class Server:
         self._handler = handler
         self._connections: set[_Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unsent_size = 0
         self._listener: Optional[asyncio.AbstractServer] = None
         self._mark = b""
 
@@ -250,8 +252,14 @@ class Server:
     async def _work(self, connection: _Connection, header: bytes, body: Optional[bytes]) -> None:
         try:
             reply = await self._handler(body)
-            if reply is not None:
+            if reply is None or self._unsent_size + len(reply) > UNSENT_SIZE_MAX:
+                connection.abort()  # who asks for more than it reads; what was done is stored, and is asked for again
+                return
+            self._unsent_size += len(reply)
+            try:
                 await connection.answer(header, reply)
+            finally:
+                self._unsent_size -= len(reply)
         finally:
             connection.outstanding -= 1
             connection.slots.release()

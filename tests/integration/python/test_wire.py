@@ -517,11 +517,14 @@ class RobustnessTest(ParticipantCase):
 
     def test_peer_when_it_does_not_read_its_answers_then_others_are_served(self):
         batch = schema.CommandBatch(commands=[schema.Command(method="saga.v1.ReflectionService/GetDescriptorSet")] * 7)
-        with sp.Peer(self.url, timeout=1) as peer:
-            with contextlib.suppress(OSError):
-                for i in range(200):
-                    peer.send_frame(struct.pack(">I", 0x80000000 | i) + batch.SerializeToString())
+        with contextlib.ExitStack() as stack:
+            for peer in [stack.enter_context(sp.Peer(self.url, timeout=1)) for _ in range(8)]:
+                with contextlib.suppress(OSError):
+                    for i in range(64):
+                        peer.send_frame(struct.pack(">I", 0x80000000 | i) + batch.SerializeToString())
             self.assertEqual(self.outcome(self.add_points(uuid.uuid4().bytes, 40))[0], OK)
+        status = pathlib.Path(f"/proc/{self.loyalty.process.pid}/status").read_text(encoding="utf-8")
+        self.assertLess(int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)), 300 * 1024)
 
     def test_stop_when_requests_are_out_then_they_are_answered_first(self):
         with sp.Peer(self.url, timeout=20) as peer:
