@@ -280,17 +280,67 @@ static void test_apply_when_asked_again_then_the_outcome_tells_what_it_did(void 
     assert_int_equal(response->definitions[0]->outcome, OUTCOME(UNCHANGED));
 }
 
+/* Copies the fixture's schema with every int64 made a fixed64. */
+static void write_fixed(struct sagad *sagad)
+{
+    char path[SAGA_TEST_PATH_MAX];
+    char *text = saga_test_read(saga_test_path(&sagad->dir, "breaker.proto", path), NULL);
+    assert_non_null(text);
+    FILE *file = fopen(saga_test_path(&sagad->dir, "fixed.proto", path), "w");
+    assert_non_null(file);
+    const char *at = text;
+    const char *mark = NULL;
+    while ((mark = strstr(at, "int64 ")) != NULL) {
+        (void)fprintf(file, "%.*sfixed64 ", (int)(mark - at), at);
+        at = mark + strlen("int64 ");
+    }
+    (void)fputs(at, file);
+    assert_int_equal(fclose(file), 0);
+    free(text);
+}
+
+/* A set that no input of the version before fits any more. */
+static struct saga_bytes fixed_set(struct sagad *sagad)
+{
+    char folder[SAGA_TEST_PATH_MAX + 8];
+    char out[SAGA_TEST_PATH_MAX + 32];
+    char set[SAGA_TEST_PATH_MAX];
+    struct saga_test_child child;
+    size_t size = 0;
+    write_fixed(sagad);
+    (void)snprintf(folder, sizeof folder, "-I%s", sagad->dir.path);
+    (void)snprintf(out, sizeof out, "--descriptor_set_out=%s",
+                   saga_test_path(&sagad->dir, "fixed.binpb", set));
+    const char *const argv[] = {
+        "protoc", "-I" SAGA_SOURCE_DIR "/proto", folder, "--include_imports", out, "fixed.proto",
+        NULL};
+    saga_test_spawn(&child, argv, NULL);
+    assert_true(saga_test_wait(&child, DEADLINE_MS));
+    assert_int_equal(child.status, 0);
+    char *bytes = saga_test_read(set, &size);
+    assert_non_null(bytes);
+    uint8_t *copy = saga_arena_take(&sagad->arena, size);
+    memcpy(copy, bytes, size);
+    free(bytes);
+    return (struct saga_bytes){copy, size};
+}
+
 static void
 test_apply_when_the_input_of_a_start_fits_no_more_then_its_key_still_answers(void **state)
 {
     struct sagad *sagad = *state;
     struct saga_id id = begin(sagad, "once");
     struct start again = {.key = "once", .n = 1};
-    assert_int_equal(apply_variant(sagad, 5), OUTCOME(REPLACED));
+    struct start fresh = {.key = "another", .n = 1};
+    struct apply apply = {.set = fixed_set(sagad)};
+    assert_int_equal(apply_pair(sagad, &apply)->outcome, OUTCOME(REPLACED));
     struct started started = sagad_begin(sagad, &again);
     assert_int_equal(started.code, SAGA_CODE_OK);
     assert_true(started.existing);
     assert_true(saga_id_equal(started.id, id));
+    started = sagad_begin(sagad, &fresh);
+    assert_int_equal(started.code, SAGA_CODE_INVALID_ARGUMENT);
+    assert_string_equal(started.reason, "BAD_INPUT");
 }
 
 static void test_apply_when_two_come_in_one_message_then_the_last_holds(void **state)
