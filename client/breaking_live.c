@@ -279,6 +279,9 @@ static bool seen_before(const struct live *live, struct saga_id id)
 
 static int note_seen(struct live *live, const struct saga_id *ids, size_t count)
 {
+    if (count == 0) {
+        return SAGA_EXIT_OK;
+    }
     if (live->seen_count + count > live->seen_capacity) {
         size_t capacity = 2 * (live->seen_count + count);
         struct saga_id *seen = realloc(live->seen, capacity * sizeof *seen);
