@@ -14,7 +14,7 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tests/e2e"))
-from harness import schema  # pylint: disable=wrong-import-position
+from harness import schema, sp  # pylint: disable=wrong-import-position
 
 BIN = pathlib.Path(os.environ["SAGA_BUILD_DIR"]) / "bin"
 HERE = pathlib.Path(__file__).resolve().parent
@@ -225,6 +225,20 @@ class LiveTest(unittest.TestCase):
         new = self.make_set("new", ("rpc UndoX(", "rpc RevertX("), ("Service/UndoX", "Service/RevertX"))
         _, found = self.breaking(new, 1, "--saga-only")
         self.assertEqual(self.hits(found["UNDO_UNSERVED", "inner", "x"]), {child})
+
+    def test_more_sagas_than_a_page_are_each_looked_at_once(self):
+        self.start(self.make_set("old"))
+        count = 450
+        start = schema.message("saga.v1.StartSagaRequest")
+        commands = [schema.Command(method="saga.v1.OrchestratorService/StartSaga", payload=start(
+            definition="line", key=str(i), input=b"\x0a\x01a").SerializeToString()) for i in range(count)]
+        for at in range(0, count, 150):
+            replies = sp.call_batch(f"ipc://{self.where}/sagad.ipc", commands[at:at + 150], timeout=SECONDS)
+            self.assertEqual({r.status.code for r in replies}, {0})
+        new = self.make_set("new", ("rpc UndoA(", "rpc RevertA("), ("Service/UndoA", "Service/RevertA"))
+        report, found = self.breaking(new, 1, "--saga-only")
+        self.assertEqual((report["walked"], found["UNDO_UNSERVED", "line", "a"]["live"]["count"]), (count, count))
+        self.assertEqual(len(set(found["UNDO_UNSERVED", "line", "a"]["live"]["first"])), 5)
 
     def test_without_a_daemon_it_says_so(self):
         new = self.make_set("new")
