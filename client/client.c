@@ -165,7 +165,7 @@ int saga_client_data(const char *given, struct saga_buf *out)
         }
         return SAGA_EXIT_OK;
     }
-    if (strcmp(given, "@-") == 0) {
+    if (given[1] == 0 || strcmp(given, "@-") == 0) {
         return read_stream(stdin, "stdin", out);
     }
     FILE *file = fopen(given + 1, "rb");

@@ -86,8 +86,8 @@ int saga_client_duration(const struct saga_options *options, const char *name, i
 int saga_client_int(const struct saga_options *options, const char *name, int64_t min, int64_t max,
                     int64_t *value);
 
-/* Reads data that was given as text, as "@file", or as "@-" (stdin), into *out. Exit status; the
- * message is printed. */
+/* Reads data that was given as text, as "@file", or as "@" or "@-" (stdin), into *out. Exit status;
+ * the message is printed. */
 int saga_client_data(const char *given, struct saga_buf *out);
 
 /* Checks the number of operands; exit status; the message is printed. */

@@ -86,7 +86,8 @@ struct line {
     const char *descriptor_set;
     char *settings[SAGA_COMPLETE_WORDS_MAX]; /* flags that say where a daemon is, as they stand */
     size_t setting_count;
-    struct saga_options *options; /* of these flags, with a short time-out */
+    struct saga_program program;  /* that reads them */
+    struct saga_options *options; /* what they say, with a short time-out */
 };
 
 /* ---- Printing ---- */
@@ -438,7 +439,7 @@ static bool read_settings(struct line *line)
     char timeout[32];
     char *argv[SAGA_COMPLETE_WORDS_MAX + 3] = {name};
     int argc = 1;
-    const struct saga_program program = {
+    line->program = (struct saga_program){
         .name = "sagactl",
         .summary = "",
         .usage = "",
@@ -451,7 +452,7 @@ static bool read_settings(struct line *line)
     }
     (void)snprintf(timeout, sizeof timeout, "--timeout=%dms", SAGA_COMPLETE_WAIT_MS);
     argv[argc++] = timeout;
-    return saga_options_read(&program, argc, argv, false, &line->options) == SAGA_OPTIONS_RUN;
+    return saga_options_read(&line->program, argc, argv, false, &line->options) == SAGA_OPTIONS_RUN;
 }
 
 static void complete_line(struct line *line)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "client/sagas.h"
+#include "common/base/assert.h"
 
 /* Pixels. The font is of fixed width; COLUMN is more than 0.6 em, which such fonts have, so that a
  * line stays in its box whatever font there is. */
@@ -184,6 +185,7 @@ static void put_route(struct picture *picture, const struct saga_graph_route *ro
             points[count++].y = top + layout->layer_height[node->layer];
         }
     }
+    SAGA_ASSERT(count >= 2); /* a route has two steps */
     /* Where it touches the upper box, which may end before its layer does; an undo edge leaves room
      * for its tip. */
     const struct saga_graph_node *upper = &layout->nodes[route->upper];

@@ -244,6 +244,11 @@ class ToolTest(unittest.TestCase):
         done = subprocess.run(["bash", "--norc", "-c", script, "bash", str(util.bin_dir() / "sagactl"), *pieces], env=env,
                               capture_output=True, text=True, check=False, timeout=base.VERB_SECONDS, cwd=self.directory)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
+        # What bash is not told: whether what it asked ended well.
+        asked = subprocess.run([str(util.bin_dir() / "sagactl"), "completion", "--complete", "--", *words], capture_output=True,
+                               env={**env, "SAGACTL_DIR": (environment or {}).get("SAGACTL_DIR", str(self.run_dir))}, check=False,
+                               timeout=base.VERB_SECONDS, cwd=self.directory)
+        self.assertEqual((asked.returncode, asked.stderr), (0, b""), words)
         return [line for line in done.stdout.splitlines() if line]
 
     def test_bash_completes_verbs_options_and_values(self):
