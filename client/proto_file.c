@@ -29,12 +29,23 @@ bool saga_proto_file_is_source(const char *path)
     return size > 6 && strcmp(path + size - 6, ".proto") == 0;
 }
 
-bool saga_proto_file_is_path_of(const char *path, const char *name)
+static bool ends_with_path(const char *path, const char *name)
 {
     size_t path_size = strlen(path);
     size_t name_size = strlen(name);
     return name_size <= path_size && strcmp(path + path_size - name_size, name) == 0 &&
            (name_size == path_size || path[path_size - name_size - 1] == '/');
+}
+
+bool saga_proto_file_is_path_of(const char *path, const char *name)
+{
+    if (ends_with_path(path, name)) {
+        return true;
+    }
+    char *real = realpath(path, NULL);
+    bool same = real != NULL && ends_with_path(real, name);
+    free(real);
+    return same;
 }
 
 enum saga_err saga_proto_file_text(const char *path, struct saga_buf *text)
@@ -139,32 +150,62 @@ static void package_path(const char *proto, char path[PACKAGE_SIZE])
     (void)fclose(file);
 }
 
-/* Writes the folder that imports of a .proto are relative to. Returns false: the path is too long.
- */
-static bool root_of(const char *proto, char root[PATH_SIZE])
+/* Writes the folder of a .proto. Returns false: the path is too long. */
+static bool folder_of(const char *proto, char folder[PATH_SIZE])
 {
-    char package[PACKAGE_SIZE];
     const char *slash = strrchr(proto, '/');
-    if (slash == NULL) {
-        (void)snprintf(root, PATH_SIZE, ".");
-        return true;
-    }
-    size_t size = slash == proto ? 1 : (size_t)(slash - proto);
+    size_t size = slash == NULL || slash == proto ? 1 : (size_t)(slash - proto);
     if (size >= PATH_SIZE) {
         return false;
     }
-    memcpy(root, proto, size);
-    root[size] = '\0';
-    package_path(proto, package);
+    memcpy(folder, slash == NULL ? "." : proto, size);
+    folder[size] = '\0';
+    return true;
+}
+
+/* Cuts the package's folder off; false: the folder does not end in it. */
+static bool cut_package(char folder[PATH_SIZE], const char *package)
+{
+    size_t size = strlen(folder);
     size_t tail = strlen(package);
-    if (tail > 0 && size >= tail && strcmp(root + size - tail, package) == 0 &&
-        (size == tail || root[size - tail - 1] == '/')) {
-        size_t left = size - tail;
-        if (left == 0) {
-            (void)snprintf(root, PATH_SIZE, ".");
-        } else {
-            root[left == 1 ? 1 : left - 1] = '\0';
-        }
+    if (tail == 0 || !ends_with_path(folder, package)) {
+        return false;
+    }
+    size_t left = size - tail;
+    if (left == 0) {
+        (void)snprintf(folder, PATH_SIZE, ".");
+    } else {
+        folder[left == 1 ? 1 : left - 1] = '\0';
+    }
+    return true;
+}
+
+/* How a .proto is given to protoc, which compares paths as texts. */
+struct input {
+    char root[PATH_SIZE]; /* the folder that its imports are relative to */
+    char *real;           /* its real path, where only that shows the root; NULL: as it is given */
+};
+
+/* Returns false: a path is too long. */
+static bool find_input(const char *proto, struct input *input)
+{
+    char package[PACKAGE_SIZE];
+    input->real = NULL;
+    if (!folder_of(proto, input->root)) {
+        return false;
+    }
+    package_path(proto, package);
+    if (cut_package(input->root, package)) {
+        return true;
+    }
+    /* Perhaps the working directory is in the package's folder. */
+    char folder[PATH_SIZE];
+    char *real = realpath(proto, NULL);
+    if (real != NULL && folder_of(real, folder) && cut_package(folder, package)) {
+        memcpy(input->root, folder, sizeof folder);
+        input->real = real;
+    } else {
+        free(real);
     }
     return true;
 }
@@ -221,31 +262,56 @@ static void arguments_fini(struct arguments *arguments)
     free(arguments->list);
 }
 
+/* Adds the root of each file that is given by its real path, or of the others. Exit status; the
+ * message is printed. */
+static int add_roots(struct arguments *arguments, const char *const *paths, size_t count, bool real)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct input input;
+        if (!find_input(paths[i], &input)) {
+            return saga_client_fail("%.64s: the path is too long", paths[i]);
+        }
+        bool is_real = input.real != NULL;
+        free(input.real);
+        if (strchr(input.root, ':') != NULL) {
+            return saga_client_fail("%s: protoc takes no folder with a ':' in its name", paths[i]);
+        }
+        if (is_real == real) {
+            add_once(arguments, "--proto_path=", input.root);
+        }
+    }
+    return SAGA_EXIT_OK;
+}
+
 /* Fills in the directories and the files. Exit status; the message is printed. */
 static int add_files(struct arguments *arguments, const struct saga_options *options,
                      const char *const *paths, size_t count)
 {
     size_t given = options == NULL ? 0 : saga_options_count(options, "proto-path");
+    /* First, or protoc would find these files by another folder, and call them shadowed. */
+    int status = add_roots(arguments, paths, count, true);
     for (size_t i = 0; i < given; i++) {
         add_once(arguments, "--proto_path=", saga_options_at(options, "proto-path", i));
     }
-    for (size_t i = 0; i < count; i++) {
-        char root[PATH_SIZE];
-        if (!root_of(paths[i], root)) {
-            return saga_client_fail("%.64s…: the path is too long", paths[i]);
-        }
-        if (strchr(root, ':') != NULL) {
-            return saga_client_fail("%s: protoc takes no folder with a ':' in its name", paths[i]);
-        }
-        add_once(arguments, "--proto_path=", root);
+    if (status == SAGA_EXIT_OK) {
+        status = add_roots(arguments, paths, count, false);
     }
     if (given == 0) {
         add_once(arguments, "--proto_path=", ".");
     }
-    for (size_t i = 0; i < count; i++) {
-        add(arguments, paths[i][0] == '-' ? "./" : "", paths[i]);
+    for (size_t i = 0; i < count && status == SAGA_EXIT_OK; i++) {
+        struct input input;
+        if (!find_input(paths[i], &input)) {
+            return saga_client_fail("%.64s: the path is too long", paths[i]);
+        }
+        add(arguments, input.real == NULL && paths[i][0] == '-' ? "./" : "",
+            input.real == NULL ? paths[i] : input.real);
+        free(input.real);
     }
-    return arguments->failed ? saga_client_fail("out of memory") : SAGA_EXIT_OK;
+    if (status == SAGA_EXIT_OK && arguments->failed) {
+        status = saga_client_fail("out of memory");
+    }
+    return status;
 }
 
 /* ---- Files without a name ---- */
