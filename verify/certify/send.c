@@ -75,7 +75,9 @@ static void note_reply(struct certify_run *run, const struct certify_ask *ask,
     run->report->commands++;
     if (ask->command.op == SAGA_OP_CALL && class != SAGA_CODE_CLASS_SUCCESS &&
         class != SAGA_CODE_CLASS_REJECT) {
-        run->retry_seen = run->retry_seen || class == SAGA_CODE_CLASS_RETRY;
+        /* A fenced command never came to the place where replies are stored: it says nothing. */
+        run->retry_seen = run->retry_seen || (class == SAGA_CODE_CLASS_RETRY &&
+                                              strcmp(reply->status.reason, "FENCED") != 0);
         run->retry_replayed = run->retry_replayed || reply->replayed;
     }
     if (scope == NULL || class != SAGA_CODE_CLASS_SUCCESS) {
