@@ -166,12 +166,16 @@ static int compare_wire(struct live *live)
     return compare(live, &config, NULL, &report);
 }
 
-/* Of a version that no saga begins on any more, only what hits those in flight counts. */
+/* Of a version that no saga begins on any more, only what hits those in flight counts: one that was
+ * removed and drains may be missing. */
 static void drop_rows_of_callers(struct saga_breaking *breaking, size_t from)
 {
     size_t kept = from;
     for (size_t i = from; i < breaking->row_count; i++) {
-        if (breaking->rows[i].finding->hit != SAGA_COMPAT_HIT_NONE) {
+        const struct saga_compat_finding *finding = breaking->rows[i].finding;
+        bool starters =
+            finding->code == SAGA_COMPAT_SAGA_REMOVED || finding->code == SAGA_COMPAT_SAGA_RENAMED;
+        if (finding->hit != SAGA_COMPAT_HIT_NONE && !starters) {
             breaking->rows[kept++] = breaking->rows[i];
         }
     }
