@@ -1,9 +1,11 @@
 /* Reading a descriptor set, or a .proto by way of protoc. See proto_file.h.
  *
  * protoc reads what is built in by --descriptor_set_in, behind the directories of -I, so that a
- * .proto may import saga/v1/options.proto wherever it is. Both files that it shares with us have no
- * name (they are unlinked as soon as they are open), so that nothing is left behind however this
+ * .proto may import saga/v1/options.proto wherever it is. The files that it shares with us have
+ * no name (they are unlinked as soon as they are open), so that nothing is left behind however this
  * ends. */
+#define _XOPEN_SOURCE 700 /* realpath() is in POSIX.1-2008's XSI part */
+
 #include "client/proto_file.h"
 
 #include <ctype.h>
