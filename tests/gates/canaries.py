@@ -14,8 +14,8 @@ HOME = ("common/base/canary.h", "common/base/canary.c")
 USED = re.compile(r"\bSAGA_BROKEN(?:_TOO)?\((\w+)\)")
 RULE = re.compile(r"^- \*\*([SB]\d+)\*\*", re.M)
 LAYERS = ("golden", "unit", "sim", "check", "integration")
-# What a canary build leaves in a program: the functions' names, and the variable's.
-TRACES = (b"saga_canary", b"SAGA_BREAK")
+# What a canary build leaves in a program: the functions' names, and the variable's (a whole text: other names begin like it).
+TRACES = (b"saga_canary", b"SAGA_BREAK\0")
 
 
 def used_names(tree):
