@@ -44,8 +44,11 @@ static void put_head(const struct saga_graph *graph, struct saga_graph_out *out)
     if (graph->saga != NULL) {
         char id[SAGA_ID_TEXT_SIZE];
         saga_view_id_text(&graph->saga->saga_id, id);
-        saga_graph_put(out, "%s is %s%s%s\n", id, saga_view_state(graph->saga->state),
-                       graph->saga->next_action[0] != 0 ? ": " : "", graph->saga->next_action);
+        char next[512];
+        snprintf(next, sizeof next, "%s%s", graph->saga->next_action[0] != 0 ? ": " : "",
+                 graph->saga->next_action);
+        saga_client_clean(next);
+        saga_graph_put(out, "%s is %s%s\n", id, saga_view_state(graph->saga->state), next);
     }
 }
 
