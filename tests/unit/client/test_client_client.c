@@ -200,7 +200,7 @@ static void test_verbs_when_used_wrongly_then_exit_2(void **state)
         (const char *[]){"audit", "cook", NULL},
         (const char *[]){"bench", "--clients", "many", NULL},
         (const char *[]){"dev", "extra", NULL},
-        (const char *[]){"completion", "fish", NULL},
+        (const char *[]){"completion", "tcsh", NULL},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         int status = run(wrong[i]);
