@@ -67,11 +67,13 @@ enum {
     SAGA_ADDRESSES_MAX = 8,         /* NNG URLs of one service */
     SAGA_ADDRESS_SIZE_MAX = 255,    /* bytes of an NNG URL */
     SAGA_RPC_CONTEXTS = 64,         /* requests that a server works on at once */
-    SAGA_CLIENT_CONTEXTS = 16,  /* requests that a client has outstanding with one participant */
-    SAGA_WAITERS_MAX = 4096,    /* clients waiting (start with wait, watch) in one orchestrator */
-    SAGA_RELAY_BATCH = 1000,    /* rows a relay reads and publishes at once */
-    SAGA_OFFSETS_MAX = 4096,    /* consumed Kafka partitions whose offsets a store keeps */
-    SAGA_LIST_COUNT_MAX = 1000, /* rows of a listing */
+    SAGA_CLIENT_CONTEXTS = 16, /* requests that a client has outstanding with one participant */
+    SAGA_WAITERS_MAX = 4096,   /* clients waiting (start with wait, watch) in one orchestrator */
+    SAGA_RELAY_BATCH = 1000,   /* rows a relay reads and publishes at once */
+    SAGA_RELAY_WINDOW_MAX = 50000, /* commands that go on behind one whose topic is missing */
+    SAGA_RELAY_TOPICS_MAX = 256,   /* topics that a relay knows at once */
+    SAGA_OFFSETS_MAX = 4096,       /* consumed Kafka partitions whose offsets a store keeps */
+    SAGA_LIST_COUNT_MAX = 1000,    /* rows of a listing */
 
     /* Participants (the kit). */
     SAGA_KIT_PARTITIONS_MAX = 1024,               /* partitions of a command topic */

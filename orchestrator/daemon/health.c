@@ -2,6 +2,9 @@
 
 #include <stdio.h>
 
+/* Names of missing topics in a part's detail. */
+enum { MISSING_SIZE = 200 };
+
 void health_publish(struct health *health, const struct saga_runtime *runtime, size_t inbox_count)
 {
     const struct saga_runtime_counts *counts = saga_runtime_counts(runtime);
@@ -43,6 +46,17 @@ static void add_kafka(const struct health *health, struct health_report *report)
         struct health_part *part = add_part(report, "kafka", HEALTH_DEGRADED);
         (void)snprintf(part->detail, sizeof part->detail,
                        "not configured (--kafka): undos and audit events wait in the outbox");
+        return;
+    }
+    char missing[MISSING_SIZE];
+    bool full = false;
+    relays_missing(health->relays, missing, sizeof missing, &full);
+    if (missing[0] != '\0') {
+        struct health_part *part = add_part(report, "kafka", HEALTH_DEGRADED);
+        (void)snprintf(part->detail, sizeof part->detail,
+                       "missing topics: %s; %s (sagactl topics apply creates them)", missing,
+                       full ? "undos of all sagas wait in the outbox"
+                            : "records for them wait, others go on");
         return;
     }
     bool out = relays_up(health->relays);

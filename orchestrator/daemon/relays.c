@@ -18,8 +18,9 @@ enum {
      * work. */
     OUTBOX_LINGER_MS = 0,
     AUDIT_LINGER_MS = 20,
-    /* Commands handed to Kafka and not acknowledged; their runs are remembered. */
-    OUTSTANDING_MAX = 10 * SAGA_RELAY_BATCH,
+    /* Commands handed to Kafka and not acknowledged, or behind one that waits for its topic; their
+     * runs are remembered. */
+    OUTSTANDING_MAX = SAGA_RELAY_WINDOW_MAX,
 };
 
 /* What DURABLE needs of a command row. */
@@ -49,7 +50,7 @@ struct relays {
 /* A relay's progress, in the inbox. */
 struct advanced {
     struct input input;
-    const char *name;
+    const char *name; /* NULL: the rows are on Kafka, and the cursor is where it was */
     int64_t position;
     size_t count;
     struct sent_row rows[];
@@ -213,6 +214,46 @@ static void relay_advanced(void *user, int64_t position)
     }
 }
 
+/* Gives the place in the ring of a row at a position, or ring_count. Pre: the lock is held. */
+static size_t ring_find(const struct one_relay *one, int64_t position)
+{
+    size_t capacity = OUTSTANDING_MAX + SAGA_RELAY_BATCH;
+    size_t from = 0;
+    size_t to = one->ring_count;
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        if (one->ring[(one->ring_first + middle) % capacity].position < position) {
+            from = middle + 1;
+        } else {
+            to = middle;
+        }
+    }
+    bool found = from < one->ring_count &&
+                 one->ring[(one->ring_first + from) % capacity].position == position;
+    return found ? from : one->ring_count;
+}
+
+/* A command is on Kafka while one before it waits for its topic: its attempt's time begins. Thread:
+ * the producer's or the relay's. */
+static void relay_delivered(void *user, int64_t position)
+{
+    struct one_relay *one = user;
+    struct advanced *advanced = malloc(sizeof *advanced + sizeof(struct sent_row));
+    SAGA_ASSERT(advanced != NULL);
+    *advanced = (struct advanced){.input = {.kind = INPUT_ADVANCED}};
+    pthread_mutex_lock(&one->lock);
+    size_t at = ring_find(one, position);
+    if (at < one->ring_count) {
+        size_t capacity = OUTSTANDING_MAX + SAGA_RELAY_BATCH;
+        advanced->rows[advanced->count++] = one->ring[(one->ring_first + at) % capacity];
+    }
+    pthread_mutex_unlock(&one->lock);
+    if (advanced->count == 0 ||
+        saga_inbox_put(one->inbox, &advanced->input.entry, SAGA_INBOX_ACCEPT) != SAGA_ERR_OK) {
+        free(advanced);
+    }
+}
+
 void relays_take(struct input *input, struct saga_runtime *runtime)
 {
     struct advanced *advanced = (struct advanced *)input;
@@ -220,7 +261,9 @@ void relays_take(struct input *input, struct saga_runtime *runtime)
         const struct sent_row *row = &advanced->rows[i];
         saga_runtime_durable(runtime, row->id, row->step, row->op, row->attempt);
     }
-    saga_runtime_cursor(runtime, advanced->name, advanced->position);
+    if (advanced->name != NULL) {
+        saga_runtime_cursor(runtime, advanced->name, advanced->position);
+    }
     free(advanced);
 }
 
@@ -241,6 +284,7 @@ static enum saga_err start_one(struct one_relay *one, const struct saga_kafka_co
         .outstanding_max = OUTSTANDING_MAX,
         .fetch = fetch,
         .advanced = relay_advanced,
+        .delivered = one->ring == NULL ? NULL : relay_delivered,
         .user = one,
     };
     return saga_relay_start(&config, &one->relay, detail);
@@ -288,6 +332,19 @@ bool relays_up(const struct relays *relays)
 {
     return relays != NULL && saga_relay_up(relays->outbox.relay) &&
            saga_relay_up(relays->audit.relay);
+}
+
+void relays_missing(const struct relays *relays, char *names, size_t size, bool *full)
+{
+    bool audit_full = false;
+    names[0] = '\0';
+    *full = false;
+    if (relays != NULL) {
+        saga_relay_missing(relays->outbox.relay, names, size, full);
+    }
+    if (relays != NULL && names[0] == '\0') {
+        saga_relay_missing(relays->audit.relay, names, size, &audit_full);
+    }
 }
 
 int64_t relays_position(const struct relays *relays, bool outbox)

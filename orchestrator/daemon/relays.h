@@ -25,6 +25,10 @@ void relays_take(struct input *input, struct saga_runtime *runtime);
 /* Tells whether Kafka is reachable. Thread: any. */
 bool relays_up(const struct relays *relays);
 
+/* Names the topics that are missing while records wait for them ("": none), those of commands
+ * before the one of audit events; *full: no command goes on any more. Thread: any. */
+void relays_missing(const struct relays *relays, char *names, size_t size, bool *full);
+
 /* Position of the last row known to be published. Thread: any. */
 int64_t relays_position(const struct relays *relays, bool outbox);
 

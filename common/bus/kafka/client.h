@@ -43,6 +43,13 @@ enum saga_err saga_kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf,
 enum saga_err saga_kafka_ask(rd_kafka_t *rk, int timeout_ms,
                              const struct rd_kafka_metadata **metadata) SAGA_WARN_UNUSED;
 
+struct saga_kafka_producer;
+
+/* Asks the cluster whether a topic can be produced to; a cluster that makes topics by itself makes
+ * it. Errors: NOT_FOUND (it is not there, or not for us), UNAVAILABLE (nobody answered). */
+enum saga_err saga_kafka_find_topic(struct saga_kafka_producer *producer, const char *topic,
+                                    int timeout_ms) SAGA_WARN_UNUSED;
+
 /* Makes a condition that waits on the monotonic clock. Errors: NO_MEMORY. */
 enum saga_err saga_kafka_cond_init(pthread_cond_t *cond) SAGA_WARN_UNUSED;
 

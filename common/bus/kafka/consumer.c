@@ -19,7 +19,8 @@
 
 enum {
     LOOK_MS = 5000,        /* between looks for new partitions; also the proof of a living broker */
-    LOOK_MISSING_MS = 200, /* while a topic or every broker is missing */
+    LOOK_MISSING_MS = 200, /* while a topic or every broker is missing; doubled up to LOOK_MS while
+                              nothing is found */
     LOOK_TIMEOUT_MS = 2000, /* how long a broker may take to answer */
     BATCH_COUNT = 500,      /* records taken from librdkafka at once */
     FULL_PAUSE_MS = 10,     /* after the user refused a record */
@@ -51,6 +52,7 @@ struct saga_kafka_consumer {
     atomic_bool broker_up;
     atomic_bool assigned; /* all topics */
     int64_t next_look_ms;
+    int64_t look_wait_ms; /* to the next look while something is missing */
     int64_t next_error_log_ms;
 
     pthread_mutex_t mutex; /* guards the pause, and what is added */
@@ -143,6 +145,7 @@ static void look(struct saga_kafka_consumer *consumer)
         consumer->next_look_ms = now_ms() + LOOK_MISSING_MS;
         return;
     }
+    bool found = !atomic_load(&consumer->broker_up);
     set_broker_up(consumer, true);
     for (int i = 0; i < metadata->topic_cnt; i++) {
         const struct rd_kafka_metadata_topic *seen = &metadata->topics[i];
@@ -150,7 +153,7 @@ static void look(struct saga_kafka_consumer *consumer)
         if (topic != NULL && seen->err == RD_KAFKA_RESP_ERR_NO_ERROR &&
             seen->partition_cnt > topic->partition_count) {
             /* What fails is tried again with the next look. */
-            (void)assign(consumer, topic, seen->partition_cnt);
+            found = assign(consumer, topic, seen->partition_cnt) == SAGA_ERR_OK || found;
         }
     }
     rd_kafka_metadata_destroy(metadata);
@@ -159,7 +162,11 @@ static void look(struct saga_kafka_consumer *consumer)
         all = all && consumer->topics[i].partition_count > 0;
     }
     atomic_store(&consumer->assigned, all);
-    consumer->next_look_ms = now_ms() + (all ? LOOK_MS : LOOK_MISSING_MS);
+    /* Every look asks for every topic: one that stays missing must not cost that five times a
+     * second. */
+    int64_t longer_ms = consumer->look_wait_ms * 2 > LOOK_MS ? LOOK_MS : consumer->look_wait_ms * 2;
+    consumer->look_wait_ms = found || longer_ms < LOOK_MISSING_MS ? LOOK_MISSING_MS : longer_ms;
+    consumer->next_look_ms = now_ms() + (all ? LOOK_MS : consumer->look_wait_ms);
 }
 
 /* ---- Records ---- */
@@ -301,6 +308,7 @@ static void take_added(struct saga_kafka_consumer *consumer)
     }
     consumer->added_count = 0;
     (void)pthread_mutex_unlock(&consumer->mutex);
+    consumer->look_wait_ms = 0;
     consumer->next_look_ms = 0;
 }
 

@@ -195,7 +195,12 @@ enum saga_err saga_kafka_topic_probe(const struct saga_kafka_config *config, con
  * A topic's max.message.bytes limits a batch, and a refused batch takes its small records with it.
  * The relay then publishes record by record for a while, afterwards in smaller batches. A record
  * that is refused alone holds up everything behind it: the relay is not up, names the record in the
- * log, and tries again every second until the limit is raised. Nothing is ever skipped. */
+ * log, and tries again every second until the limit is raised. Nothing is ever skipped.
+ *
+ * Records of a topic that does not exist wait, in their order, and are published when it is there;
+ * records of other topics go on. The position stays before the first that waits: after a restart
+ * what was published behind it is published once more. As many rows as outstanding_max go on behind
+ * it, then the relay stands still until the topic is there. */
 
 /* A row of an outbox and the records that it is published as. */
 enum { SAGA_RELAY_RECORDS_PER_ROW = 2 };
@@ -217,6 +222,11 @@ typedef enum saga_err saga_relay_fetch(void *user, int64_t after, size_t count_m
  * queue. The user makes it durable when it commits next. */
 typedef void saga_relay_advanced(void *user, int64_t position);
 
+/* Tells that one row is on Kafka while one before it waits for its topic; advanced tells of it
+ * again. Told several times for the same row at times. Thread and duties: as saga_relay_advanced.
+ */
+typedef void saga_relay_delivered(void *user, int64_t position);
+
 struct saga_relay;
 
 struct saga_relay_config {
@@ -226,6 +236,7 @@ struct saga_relay_config {
     size_t outstanding_max; /* rows produced and not yet acknowledged; 0: 10 * SAGA_RELAY_BATCH */
     saga_relay_fetch *fetch;
     saga_relay_advanced *advanced;
+    saga_relay_delivered *delivered; /* NULL: not wanted */
     void *user;
 };
 
@@ -241,10 +252,14 @@ void saga_relay_wake(struct saga_relay *relay);
 enum saga_err saga_relay_produce(struct saga_relay *relay,
                                  const struct saga_kafka_record *record) SAGA_WARN_UNUSED;
 
-/* Tells whether the relay goes on: Kafka is reachable and no record is refused for its size; and
- * the position up to which rows are acknowledged. Thread: any. */
+/* Tells whether the relay goes on: Kafka is reachable, no record is refused for its size and none
+ * waits for its topic; and the position up to which rows are acknowledged. Thread: any. */
 bool saga_relay_up(const struct saga_relay *relay);
 int64_t saga_relay_position(const struct saga_relay *relay);
+
+/* Tells which topics are missing while records of theirs wait: their names, as many as fit, "" when
+ * there is none; and whether nothing goes on any more behind them. Thread: any. */
+void saga_relay_missing(struct saga_relay *relay, char *names, size_t size, bool *full);
 
 /* Waits until all rows are published or timeout. Errors: TIMEOUT. */
 enum saga_err saga_relay_drain(struct saga_relay *relay, int64_t timeout_ms) SAGA_WARN_UNUSED;

@@ -311,6 +311,34 @@ enum saga_err saga_kafka_produce(struct saga_kafka_producer *producer,
     return err;
 }
 
+enum saga_err saga_kafka_find_topic(struct saga_kafka_producer *producer, const char *topic,
+                                    int timeout_ms)
+{
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(producer->rk, topic, NULL);
+    if (handle == NULL) {
+        return SAGA_ERR_NOT_FOUND; /* no name of a topic */
+    }
+    const struct rd_kafka_metadata *metadata = NULL;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(producer->rk, 0, handle, &metadata, timeout_ms);
+    enum saga_err err = SAGA_ERR_UNAVAILABLE;
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        /* A topic without a leader is there: its records wait in the producer. */
+        rd_kafka_resp_err_t topic_code = metadata->topic_cnt == 1
+                                             ? metadata->topics[0].err
+                                             : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+        bool there = topic_code == RD_KAFKA_RESP_ERR_NO_ERROR ||
+                     topic_code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+        err = there ? SAGA_ERR_OK : SAGA_ERR_NOT_FOUND;
+        if (!there) {
+            saga_log(SAGA_LOG_DEBUG, "kafka_topic_not_found", "topic=%s code=%s", topic,
+                     rd_kafka_err2name(topic_code));
+        }
+        rd_kafka_metadata_destroy(metadata);
+    }
+    rd_kafka_topic_destroy(handle);
+    return err;
+}
+
 bool saga_kafka_producer_up(const struct saga_kafka_producer *producer)
 {
     return atomic_load(&producer->up) && !atomic_load(&producer->fatal);

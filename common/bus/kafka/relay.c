@@ -7,10 +7,15 @@
  *
  * A broker that finds a batch too large refuses all its records, small as each may be. From then on
  * the relay is careful: one record a batch, the next one when it is acknowledged, until some
- * thousands are through. A record that is refused alone is tried again until it is taken. */
+ * thousands are through. A record that is refused alone is tried again until it is taken.
+ *
+ * A record of a topic that does not exist is taken into the window and not produced: like one that
+ * is never acknowledged it holds the prefix, while those behind it go on. All records of that topic
+ * wait, so none overtakes another. When the topic is there the relay goes back to the prefix. */
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +23,7 @@
 #include "common/base/limits.h"
 #include "common/bus/kafka/client.h"
 #include "common/bus/kafka/kafka.h"
+#include "common/bus/kafka/relay_topics.h"
 #include "common/bus/kafka/relay_window.h"
 #include "common/sys/clock.h"
 #include "common/sys/log.h"
@@ -32,6 +38,8 @@ enum {
     REFUSED_LOG_MS = 60000,
     /* Every attempt takes one of a producer's 32,767 epochs. */
     REFUSED_RESTART = 1000,
+    UNKNOWN_MS = 100, /* when nobody could be asked about a topic */
+    MISSING_TEXT_SIZE = 256,
     CAREFUL_RECORDS = 2000, /* one by one, before batches are tried again */
     BATCH_MAX = 10000,      /* librdkafka's default */
     BATCH_SHRINK = 4,       /* batches after a refusal are smaller by this */
@@ -57,12 +65,14 @@ struct saga_relay {
     char *name;
     saga_relay_fetch *fetch;
     saga_relay_advanced *advanced;
+    saga_relay_delivered *delivered;
     void *user;
     pthread_t thread;
-    struct saga_relay_row *rows; /* of one fetch; relay thread */
-    int64_t restart_ms;          /* relay thread */
-    struct careful careful;      /* relay thread */
-    atomic_bool blocked;         /* a record is refused alone */
+    struct saga_relay_topics topics; /* relay thread */
+    struct saga_relay_row *rows;     /* of one fetch; relay thread */
+    int64_t restart_ms;              /* relay thread */
+    struct careful careful;          /* relay thread */
+    atomic_bool blocked;             /* a record is refused alone */
 
     /* The producer is changed by the relay thread alone, under this mutex; other threads use it
      * under the mutex. A pointer, so that a relay that is only looked at can be asked. */
@@ -81,6 +91,8 @@ struct saga_relay {
     bool awaiting;    /* the relay thread waits for what becomes of its record */
     int64_t reported; /* the last position told */
     _Atomic int64_t acknowledged;
+    char missing_text[MISSING_TEXT_SIZE]; /* names of topics; "": none */
+    atomic_bool missing;
 };
 
 static void lock(struct saga_relay *relay)
@@ -104,6 +116,12 @@ static void note_prefix(struct saga_relay *relay)
     }
 }
 
+/* Tells whether the user hears of rows that are ahead of the prefix. */
+static bool tells_ahead(const struct saga_relay *relay)
+{
+    return relay->delivered != NULL && atomic_load(&relay->missing);
+}
+
 /* Thread: the producer's. */
 static void on_delivered(void *user, uint64_t token, enum saga_err err)
 {
@@ -115,9 +133,12 @@ static void on_delivered(void *user, uint64_t token, enum saga_err err)
         }
         return;
     }
+    int64_t ahead = 0;
+    bool tell = false;
     lock(relay);
     if (err == SAGA_ERR_OK) {
         (void)saga_relay_window_acknowledge(&relay->window, token);
+        tell = tells_ahead(relay) && saga_relay_window_ahead(&relay->window, token, &ahead);
         note_prefix(relay);
     } else {
         relay->refused = relay->refused || err == SAGA_ERR_LIMIT;
@@ -133,6 +154,9 @@ static void on_delivered(void *user, uint64_t token, enum saga_err err)
         (void)pthread_cond_broadcast(&relay->changed);
     }
     unlock(relay);
+    if (tell) {
+        relay->delivered(relay->user, ahead);
+    }
 }
 
 /* Waits some time, or until the relay is stopped. */
@@ -259,11 +283,20 @@ static bool produce_alone(struct saga_relay *relay, const struct saga_kafka_reco
     return go_on;
 }
 
+/* A row to produce. */
+struct taken {
+    const struct saga_relay_row *row;
+    uint64_t sequence;
+    bool waits[SAGA_RELAY_RECORDS_PER_ROW]; /* the record's topic is not there */
+    bool any_waits;
+};
+
 /* Produces a row's records one by one. Those that came through before one of them was refused are
  * not produced at every attempt. */
-static bool produce_carefully(struct saga_relay *relay, const struct saga_relay_row *row,
-                              uint64_t sequence)
+static bool produce_carefully(struct saga_relay *relay, const struct taken *taken)
 {
+    const struct saga_relay_row *row = taken->row;
+
     struct careful *careful = &relay->careful;
     if (careful->position != row->position) {
         careful->position = row->position;
@@ -271,28 +304,62 @@ static bool produce_carefully(struct saga_relay *relay, const struct saga_relay_
     }
     lock(relay);
     for (size_t i = 0; i < careful->delivered; i++) {
-        (void)saga_relay_window_acknowledge(&relay->window, sequence);
+        (void)saga_relay_window_acknowledge(&relay->window, taken->sequence);
     }
     note_prefix(relay);
     unlock(relay);
     bool go_on = true;
-    while (go_on && careful->delivered < row->record_count) {
-        go_on = produce_alone(relay, &row->records[careful->delivered], sequence);
+    for (size_t i = careful->delivered; go_on && i < row->record_count; i++) {
+        go_on = taken->waits[i] || produce_alone(relay, &row->records[i], taken->sequence);
+    }
+    if (taken->any_waits) {
+        /* How many came through no longer says which. */
+        careful->position = INT64_MIN;
     }
     return go_on;
 }
 
-static bool produce_row(struct saga_relay *relay, const struct saga_relay_row *row,
-                        uint64_t sequence)
+/* Produces a row's records but for those that wait for their topic: without them the row is never
+ * acknowledged, and taken again when the topic is there. */
+static bool produce_row(struct saga_relay *relay, const struct taken *taken)
 {
     if (relay->careful.on) {
-        return produce_carefully(relay, row, sequence);
+        return produce_carefully(relay, taken);
     }
     bool go_on = true;
-    for (size_t i = 0; go_on && i < row->record_count; i++) {
-        go_on = produce(relay, &row->records[i], sequence);
+    for (size_t i = 0; go_on && i < taken->row->record_count; i++) {
+        go_on = taken->waits[i] || produce(relay, &taken->row->records[i], taken->sequence);
     }
     return go_on;
+}
+
+/* Publishes what is known of missing topics. */
+static void note_topics(struct saga_relay *relay)
+{
+    lock(relay);
+    saga_relay_topics_text(&relay->topics, relay->missing_text, sizeof(relay->missing_text));
+    atomic_store(&relay->missing, relay->topics.missing > 0);
+    unlock(relay);
+}
+
+/* Finds which of a row's records have to wait. Nothing goes to a topic that is not known to be
+ * there: librdkafka would hope for it for half a minute and then fail what is queued. Gives false
+ * when it cannot be known now. */
+static bool find_topics(struct saga_relay *relay, struct taken *taken)
+{
+    size_t missing = relay->topics.missing;
+    bool known = true;
+    for (size_t i = 0; known && i < taken->row->record_count; i++) {
+        enum saga_relay_topic_state state =
+            saga_relay_topics_state(&relay->topics, relay->producer, taken->row->records[i].topic);
+        known = state != SAGA_RELAY_TOPIC_UNKNOWN;
+        taken->waits[i] = state == SAGA_RELAY_TOPIC_MISSING;
+        taken->any_waits = taken->any_waits || taken->waits[i];
+    }
+    if (relay->topics.missing != missing) {
+        note_topics(relay);
+    }
+    return known;
 }
 
 /* Produces the rows that were fetched. Gives false when it ended early; the rows not taken are
@@ -302,15 +369,26 @@ static bool produce_rows(struct saga_relay *relay, size_t count)
     for (size_t i = 0; i < count; i++) {
         const struct saga_relay_row *row = &relay->rows[i];
         SAGA_ASSERT(row->record_count <= SAGA_RELAY_RECORDS_PER_ROW);
-        uint64_t sequence = 0;
+        struct taken taken = {.row = row};
+        if (!find_topics(relay, &taken)) {
+            pause_for(relay, UNKNOWN_MS);
+            return false;
+        }
+        int64_t ahead = 0;
         lock(relay);
         bool go_on = !relay->stopping && !relay->failed;
         bool wanted = go_on && saga_relay_window_take(&relay->window, row->position,
-                                                      (uint32_t)row->record_count, &sequence);
+                                                      (uint32_t)row->record_count, &taken.sequence);
+        bool tell = go_on && !wanted && tells_ahead(relay) &&
+                    saga_relay_window_ahead(&relay->window, taken.sequence, &ahead);
         note_prefix(relay);
         unlock(relay);
+        if (tell) {
+            relay->delivered(relay->user,
+                             ahead); /* it may not have been when nothing was missing */
+        }
         if (go_on && wanted) {
-            go_on = produce_row(relay, row, sequence);
+            go_on = produce_row(relay, &taken);
         }
         if (!go_on) {
             return false;
@@ -448,6 +526,7 @@ static void restart(struct saga_relay *relay)
     if (refused && !relay->careful.on) {
         begin_care(relay);
     }
+    saga_relay_topics_forget(&relay->topics);
     pause_for(relay, relay->restart_ms);
     relay->restart_ms =
         relay->restart_ms * 2 > RESTART_MS_MAX ? RESTART_MS_MAX : relay->restart_ms * 2;
@@ -457,6 +536,25 @@ static void restart(struct saga_relay *relay)
     saga_log(SAGA_LOG_INFO, "relay_restarted", "relay=%s position=%" PRId64, relay->name,
              atomic_load(&relay->acknowledged));
     resume(relay);
+}
+
+/* Looks for topics that are missing. When one is there, what waits for it is produced: from the
+ * prefix, with a producer made anew, so that no acknowledgement of an earlier attempt counts for a
+ * later one. */
+static void look_for_topics(struct saga_relay *relay)
+{
+    if (!saga_relay_topics_look(&relay->topics, relay->producer)) {
+        return;
+    }
+    end_producer(relay);
+    note_topics(relay);
+    if (make_producer(relay)) {
+        resume(relay);
+    } else {
+        lock(relay);
+        relay->failed = true; /* tried again */
+        unlock(relay);
+    }
 }
 
 /* A delivery has failed. */
@@ -491,16 +589,33 @@ static bool can_publish(const struct saga_relay *relay)
     return relay->woken && room > 0 && room >= enough;
 }
 
+static bool look_is_due(const struct saga_relay *relay)
+{
+    return saga_relay_topics_due(&relay->topics, saga_clock_mono_us() / 1000);
+}
+
+/* Waits until there may be something to do. Pre: the mutex is held. */
+static void wait_for_work(struct saga_relay *relay)
+{
+    while (!relay->stopping && !relay->failed && !can_publish(relay) &&
+           relay->reported == relay->window.prefix && !look_is_due(relay)) {
+        if (relay->topics.missing > 0) {
+            struct timespec until =
+                saga_kafka_deadline(relay->topics.next_look_ms - saga_clock_mono_us() / 1000);
+            (void)pthread_cond_timedwait(&relay->changed, &relay->mutex, &until);
+        } else {
+            (void)pthread_cond_wait(&relay->changed, &relay->mutex);
+        }
+    }
+}
+
 static void *relay_run(void *argument)
 {
     struct saga_relay *relay = argument;
     bool stopping = false;
     while (!stopping) {
         lock(relay);
-        while (!relay->stopping && !relay->failed && !can_publish(relay) &&
-               relay->reported == relay->window.prefix) {
-            (void)pthread_cond_wait(&relay->changed, &relay->mutex);
-        }
+        wait_for_work(relay);
         stopping = relay->stopping;
         bool failed = relay->failed;
         bool publishable = can_publish(relay);
@@ -510,6 +625,8 @@ static void *relay_run(void *argument)
             recover(relay);
         } else if (!stopping && relay->careful.on && relay->careful.left <= 0) {
             end_care(relay);
+        } else if (!stopping && look_is_due(relay)) {
+            look_for_topics(relay);
         } else if (!stopping && publishable) {
             publish(relay);
         }
@@ -541,7 +658,7 @@ bool saga_relay_up(const struct saga_relay *relay)
 {
     (void)pthread_mutex_lock(relay->producer_mutex);
     bool up = relay->producer != NULL && !atomic_load(&relay->blocked) &&
-              saga_kafka_producer_up(relay->producer);
+              !atomic_load(&relay->missing) && saga_kafka_producer_up(relay->producer);
     (void)pthread_mutex_unlock(relay->producer_mutex);
     return up;
 }
@@ -549,6 +666,14 @@ bool saga_relay_up(const struct saga_relay *relay)
 int64_t saga_relay_position(const struct saga_relay *relay)
 {
     return atomic_load(&relay->acknowledged);
+}
+
+void saga_relay_missing(struct saga_relay *relay, char *names, size_t size, bool *full)
+{
+    lock(relay);
+    (void)snprintf(names, size, "%s", relay->missing_text);
+    *full = relay->missing_text[0] != '\0' && saga_relay_window_room(&relay->window) == 0;
+    unlock(relay);
 }
 
 enum saga_err saga_relay_drain(struct saga_relay *relay, int64_t timeout_ms)
@@ -574,6 +699,7 @@ enum saga_err saga_relay_drain(struct saga_relay *relay, int64_t timeout_ms)
 static void relay_destroy(struct saga_relay *relay)
 {
     saga_relay_window_fini(&relay->window);
+    saga_relay_topics_fini(&relay->topics);
     saga_kafka_config_free(relay->kafka);
     free(relay->rows);
     free(relay->name);
@@ -590,6 +716,7 @@ static struct saga_relay *relay_new(const struct saga_relay_config *config)
     }
     relay->fetch = config->fetch;
     relay->advanced = config->advanced;
+    relay->delivered = config->delivered;
     relay->user = config->user;
     relay->reported = config->position;
     relay->restart_ms = RESTART_MS_MIN;
@@ -597,11 +724,13 @@ static struct saga_relay *relay_new(const struct saga_relay_config *config)
     relay->producer_mutex = &relay->producer_mutex_space;
     relay->careful = (struct careful){.position = INT64_MIN, .batch_max = config->kafka.batch_max};
     atomic_init(&relay->blocked, false);
+    atomic_init(&relay->missing, false);
     atomic_init(&relay->acknowledged, config->position);
     relay->name = strdup(config->name == NULL ? "relay" : config->name);
     relay->rows = calloc(SAGA_RELAY_BATCH, sizeof(struct saga_relay_row));
     if (relay->name == NULL || relay->rows == NULL ||
         saga_kafka_config_dup(&config->kafka, &relay->kafka) != SAGA_ERR_OK ||
+        saga_relay_topics_init(&relay->topics, relay->name) != SAGA_ERR_OK ||
         saga_relay_window_init(&relay->window, capacity, config->position) != SAGA_ERR_OK) {
         relay_destroy(relay);
         return NULL;

@@ -121,6 +121,17 @@ void saga_relay_window_caught_up(struct saga_relay_window *window)
     (void)advance(window);
 }
 
+bool saga_relay_window_ahead(const struct saga_relay_window *window, uint64_t sequence,
+                             int64_t *position)
+{
+    if (sequence < window->head || sequence >= window->resume ||
+        !is_acknowledged(entry_at(window, sequence))) {
+        return false;
+    }
+    *position = entry_at(window, sequence)->position;
+    return true;
+}
+
 bool saga_relay_window_acknowledge(struct saga_relay_window *window, uint64_t sequence)
 {
     if (sequence < window->head || sequence >= window->resume) {

@@ -57,6 +57,11 @@ bool saga_relay_window_take(struct saga_relay_window *window, int64_t position,
  * longer in the outbox. */
 void saga_relay_window_caught_up(struct saga_relay_window *window);
 
+/* Gives the position of a row that is acknowledged while one before it is not. Returns false when
+ * it is not so. */
+bool saga_relay_window_ahead(const struct saga_relay_window *window, uint64_t sequence,
+                             int64_t *position);
+
 /* Counts an acknowledgement of one record. Returns whether the prefix grew. A sequence that is not
  * in flight is ignored. */
 bool saga_relay_window_acknowledge(struct saga_relay_window *window, uint64_t sequence);

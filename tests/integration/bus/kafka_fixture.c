@@ -290,7 +290,8 @@ static enum saga_err fetch(void *user, int64_t after, size_t count_max, struct s
         (void)snprintf(outbox->values_text[found], COLLECT_VALUE_SIZE, "%zu/%lld", key, number);
         struct saga_relay_row *row = &rows[found];
         *row = (struct saga_relay_row){.position = i, .record_count = 1};
-        row->records[0].topic = outbox->topic;
+        bool last_key = outbox->last_topic != NULL && key == outbox->keys - 1;
+        row->records[0].topic = last_key ? outbox->last_topic : outbox->topic;
         row->records[0].key = saga_bytes_text(outbox->keys_text[found]);
         row->records[0].value = saga_bytes_text(outbox->values_text[found]);
         if (i == outbox->large && outbox->large_size > 0) {
@@ -313,6 +314,16 @@ static void advanced(void *user, int64_t position)
     (void)pthread_mutex_unlock(&outbox->mutex);
 }
 
+static void delivered(void *user, int64_t position)
+{
+    struct outbox *outbox = user;
+    (void)pthread_mutex_lock(&outbox->mutex);
+    outbox->delivered++;
+    outbox->delivered_last =
+        outbox->delivered_last || (size_t)position % outbox->keys == outbox->keys - 1;
+    (void)pthread_mutex_unlock(&outbox->mutex);
+}
+
 struct saga_relay *outbox_relay(struct outbox *outbox, const struct saga_kafka_config *config,
                                 size_t outstanding_max)
 {
@@ -322,6 +333,7 @@ struct saga_relay *outbox_relay(struct outbox *outbox, const struct saga_kafka_c
                                              .outstanding_max = outstanding_max,
                                              .fetch = fetch,
                                              .advanced = advanced,
+                                             .delivered = delivered,
                                              .user = outbox};
     struct saga_relay *relay = NULL;
     struct saga_err_detail detail = {0};

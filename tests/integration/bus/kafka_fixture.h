@@ -73,10 +73,13 @@ struct saga_kafka_consumer *collector_start(struct collector *collector,
 struct outbox {
     pthread_mutex_t mutex;
     const char *topic;
+    const char *last_topic; /* of the last key's rows; NULL: as the others */
     size_t keys;
-    int64_t committed; /* rows that are there */
-    int64_t advanced;  /* what the relay has told */
-    bool went_back;    /* it told a lower position than before */
+    int64_t committed;   /* rows that are there */
+    int64_t advanced;    /* what the relay has told */
+    bool went_back;      /* it told a lower position than before */
+    size_t delivered;    /* rows told to be on Kafka before the prefix has them */
+    bool delivered_last; /* one of the last key's was among them */
     size_t fetches;
     int64_t large;     /* a row of two records: "0/0", and its value padded with spaces; 0: none */
     size_t large_size; /* to this size */

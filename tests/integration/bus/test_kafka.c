@@ -456,6 +456,14 @@ static void test_clients_when_no_broker_then_they_start_and_end_and_say_so(void 
 
 /* ---- Relay ---- */
 
+static bool relay_is_full(void *arg)
+{
+    char name[8];
+    bool full = false;
+    saga_relay_missing(arg, name, sizeof(name), &full);
+    return full;
+}
+
 static void test_relay_when_its_topic_is_missing_then_it_publishes_once_it_is_there(void **state)
 {
     (void)state;
@@ -472,6 +480,7 @@ static void test_relay_when_its_topic_is_missing_then_it_publishes_once_it_is_th
     outbox_commit(&outbox, 1000);
     struct saga_relay *relay = outbox_relay(&outbox, &config, 100);
     assert_int_equal(saga_relay_drain(relay, 1500), SAGA_ERR_TIMEOUT);
+    assert_true(saga_test_until(relay_is_full, relay, KAFKA_WAIT_MS));
     assert_int_equal(outbox_advanced(&outbox), 0);
     kafka_topic_make(&shared, topic.text, 3);
     assert_true(outbox_wait_advanced(&outbox, 1000));
@@ -480,6 +489,73 @@ static void test_relay_when_its_topic_is_missing_then_it_publishes_once_it_is_th
     (void)outbox_check(&outbox, &collector);
     assert_false(outbox.went_back);
     saga_kafka_consumer_free(consumer);
+    saga_relay_free(relay);
+    collector_fini(&collector);
+    outbox_fini(&outbox);
+}
+
+static bool relay_is_up(void *arg)
+{
+    return saga_relay_up(arg);
+}
+
+/* Waits until so many rows are told to be on Kafka ahead of the prefix. */
+struct told {
+    struct outbox *outbox;
+    size_t count;
+};
+
+static bool all_are_told(void *arg)
+{
+    struct told *told = arg;
+    (void)pthread_mutex_lock(&told->outbox->mutex);
+    bool all = told->outbox->delivered >= told->count;
+    (void)pthread_mutex_unlock(&told->outbox->mutex);
+    return all;
+}
+
+/* Rows 4, 9, 14, … of five keys go to a topic that is not there. */
+static void test_relay_when_one_topic_is_missing_then_records_of_others_go_on(void **state)
+{
+    (void)state;
+    struct kafka_topic_name there = kafka_topic_unique("there");
+    struct kafka_topic_name missing = kafka_topic_unique("absent");
+    kafka_topic_make(&shared, there.text, 3);
+    struct outbox outbox;
+    struct collector collector;
+    outbox_init(&outbox, there.text, 5);
+    outbox.last_topic = missing.text;
+    collector_init(&collector);
+    struct saga_kafka_consumer *first = collector_start(&collector, &shared, there.text);
+    outbox_commit(&outbox, 1000);
+    struct saga_relay *relay = outbox_relay(&outbox, &shared, 3000);
+    assert_true(collector_wait(&collector, 800));
+    assert_int_equal(outbox_advanced(&outbox), 3);
+    /* What comes later goes on too. */
+    outbox_commit(&outbox, 1000);
+    saga_relay_wake(relay);
+    assert_true(collector_wait(&collector, 1600));
+    assert_int_equal(outbox_advanced(&outbox), 3);
+    char names[256];
+    bool full = true;
+    saga_relay_missing(relay, names, sizeof(names), &full);
+    assert_string_equal(names, missing.text);
+    assert_false(full);
+    assert_false(saga_relay_up(relay));
+    struct told told = {.outbox = &outbox, .count = 1600 - 3};
+    assert_true(saga_test_until(all_are_told, &told, KAFKA_WAIT_MS));
+    assert_false(outbox.delivered_last);
+    kafka_topic_make(&shared, missing.text, 3);
+    struct saga_kafka_consumer *second = collector_start(&collector, &shared, missing.text);
+    assert_true(outbox_wait_advanced(&outbox, 2000));
+    assert_true(collector_wait(&collector, 2000));
+    assert_int_equal(outbox_check(&outbox, &collector), 0);
+    assert_false(outbox.went_back);
+    assert_true(saga_test_until(relay_is_up, relay, KAFKA_WAIT_MS));
+    saga_relay_missing(relay, names, sizeof(names), &full);
+    assert_string_equal(names, "");
+    saga_kafka_consumer_free(second);
+    saga_kafka_consumer_free(first);
     saga_relay_free(relay);
     collector_fini(&collector);
     outbox_fini(&outbox);
@@ -684,6 +760,7 @@ int main(void)
         cmocka_unit_test(test_consumer_when_freed_while_it_is_refused_then_it_ends),
         cmocka_unit_test(test_consumer_when_partitions_are_added_then_it_reads_them),
         cmocka_unit_test(test_relay_when_its_topic_is_missing_then_it_publishes_once_it_is_there),
+        cmocka_unit_test(test_relay_when_one_topic_is_missing_then_records_of_others_go_on),
         cmocka_unit_test(test_relay_when_the_queue_is_small_then_rows_wait_and_none_is_lost),
         cmocka_unit_test(test_relay_when_restarted_then_it_goes_on_behind_its_cursor),
         cmocka_unit_test(test_relay_when_batches_are_too_large_then_small_records_all_arrive),

@@ -55,6 +55,25 @@ static void test_acknowledge_when_out_of_order_then_only_the_prefix_counts(void 
     saga_relay_window_fini(&window);
 }
 
+static void test_ahead_when_a_row_before_waits_then_gives_its_position(void **state)
+{
+    (void)state;
+    struct saga_relay_window window = window_of(4, 0);
+    int64_t position = 0;
+    uint64_t a = take(&window, 10, 1);
+    uint64_t b = take(&window, 20, 2);
+    (void)saga_relay_window_acknowledge(&window, b);
+    assert_false(saga_relay_window_ahead(&window, b, &position));
+    (void)saga_relay_window_acknowledge(&window, b);
+    assert_true(saga_relay_window_ahead(&window, b, &position));
+    assert_int_equal(position, 20);
+    assert_false(saga_relay_window_ahead(&window, a, &position));
+    assert_false(saga_relay_window_ahead(&window, b + 1, &position));
+    (void)saga_relay_window_acknowledge(&window, a);
+    assert_false(saga_relay_window_ahead(&window, b, &position)); /* it is in the prefix */
+    saga_relay_window_fini(&window);
+}
+
 static void test_acknowledge_when_a_row_has_two_records_then_both_count(void **state)
 {
     (void)state;
@@ -218,6 +237,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_window_when_new_then_it_begins_after_the_cursor),
         cmocka_unit_test(test_acknowledge_when_out_of_order_then_only_the_prefix_counts),
+        cmocka_unit_test(test_ahead_when_a_row_before_waits_then_gives_its_position),
         cmocka_unit_test(test_acknowledge_when_a_row_has_two_records_then_both_count),
         cmocka_unit_test(test_take_when_a_row_has_no_records_then_it_is_done_in_its_turn),
         cmocka_unit_test(test_rewind_when_some_are_acknowledged_then_only_the_others_come_again),

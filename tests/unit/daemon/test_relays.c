@@ -44,6 +44,12 @@ bool saga_relay_up(const struct saga_relay *relay)
     return true;
 }
 
+void saga_relay_missing(struct saga_relay *relay, char *names, size_t size, bool *full)
+{
+    (void)snprintf(names, size, "%s", relay == &made[1] ? "" : "saga-audit");
+    *full = false;
+}
+
 int64_t saga_relay_position(const struct saga_relay *relay)
 {
     return relay->config.position;
@@ -252,6 +258,39 @@ static void test_commands_when_kafka_has_them_then_just_those_are_durable(void *
     assert_int_equal(durable_attempts[3], 14);
 }
 
+static void
+test_command_when_ahead_of_one_that_waits_then_is_durable_and_the_cursor_stays(void **state)
+{
+    struct fixture *fx = *state;
+    struct saga_relay_row rows[FETCHED_MAX];
+    assert_null(fx->audit->config.delivered);
+    assert_int_equal(fetch(fx->outbox, ROW_FIRST - 1, rows), 4);
+    fx->outbox->config.delivered(fx->outbox->config.user, 13);
+    struct saga_inbox_entry *entry = saga_inbox_take(fx->inbox, 16, 0);
+    assert_non_null(entry);
+    relays_take((struct input *)entry, NULL);
+    assert_int_equal(durable_count, 1);
+    assert_int_equal(durable_attempts[0], 13);
+    assert_int_equal(cursor_count, 0);
+    fx->outbox->config.delivered(fx->outbox->config.user, 15); /* nobody knows it */
+    assert_null(saga_inbox_take(fx->inbox, 16, 0));
+    advance(fx, fx->outbox, 12);
+    assert_int_equal(cursor_position, 12);
+    assert_int_equal(durable_count, 3);
+}
+
+static void test_missing_when_a_topic_is_missing_then_it_is_named(void **state)
+{
+    struct fixture *fx = *state;
+    char names[32];
+    bool full = true;
+    relays_missing(fx->relays, names, sizeof names, &full);
+    assert_string_equal(names, "saga-audit");
+    assert_false(full);
+    relays_missing(NULL, names, sizeof names, &full);
+    assert_string_equal(names, "");
+}
+
 static void test_event_when_published_again_then_has_the_same_id(void **state)
 {
     struct fixture *fx = *state;
@@ -277,6 +316,8 @@ int main(void)
         CASE(test_start_when_a_cursor_cannot_be_read_then_fails_and_publishes_nothing),
         CASE(test_cursor_when_kafka_has_some_rows_then_is_not_ahead_of_them),
         CASE(test_commands_when_kafka_has_them_then_just_those_are_durable),
+        CASE(test_command_when_ahead_of_one_that_waits_then_is_durable_and_the_cursor_stays),
+        CASE(test_missing_when_a_topic_is_missing_then_it_is_named),
         CASE(test_event_when_published_again_then_has_the_same_id),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
