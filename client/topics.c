@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/address.h"
 #include "common/sys/options.h"
 
 static enum saga_err add(struct saga_topic_list *list, const char *name, const char *use,
@@ -80,4 +81,34 @@ size_t saga_topics_properties(const struct saga_options *options,
         count++;
     }
     return count;
+}
+
+int saga_topics_read_options(const struct saga_options *options, struct saga_topics_create *create)
+{
+    int64_t partitions = 0;
+    int64_t replication = 0;
+    if (saga_client_int(options, "partitions", 1, 1000, &partitions) != SAGA_EXIT_OK ||
+        saga_client_int(options, "replication", -1, 100, &replication) != SAGA_EXIT_OK) {
+        return SAGA_EXIT_USAGE;
+    }
+    create->partitions = (int32_t)partitions;
+    create->replication = (int32_t)replication;
+    return SAGA_EXIT_OK;
+}
+
+int saga_topics_cluster(const struct saga_options *options, struct saga_topics_cluster *cluster)
+{
+    int status = saga_client_duration(options, "timeout", 5000, &cluster->timeout_ms);
+    if (status == SAGA_EXIT_OK) {
+        status = saga_address_kafka(options, cluster->bootstrap);
+    }
+    if (status == SAGA_EXIT_OK) {
+        cluster->kafka = (struct saga_kafka_config){
+            .bootstrap = cluster->bootstrap,
+            .client_id = "sagactl",
+            .properties = cluster->properties,
+            .property_count = saga_topics_properties(options, cluster->properties),
+        };
+    }
+    return status;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/apply_topics.h"
 #include "client/definition_file.h"
 #include "client/proto_file.h"
 #include "client/sagas.h"
@@ -21,6 +22,9 @@ static const struct saga_option apply_options[] = {
     {"why", "TEXT", NULL, "why; it is recorded; default: \"apply FILE\"", false},
     {"who", "NAME", NULL, "who; it is recorded; default: USER, LOGNAME, or the user's name", false},
     {"dry-run", NULL, "false", "check and tell what would change; change nothing", false},
+    SAGA_NO_TOPICS_OPTION,
+    SAGA_TOPICS_PARTITIONS_OPTION(""),
+    SAGA_TOPICS_REPLICATION_OPTION(""),
     SAGA_PROTO_PATH_OPTION,
 };
 
@@ -34,7 +38,7 @@ enum {
 struct applying {
     const struct saga_options *options;
     const char *file;
-    bool json, dry_run;
+    bool json, dry_run, no_topics;
     char who[SAGA_WHO_MAX + 1];
     char why[SAGA_WHY_MAX + 1];
     struct saga_buf set;      /* as it was read */
@@ -306,46 +310,6 @@ static void hash_text(const ProtobufCBinaryData *hash, size_t bytes, char text[H
     }
 }
 
-/* Kafka topics of the services that are called, each once. */
-struct topics {
-    const char *names[4 * SAGA_STEPS_MAX];
-    size_t count;
-};
-
-static void add_topic(struct topics *topics, const char *name)
-{
-    for (size_t i = 0; i < topics->count; i++) {
-        if (strcmp(topics->names[i], name) == 0) {
-            return;
-        }
-    }
-    if (name[0] != '\0' && topics->count < sizeof topics->names / sizeof topics->names[0]) {
-        topics->names[topics->count++] = name;
-    }
-}
-
-static void add_service(struct topics *topics, const struct saga_service *service,
-                        enum saga_via via)
-{
-    if (service != NULL && via == SAGA_VIA_KAFKA) {
-        add_topic(topics, service->command_topic);
-        add_topic(topics, service->reply_topic);
-    }
-}
-
-static void find_topics(const struct applying *applying,
-                        const Saga__V1__ApplyDefinitionsResponse *response, struct topics *topics)
-{
-    for (size_t i = 0; i < response->n_definitions; i++) {
-        const struct saga_decl *decl =
-            saga_schema_decl(applying->schema, response->definitions[i]->name);
-        for (size_t k = 0; decl != NULL && k < decl->step_count; k++) {
-            add_service(topics, decl->steps[k].call_service, decl->steps[k].call_via);
-            add_service(topics, decl->steps[k].undo_service, decl->steps[k].undo_via);
-        }
-    }
-}
-
 static json_t *texts_json(char *const *texts, size_t count)
 {
     json_t *array = json_array();
@@ -357,7 +321,7 @@ static json_t *texts_json(char *const *texts, size_t count)
 
 static int print_json(const struct applying *applying,
                       const Saga__V1__ApplyDefinitionsResponse *response,
-                      const struct topics *topics)
+                      const struct saga_apply_topics *topics)
 {
     json_t *definitions = json_array();
     json_t *names = json_array();
@@ -373,52 +337,80 @@ static int print_json(const struct applying *applying,
                                    before[0] == '\0' ? json_null() : json_string(before),
                                    "previous_live", (json_int_t)one->previous_live_count));
     }
-    for (size_t i = 0; i < topics->count; i++) {
-        (void)json_array_append_new(names, json_string(topics->names[i]));
+    json_t *created = json_array();
+    for (size_t i = 0; i < topics->list.count; i++) {
+        (void)json_array_append_new(names, json_string(topics->list.topics[i].name));
+        if (topics->created[i]) {
+            (void)json_array_append_new(created, json_string(topics->list.topics[i].name));
+        }
     }
     return saga_client_print_json(json_pack(
-        "{s:s,s:b,s:o,s:o,s:o,s:o}", "file", applying->file, "dry_run", (int)applying->dry_run,
+        "{s:s,s:b,s:o,s:o,s:o,s:o,s:o}", "file", applying->file, "dry_run", (int)applying->dry_run,
         "definitions", definitions, "services_without_address",
         texts_json(response->services_without_address, response->n_services_without_address),
         "services_overruled",
-        texts_json(response->services_overruled, response->n_services_overruled), "topics", names));
+        texts_json(response->services_overruled, response->n_services_overruled), "topics", names,
+        "topics_created", created));
+}
+
+/* The options of the command line by which FILE is read, so that a command that is told can be
+ * pasted. */
+static void print_paths(const struct applying *applying)
+{
+    for (size_t i = 0; i < saga_options_count(applying->options, "proto-path"); i++) {
+        printf(" -I %s", saga_options_at(applying->options, "proto-path", i));
+    }
+}
+
+static void print_topics(const struct applying *applying, const struct saga_apply_topics *topics)
+{
+    if (topics->list.count > 0) {
+        printf("\nKafka topics%s:\n", topics->ensured ? "" : " that must exist");
+    }
+    for (size_t i = 0; i < topics->list.count; i++) {
+        const char *state = topics->created[i] ? "created" : "was there";
+        printf("  %s%s%s\n", topics->list.topics[i].name, topics->ensured ? "  " : "",
+               topics->ensured ? state : "");
+    }
+    if (topics->list.count > 0 && !topics->ensured) {
+        printf("What is missing is made by%s sagactl topics apply",
+               applying->no_topics ? ":" : " apply itself; without it, by:");
+        print_paths(applying);
+        printf(" --descriptor-set %s\n", applying->file);
+    }
 }
 
 static void print_notes(const struct applying *applying,
                         const Saga__V1__ApplyDefinitionsResponse *response,
-                        const struct topics *topics, uint64_t drain)
+                        const struct saga_apply_topics *topics, uint64_t drain)
 {
     if (drain > 0) {
         printf("\n%" PRIu64
                " in flight on older versions go on on them. What the new schema breaks "
-               "for them:\n  sagactl breaking --live %s\n",
-               drain, applying->file);
+               "for them:\n  sagactl breaking",
+               drain);
+        print_paths(applying);
+        printf(" --live %s\n", applying->file);
     }
     if (response->n_services_without_address > 0) {
         puts("\nServices without address; their steps wait until it is told where they are:");
     }
     for (size_t i = 0; i < response->n_services_without_address; i++) {
-        printf("  sagactl apply %s --participant %s=URL\n", applying->file,
-               response->services_without_address[i]);
+        printf("  sagactl apply");
+        print_paths(applying);
+        printf(" %s --participant %s=URL\n", applying->file, response->services_without_address[i]);
     }
     for (size_t i = 0; i < response->n_services_overruled; i++) {
         printf("\n%s: the orchestrator was started with its address (--participant), which stands; "
                "the one given is kept for a start without\n",
                response->services_overruled[i]);
     }
-    if (topics->count > 0) {
-        puts("\nKafka topics that must exist:");
-        for (size_t i = 0; i < topics->count; i++) {
-            printf("  %s\n", topics->names[i]);
-        }
-        printf("What is missing is made by: sagactl topics apply --descriptor-set %s\n",
-               applying->file);
-    }
+    print_topics(applying, topics);
 }
 
 static int print_text(const struct applying *applying,
                       const Saga__V1__ApplyDefinitionsResponse *response,
-                      const struct topics *topics)
+                      const struct saga_apply_topics *topics)
 {
     struct saga_table table = {.column_count = 5};
     static const char *const heads[] = {"NAME", "WAS", "IS", "OUTCOME", "ON OLDER"};
@@ -447,7 +439,9 @@ static int print_text(const struct applying *applying,
 
 /* ---- The verb ---- */
 
-static int call(struct applying *applying, struct saga_conn *conn)
+/* Asks the orchestrator. *response lives until the next request. */
+static int ask(struct applying *applying, struct saga_conn *conn, bool dry_run,
+               const Saga__V1__ApplyDefinitionsResponse **response)
 {
     Saga__V1__ApplyDefinitionsRequest message = SAGA__V1__APPLY_DEFINITIONS_REQUEST__INIT;
     const struct saga_buf *set = applying->stripped.size > 0 ? &applying->stripped : &applying->set;
@@ -458,7 +452,7 @@ static int call(struct applying *applying, struct saga_conn *conn)
     message.n_participants = applying->place_count;
     message.who = applying->who;
     message.why = applying->why;
-    message.dry_run = applying->dry_run;
+    message.dry_run = dry_run;
     struct saga_conn_request request = {
         .method = "saga.v1.OrchestratorService/ApplyDefinitions",
         .request = &message.base,
@@ -466,15 +460,36 @@ static int call(struct applying *applying, struct saga_conn *conn)
     };
     const ProtobufCMessage *answer = NULL;
     int status = saga_conn_call(conn, &request, &answer);
-    if (status != SAGA_EXIT_OK) {
-        return status;
+    *response = (const Saga__V1__ApplyDefinitionsResponse *)answer;
+    return status;
+}
+
+/* Topics are made before sagas can begin that need them, and not for what would be refused. */
+static int call(struct applying *applying, struct saga_conn *conn)
+{
+    const Saga__V1__ApplyDefinitionsResponse *response = NULL;
+    struct saga_apply_topics *topics = calloc(1, sizeof *topics);
+    if (topics == NULL) {
+        return saga_client_fail("out of memory");
     }
-    struct topics topics = {.count = 0};
-    const Saga__V1__ApplyDefinitionsResponse *response =
-        (const Saga__V1__ApplyDefinitionsResponse *)answer;
-    find_topics(applying, response, &topics);
-    return applying->json ? print_json(applying, response, &topics)
-                          : print_text(applying, response, &topics);
+    int status = SAGA_EXIT_OK;
+    if (!applying->dry_run && !applying->no_topics) {
+        status = ask(applying, conn, true, &response);
+        if (status == SAGA_EXIT_OK) {
+            saga_apply_topics_find(applying->schema, response, topics);
+            status = saga_apply_topics_make(applying->options, topics);
+        }
+    }
+    if (status == SAGA_EXIT_OK) {
+        status = ask(applying, conn, applying->dry_run, &response);
+    }
+    if (status == SAGA_EXIT_OK) {
+        saga_apply_topics_find(applying->schema, response, topics);
+        status = applying->json ? print_json(applying, response, topics)
+                                : print_text(applying, response, topics);
+    }
+    free(topics);
+    return status;
 }
 
 static void applying_fini(struct applying *applying)
@@ -503,6 +518,7 @@ static int run_apply(const struct saga_options *options)
         .file = saga_options_operand(options, 0),
         .json = json == 1,
         .dry_run = saga_options_on(options, "dry-run"),
+        .no_topics = saga_options_on(options, "no-topics"),
     };
     int status = read_texts(&applying);
     if (status == SAGA_EXIT_OK) {
@@ -528,14 +544,18 @@ static int run_apply(const struct saga_options *options)
 
 const struct saga_verb saga_verb_apply = {
     .name = "apply",
-    .usage = "FILE [--definition NAME]… [--participant SERVICE=URL]… [--why TEXT] [--dry-run]",
+    .usage = "FILE [--definition NAME]… [--participant SERVICE=URL]… [--why TEXT] [--no-topics] "
+             "[--dry-run]",
     .summary = "check the saga definitions of a file and apply them to a running orchestrator",
     .epilog = SAGA_PROTO_FILE_HELP
     "New sagas begin on what was applied; sagas in flight keep the version that they began "
     "with. All of it or\n"
     "nothing; it holds over restarts. An older version that is applied again is current again. "
     "With a finding\n"
-    "(docs/lint.md) nothing is sent. Exit status: 0 applied, or nothing to do; 1 a finding, or "
+    "(docs/lint.md) nothing is sent. Kafka topics of their services that are missing are made "
+    "before "
+    "(--no-topics: not).\n"
+    "Exit status: 0 applied, or nothing to do; 1 a finding, or "
     "no such file; 2\n"
     "wrong usage; 64 + N the orchestrator answered with gRPC status N.\n"
     "\n"

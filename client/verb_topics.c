@@ -14,8 +14,8 @@ static const struct saga_option topics_options[] = {
     {"descriptor-set", "FILE", NULL,
      "take the schema from this FileDescriptorSet or .proto instead of the built-in one", false},
     SAGA_PROTO_PATH_OPTION,
-    {"partitions", "N", "4", "apply: partitions of a new topic", false},
-    {"replication", "N", "-1", "apply: replicas of a new topic; -1: the broker's default", false},
+    SAGA_TOPICS_PARTITIONS_OPTION("apply: "),
+    SAGA_TOPICS_REPLICATION_OPTION("apply: "),
     {"topic", "NAME", "order-to-test", "probe: the topic", false},
 };
 
@@ -24,10 +24,7 @@ struct topics {
     const struct saga_options *options;
     struct saga_schema *schema;
     struct saga_topic_list *list;
-    char bootstrap[SAGA_ADDRESS_SIZE_MAX + 1];
-    struct saga_kafka_property properties[SAGA_KAFKA_PROPERTIES_MAX];
-    struct saga_kafka_config kafka;
-    int64_t timeout_ms;
+    struct saga_topics_cluster cluster;
     bool json;
 };
 
@@ -70,9 +67,9 @@ static int topics_list(const struct topics *topics)
     for (size_t i = 0; i < topics->list->count; i++) {
         names[i] = topics->list->topics[i].name;
     }
-    if (saga_kafka_topics_find(&topics->kafka, names, topics->list->count, partitions,
-                               topics->timeout_ms, &detail) != SAGA_ERR_OK) {
-        saga_client_warn("%s: %s", topics->bootstrap, detail.text);
+    if (saga_kafka_topics_find(&topics->cluster.kafka, names, topics->list->count, partitions,
+                               topics->cluster.timeout_ms, &detail) != SAGA_ERR_OK) {
+        saga_client_warn("%s: %s", topics->cluster.bootstrap, detail.text);
         return SAGA_EXIT_STATUS + SAGA_CODE_UNAVAILABLE;
     }
     return topics->json ? topics_list_json(topics, partitions)
@@ -82,23 +79,18 @@ static int topics_list(const struct topics *topics)
 static int topics_apply(const struct topics *topics)
 {
     struct saga_err_detail detail = {{0}};
-    int64_t partitions = 0;
-    int64_t replication = 0;
     bool created[SAGA_TOPICS_MAX] = {0};
-    if (saga_client_int(topics->options, "partitions", 1, 1000, &partitions) != SAGA_EXIT_OK ||
-        saga_client_int(topics->options, "replication", -1, 100, &replication) != SAGA_EXIT_OK) {
+    struct saga_topics_create create = {
+        .kafka = &topics->cluster.kafka,
+        .list = topics->list,
+        .timeout_ms = topics->cluster.timeout_ms,
+    };
+    if (saga_topics_read_options(topics->options, &create) != SAGA_EXIT_OK) {
         return SAGA_EXIT_USAGE;
     }
-    struct saga_topics_create create = {
-        .kafka = &topics->kafka,
-        .list = topics->list,
-        .partitions = (int32_t)partitions,
-        .replication = (int32_t)replication,
-        .timeout_ms = topics->timeout_ms,
-    };
     enum saga_err err = saga_topics_create_all(&create, created, &detail);
     if (err != SAGA_ERR_OK) {
-        saga_client_warn("%s: %s", topics->bootstrap, detail.text);
+        saga_client_warn("%s: %s", topics->cluster.bootstrap, detail.text);
         return err == SAGA_ERR_UNAVAILABLE ? SAGA_EXIT_STATUS + SAGA_CODE_UNAVAILABLE
                                            : SAGA_EXIT_FAILED;
     }
@@ -120,10 +112,10 @@ static int topics_probe(const struct topics *topics)
     struct saga_err_detail detail = {{0}};
     int64_t round_trip_us = 0;
     const char *topic = saga_options_text(topics->options, "topic");
-    enum saga_err err =
-        saga_kafka_topic_probe(&topics->kafka, topic, topics->timeout_ms, &round_trip_us, &detail);
+    enum saga_err err = saga_kafka_topic_probe(&topics->cluster.kafka, topic,
+                                               topics->cluster.timeout_ms, &round_trip_us, &detail);
     if (err != SAGA_ERR_OK) {
-        saga_client_warn("%s: %s: %s", topics->bootstrap, topic, detail.text);
+        saga_client_warn("%s: %s: %s", topics->cluster.bootstrap, topic, detail.text);
         return SAGA_EXIT_STATUS +
                (err == SAGA_ERR_TIMEOUT ? SAGA_CODE_DEADLINE_EXCEEDED : SAGA_CODE_UNAVAILABLE);
     }
@@ -139,10 +131,7 @@ static int topics_probe(const struct topics *topics)
 static int topics_prepare(struct topics *topics)
 {
     const struct saga_options *options = topics->options;
-    int status = saga_client_duration(options, "timeout", 5000, &topics->timeout_ms);
-    if (status == SAGA_EXIT_OK) {
-        status = saga_address_kafka(options, topics->bootstrap);
-    }
+    int status = saga_topics_cluster(options, &topics->cluster);
     if (status == SAGA_EXIT_OK) {
         status = saga_proto_file_schema(options, saga_options_text(options, "descriptor-set"),
                                         &topics->schema);
@@ -154,12 +143,6 @@ static int topics_prepare(struct topics *topics)
     if (topics->list == NULL || saga_topics_of(topics->schema, topics->list) != SAGA_ERR_OK) {
         return saga_client_fail("more than %d topics", SAGA_TOPICS_MAX);
     }
-    topics->kafka = (struct saga_kafka_config){
-        .bootstrap = topics->bootstrap,
-        .client_id = "sagactl",
-        .properties = topics->properties,
-        .property_count = saga_topics_properties(options, topics->properties),
-    };
     return SAGA_EXIT_OK;
 }
 

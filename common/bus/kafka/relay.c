@@ -9,9 +9,8 @@
  * the relay is careful: one record a batch, the next one when it is acknowledged, until some
  * thousands are through. A record that is refused alone is tried again until it is taken.
  *
- * A record of a topic that does not exist is taken into the window and not produced: like one that
- * is never acknowledged it holds the prefix, while those behind it go on. All records of that topic
- * wait, so none overtakes another. When the topic is there the relay goes back to the prefix. */
+ * A record of a missing topic is taken into the window and not produced: it holds the prefix, while
+ * those of other topics go on. When the topic is there the relay goes back to the prefix. */
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -594,7 +593,7 @@ static bool look_is_due(const struct saga_relay *relay)
     return saga_relay_topics_due(&relay->topics, saga_clock_mono_us() / 1000);
 }
 
-/* Waits until there may be something to do. Pre: the mutex is held. */
+/* Pre: the mutex is held. */
 static void wait_for_work(struct saga_relay *relay)
 {
     while (!relay->stopping && !relay->failed && !can_publish(relay) &&

@@ -120,12 +120,15 @@ class ApplyChecksTest(unittest.TestCase):
         dry = json.loads(self.ctl("apply", newer, "--definition=create-order", "--dry-run", "-o", "json").stdout)
         self.assertEqual([(one["name"], one["outcome"], one["previous_live"]) for one in dry["definitions"]],
                          [("create-order", "REPLACED", 1)])
-        done = self.ctl("apply", newer, "--definition=create-order", "--why=more time").stdout
+        done = self.ctl("apply", newer, "--definition=create-order", "--kafka=127.0.0.1:1", "--timeout=300ms", expect=64 + 14)
+        self.assertIn("nothing is applied", done.stderr)
+        self.assertIn("--no-topics", done.stderr)
+        done = self.ctl("apply", newer, "--definition=create-order", "--why=more time", "--no-topics").stdout
         self.assertRegex(done, r"create-order +[0-9a-f]{12} +[0-9a-f]{12} +replaced +1")
         self.assertIn("sagactl breaking --live", done)
         self.assertIn("--participant kitchen.v1.KitchenService=URL", done)
         self.assertIn("topics apply --descriptor-set", done)
-        self.assertIn("unchanged", self.ctl("apply", newer, "--definition=create-order").stdout)
+        self.assertIn("unchanged", self.ctl("apply", newer, "--definition=create-order", "--no-topics").stdout)
         new = json.loads(self.ctl("start", "create-order", "--key=2", "-d", '{"order_id": 2, "customer_id": 1}', "-o",
                                   "json").stdout)["id"]
         hashes = [json.loads(self.ctl("get", one, "-o", "json").stdout)["definition_hash"] for one in (old, new)]
@@ -141,7 +144,7 @@ class ApplyChecksTest(unittest.TestCase):
         self.assertIn("DEFINITION_REMOVED", refused.stderr)
         self.ctl("resume", "create-order", "--why=seen")
         self.assertEqual(self.ctl("definitions", "no-such", expect=64 + 5).stdout, "")
-        self.assertEqual(json.loads(self.ctl("apply", newer, "--definition=create-order", "-o",
+        self.assertEqual(json.loads(self.ctl("apply", newer, "--definition=create-order", "--no-topics", "-o",
                                              "json").stdout)["definitions"][0]["outcome"], "RESTORED")
         self.books_agree(streams=1)
 

@@ -103,6 +103,19 @@ class SagaTest(unittest.TestCase):
 
     # ---- One saga ----
 
+    def test_topics_when_a_definition_needs_new_ones_then_apply_makes_them(self):
+        changed = self.directory / "topics.binpb"
+        changed.write_bytes(pathlib.Path(self.schema_file).read_bytes().replace(COMMANDS.encode(), b"loyalty-commandz"))
+        common = (f"--address={self.sagad.endpoint['nng']}", f"--kafka={self.broker.bootstrap}")
+        dry = self.sagactl("apply", str(changed), "--dry-run", "-I", "/tmp", *common)
+        self.assertIn(f"sagactl topics apply -I /tmp --descriptor-set {changed}", dry)
+        done = json.loads(self.sagactl("apply", str(changed), "--partitions=2", "-o", "json", *common))
+        self.assertEqual(done["topics_created"], ["loyalty-commandz"])
+        self.assertIn(REPLIES, done["topics"])
+        self.assertRegex(self.sagactl("apply", str(changed), *common), r"loyalty-commandz +was there")
+        self.assertRegex(self.sagactl("topics", "list", f"--descriptor-set={changed}", *common[1:]), r"loyalty-commandz +2 ")
+        self.sagactl("apply", str(self.schema_file), *common)
+
     def test_saga_when_all_say_yes_then_completed_and_points_are_confirmed(self):
         purchase = self.purchase(GOOD)
         before = self.balance(GOOD).points
