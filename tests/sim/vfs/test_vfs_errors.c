@@ -184,6 +184,68 @@ static enum saga_err call_relay_outbox(const struct saga_store_port *port,
     return port->ops->relay_outbox(port->store, 0, 1000, see_outbox, NULL, detail);
 }
 
+static enum saga_err call_remove(const struct saga_store_port *port, struct saga_err_detail *detail)
+{
+    return port->ops->remove_definition(port->store, "d", detail);
+}
+
+static enum saga_err call_participant(const struct saga_store_port *port,
+                                      struct saga_err_detail *detail)
+{
+    static const char *const addresses[] = {"tcp://a:1", "tcp://b:1"};
+    return port->ops->put_participant(port->store, "x.v1.X", addresses, 2, detail);
+}
+
+static enum saga_err call_pause(const struct saga_store_port *port, struct saga_err_detail *detail)
+{
+    const struct saga_pause_row row = {
+        .definition_name = "d", .paused = true, .who = "w", .why = "y"};
+    return port->ops->put_pause(port->store, &row, detail);
+}
+
+static bool see_version(void *user, const struct saga_definition_row *row)
+{
+    (void)user;
+    return row->name != NULL;
+}
+
+static bool see_hash(void *user, const uint8_t hash[SAGA_DIGEST_SIZE])
+{
+    (void)user;
+    return hash != NULL;
+}
+
+static bool see_participant(void *user, const struct saga_participant_row *row)
+{
+    (void)user;
+    return row->service != NULL && row->address != NULL;
+}
+
+static enum saga_err call_find_definition(const struct saga_store_port *port,
+                                          struct saga_err_detail *detail)
+{
+    static const uint8_t hash[SAGA_DIGEST_SIZE] = {1};
+    return port->ops->find_definition(port->store, hash, see_definition, NULL, detail);
+}
+
+static enum saga_err call_versions(const struct saga_store_port *port,
+                                   struct saga_err_detail *detail)
+{
+    return port->ops->list_versions(port->store, NULL, 1000, see_version, NULL, detail);
+}
+
+static enum saga_err call_live_versions(const struct saga_store_port *port,
+                                        struct saga_err_detail *detail)
+{
+    return port->ops->list_live_versions(port->store, see_hash, NULL, detail);
+}
+
+static enum saga_err call_participants(const struct saga_store_port *port,
+                                       struct saga_err_detail *detail)
+{
+    return port->ops->list_participants(port->store, see_participant, NULL, detail);
+}
+
 struct operation {
     const char *name;
     call *call;
@@ -197,6 +259,9 @@ static const struct operation operations[] = {
     {"append_outbox", call_outbox, true},
     {"set_cursor", call_cursor, true},
     {"put_definition", call_definition, true},
+    {"remove_definition", call_remove, true},
+    {"put_participant", call_participant, true},
+    {"put_pause", call_pause, true},
     {"take_lease", call_lease, true},
     {"find_saga", call_find, false},
     {"find_key", call_key, false},
@@ -204,6 +269,10 @@ static const struct operation operations[] = {
     {"list_sagas", call_list, false},
     {"list_audit", call_list_audit, false},
     {"list_definitions", call_definitions, false},
+    {"find_definition", call_find_definition, false},
+    {"list_versions", call_versions, false},
+    {"list_live_versions", call_live_versions, false},
+    {"list_participants", call_participants, false},
     {"relay_audit", call_relay_audit, false},
     {"relay_outbox", call_relay_outbox, false},
 };
@@ -246,6 +315,7 @@ static int image_make(void **state)
     static const uint8_t hash[SAGA_DIGEST_SIZE] = {1};
     assert_int_equal(ops->put_definition(rig.port.store, hash, "d", large(), 1, &detail),
                      SAGA_ERR_OK);
+    assert_int_equal(call_participant(&rig.port, &detail), SAGA_ERR_OK);
     assert_int_equal(ops->commit(rig.port.store, &detail), SAGA_ERR_OK);
     ops->close(rig.port.store);
     assert_int_equal(saga_vfs_image_take(rig.vfs, &image), SAGA_ERR_OK);
