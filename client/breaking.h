@@ -18,6 +18,7 @@ struct saga_breaking_row {
     int line, column; /* of the step, where the text is at hand */
     enum saga_compat_severity severity;       /* NOTE: nothing in flight is hit by it */
     char version[SAGA_BREAKING_VERSION_SIZE]; /* "": of no version of the daemon's */
+    bool of_daemon;                           /* OLD is what the orchestrator has */
     bool judged;                              /* the sagas in flight were looked at */
     uint64_t hit_count;
     struct saga_id ids[SAGA_BREAKING_IDS_MAX]; /* the first that were met: the newest */
@@ -45,14 +46,21 @@ struct saga_breaking {
     uint64_t walked; /* sagas in flight that were looked at */
 };
 
-/* Takes over a report and makes rows of its findings: all (version NULL), or those of sagas for one
- * version of the daemon's. Findings that a row says already are left out. Exit status; the message
+/* What was compared. */
+struct saga_breaking_origin {
+    bool daemon;         /* OLD is what the orchestrator has, not a file */
+    const char *version; /* of a definition; NULL: of none */
+};
+
+/* Takes over a report and makes rows of its findings. Findings that a row says already are left
+ * out. Exit status; the message
  * is printed; the report is freed in any case, at the latest by saga_breaking_fini. */
 int saga_breaking_take(struct saga_breaking *breaking, struct saga_compat *report,
-                       const char *version);
+                       struct saga_breaking_origin origin);
 
-/* Compares what an orchestrator has with NEW, and walks its sagas in flight. Exit status; the
- * message is printed. */
+/* Compares what an orchestrator has with NEW, and walks its sagas in flight. A finding of OLD's
+ * file that one of its versions has as well is told of the version alone. Exit status; the message
+ * is printed. */
 int saga_breaking_live(struct saga_breaking *breaking);
 
 /* Prints everything. Exit status: of printing. */

@@ -144,7 +144,8 @@ static int compare(struct live *live, const struct saga_compat_config *config, c
         return saga_client_fail("%s%s%s", version == NULL ? "" : version,
                                 version == NULL ? "" : ": ", detail.text);
     }
-    return saga_breaking_take(live->breaking, *report, version);
+    struct saga_breaking_origin origin = {.daemon = true, .version = version};
+    return saga_breaking_take(live->breaking, *report, origin);
 }
 
 /* The wire of the sets that new sagas begin on; most versions come from the same one. */
@@ -532,6 +533,32 @@ static void lower_rows(struct saga_breaking *breaking)
     }
 }
 
+static bool told_of_version(const struct saga_breaking *breaking,
+                            const struct saga_compat_finding *finding)
+{
+    for (size_t i = 0; i < breaking->row_count; i++) {
+        const struct saga_breaking_row *row = &breaking->rows[i];
+        if (row->version[0] != '\0' && saga_compat_same(row->finding, finding)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What OLD's file and a version of the orchestrator's both have is told with whom it hits. */
+static void drop_rows_told_twice(struct saga_breaking *breaking)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < breaking->row_count; i++) {
+        const struct saga_breaking_row *row = &breaking->rows[i];
+        if (row->of_daemon || row->finding->hit == SAGA_COMPAT_HIT_NONE ||
+            !told_of_version(breaking, row->finding)) {
+            breaking->rows[kept++] = breaking->rows[i];
+        }
+    }
+    breaking->row_count = kept;
+}
+
 static int run(struct live *live)
 {
     int status = list_versions(live);
@@ -549,6 +576,7 @@ static int run(struct live *live)
     }
     if (status == SAGA_EXIT_OK) {
         lower_rows(live->breaking);
+        drop_rows_told_twice(live->breaking);
     }
     return status;
 }

@@ -1,6 +1,7 @@
 /* What sagactl breaking has found, for people and as JSON. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "client/breaking.h"
 
@@ -42,9 +43,11 @@ static void print_row(const struct saga_breaking_row *row)
     } else {
         printf("%s: ", row->path);
     }
+    const char *side = !finding->in_old ? ""
+                       : row->of_daemon ? " (as the orchestrator has it)"
+                                        : " (in OLD)";
     printf("%s: %s%s: %s: %s\n", saga_compat_severity_name(row->severity),
-           saga_compat_code_info(finding->code)->name, finding->in_old ? " (in OLD)" : "",
-           finding->where, finding->message);
+           saga_compat_code_info(finding->code)->name, side, finding->where, finding->message);
     print_hits(row);
 }
 
@@ -101,6 +104,23 @@ static json_t *row_json(const struct saga_breaking_row *row)
                      "hits", saga_compat_hit_name(finding->hit), "live", live_json(row));
 }
 
+/* Sagas of which a finding hides others. */
+static json_t *not_judged_json(const struct saga_breaking *breaking)
+{
+    json_t *names = json_array();
+    for (size_t i = 0; i < breaking->row_count; i++) {
+        const struct saga_compat_finding *finding = breaking->rows[i].finding;
+        bool known = finding->code != SAGA_COMPAT_SAGA_REFUSED;
+        for (size_t k = 0; !known && k < json_array_size(names); k++) {
+            known = strcmp(json_string_value(json_array_get(names, k)), finding->saga) == 0;
+        }
+        if (!known) {
+            (void)json_array_append_new(names, json_string(finding->saga));
+        }
+    }
+    return names;
+}
+
 static int print_json(const struct saga_breaking *breaking)
 {
     json_t *findings = json_array();
@@ -111,11 +131,11 @@ static int print_json(const struct saga_breaking *breaking)
     size_t warnings = saga_breaking_count(breaking, SAGA_COMPAT_WARNING);
     size_t notes = saga_breaking_count(breaking, SAGA_COMPAT_NOTE);
     const char *verdict = errors > 0 ? "breaking" : warnings > 0 ? "care" : "compatible";
-    return saga_client_print_json(json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:o}", "verdict", verdict,
-                                            "errors", (json_int_t)errors, "warnings",
-                                            (json_int_t)warnings, "notes", (json_int_t)notes,
-                                            "walked", (json_int_t)breaking->walked, "not_shown",
-                                            (json_int_t)breaking->dropped, "findings", findings));
+    return saga_client_print_json(json_pack(
+        "{s:s,s:I,s:I,s:I,s:I,s:I,s:o,s:o}", "verdict", verdict, "errors", (json_int_t)errors,
+        "warnings", (json_int_t)warnings, "notes", (json_int_t)notes, "walked",
+        (json_int_t)breaking->walked, "not_shown", (json_int_t)breaking->dropped,
+        "sagas_not_judged", not_judged_json(breaking), "findings", findings));
 }
 
 int saga_breaking_print(const struct saga_breaking *breaking)

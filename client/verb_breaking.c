@@ -21,15 +21,15 @@ static const struct saga_option breaking_options[] = {
 
 /* ---- Rows ---- */
 
+/* What hits nothing in flight is the same of whatever version. */
 static bool said_already(const struct saga_breaking *breaking,
                          const struct saga_compat_finding *finding, const char *version)
 {
     for (size_t i = 0; i < breaking->row_count; i++) {
         const struct saga_breaking_row *row = &breaking->rows[i];
-        if (row->finding->code == finding->code &&
-            strcmp(row->version, version == NULL ? "" : version) == 0 &&
-            strcmp(row->finding->where, finding->where) == 0 &&
-            strcmp(row->finding->message, finding->message) == 0) {
+        if (saga_compat_same(row->finding, finding) &&
+            (finding->hit == SAGA_COMPAT_HIT_NONE ||
+             strcmp(row->version, version == NULL ? "" : version) == 0)) {
             return true;
         }
     }
@@ -56,7 +56,8 @@ static void place_row(const struct saga_breaking *breaking, struct saga_breaking
     row->path = finding->file;
     row->line = finding->line;
     row->column = finding->column;
-    if (!is_given(source, finding->file)) {
+    /* The orchestrator's text is not that of the file that is OLD. */
+    if (!is_given(source, finding->file) || (finding->in_old && row->of_daemon)) {
         return;
     }
     row->path = source->path;
@@ -70,7 +71,8 @@ static void place_row(const struct saga_breaking *breaking, struct saga_breaking
             .where = finding->where,
             .message = "",
         };
-        struct saga_proto_place place = saga_proto_place(saga_buf_view(&source->text), &wanted);
+        struct saga_proto_place place = saga_proto_place(
+            saga_buf_view(&source->text), finding->refused == NULL ? &wanted : finding->refused);
         row->line = place.line;
         row->column = place.column;
     }
@@ -87,7 +89,7 @@ static void open_source(struct saga_breaking_source *source, const char *path)
 }
 
 static bool add_row(struct saga_breaking *breaking, const struct saga_compat_finding *finding,
-                    const char *version)
+                    struct saga_breaking_origin origin)
 {
     if (breaking->row_count == breaking->row_capacity) {
         size_t capacity = breaking->row_capacity == 0 ? 64 : 2 * breaking->row_capacity;
@@ -99,14 +101,19 @@ static bool add_row(struct saga_breaking *breaking, const struct saga_compat_fin
         breaking->row_capacity = capacity;
     }
     struct saga_breaking_row *row = &breaking->rows[breaking->row_count++];
-    *row = (struct saga_breaking_row){.finding = finding, .severity = finding->severity};
+    *row = (struct saga_breaking_row){
+        .finding = finding,
+        .severity = finding->severity,
+        .of_daemon = origin.daemon,
+    };
     place_row(breaking, row);
-    (void)snprintf(row->version, sizeof row->version, "%s", version == NULL ? "" : version);
+    (void)snprintf(row->version, sizeof row->version, "%s",
+                   origin.version == NULL ? "" : origin.version);
     return true;
 }
 
 int saga_breaking_take(struct saga_breaking *breaking, struct saga_compat *report,
-                       const char *version)
+                       struct saga_breaking_origin origin)
 {
     struct saga_compat **reports =
         realloc(breaking->reports, (breaking->report_count + 1) * sizeof *reports);
@@ -125,12 +132,12 @@ int saga_breaking_take(struct saga_breaking *breaking, struct saga_compat *repor
             continue;
         }
         /* One comparison says nothing twice; those of several versions mostly say the same. */
-        if (breaking->report_count > 1 && said_already(breaking, finding, version)) {
+        if (breaking->report_count > 1 && said_already(breaking, finding, origin.version)) {
             continue;
         }
         if (breaking->row_count >= SAGA_COMPAT_FINDINGS_MAX) {
             breaking->dropped++;
-        } else if (!add_row(breaking, finding, version)) {
+        } else if (!add_row(breaking, finding, origin)) {
             return saga_client_fail("out of memory");
         }
     }
@@ -241,8 +248,9 @@ static int compare_files(struct saga_breaking *breaking, const char *old_path)
         enum saga_err err =
             saga_compat_compare(saga_buf_view(&old_set), saga_buf_view(&breaking->new_set),
                                 &breaking->config, &report, &detail);
-        status = err == SAGA_ERR_OK ? saga_breaking_take(breaking, report, NULL)
-                                    : saga_client_fail("%s", detail.text);
+        status = err == SAGA_ERR_OK
+                     ? saga_breaking_take(breaking, report, (struct saga_breaking_origin){0})
+                     : saga_client_fail("%s", detail.text);
         if (status == SAGA_EXIT_OK && !breaking->config.without_sagas) {
             tell_refused(report, old_path);
         }
@@ -309,12 +317,15 @@ const struct saga_verb saga_verb_breaking = {
         "OLD and NEW are taken to be alive at once. Sagas in flight keep the version that they "
         "began with, while\ntheir participants are deployed from NEW: what they will still send "
         "and read must be served.\n"
-        "With --live the orchestrator is asked for each version that sagas are in flight on, and "
-        "what would hit none\nof them is a note. It is a look at one moment: pause the definition "
-        "(`sagactl pause`) if it is to stay true.\n"
+        "With --live the orchestrator is asked for each version that sagas begin on or are in "
+        "flight on, and what would hit\nnone of them is a note. Files that NEW does not have are "
+        "left alone. With OLD too its wire and its sagas are\ncompared as well, a break that both "
+        "have is told once. It is a look at one moment: pause the definition\n(`sagactl pause`) "
+        "if it is to stay true.\n"
         "docs/breaking.md says of each code what it means and the safe way to do it.\n"
-        "Exit status: 0 compatible; 1 something breaks (--fail-on), or a file cannot be read; 2 "
-        "wrong usage; 64 + N\nthe orchestrator answered with gRPC status N.",
+        "Exit status: 0 compatible; 1 something breaks (--fail-on), or FILE cannot be read or "
+        "compiled (stdout is\nempty then, as with lint and check); 2 wrong usage; 64 + N the "
+        "orchestrator answered with gRPC status N.",
     .options = breaking_options,
     .option_count = sizeof breaking_options / sizeof breaking_options[0],
     .shorts = "o=output " SAGA_PROTO_PATH_SHORT,

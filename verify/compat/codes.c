@@ -65,6 +65,12 @@ const char *saga_compat_hit_name(enum saga_compat_hit hit)
     return "none";
 }
 
+bool saga_compat_same(const struct saga_compat_finding *a, const struct saga_compat_finding *b)
+{
+    return a->code == b->code && strcmp(a->where, b->where) == 0 &&
+           strcmp(a->message, b->message) == 0;
+}
+
 /* ---- Which sagas are hit ---- */
 
 static const Saga__V1__StepView *find_step(const Saga__V1__SagaView *saga, const char *name)

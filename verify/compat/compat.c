@@ -63,6 +63,7 @@ void compat_add(struct saga_compat *report, const struct compat_note *note, cons
         .step = note->step,
         .step_index = note->step_place - 1,
         .hit = info->hit,
+        .refused = note->refused,
     };
 }
 
@@ -102,6 +103,7 @@ static enum saga_err fill(struct saga_compat *report, struct saga_bytes old_set,
     }
     report->findings =
         compat_take(report, SAGA_COMPAT_FINDINGS_MAX, sizeof(struct saga_compat_finding));
+    compat_part(report);
     if (report->findings != NULL && !report->config.without_wire) {
         compat_files(report);
     }

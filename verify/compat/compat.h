@@ -163,15 +163,22 @@ struct saga_compat_finding {
     const char *step;    /* the step of it, by its name in OLD; NULL: of the whole */
     int step_index;      /* of the step that the place is of, in the definition there; -1: none */
     enum saga_compat_hit hit;
+    /* SAGA_REFUSED: what NEW's static checks found, which the place is of. NULL otherwise. It lives
+     * as long as the report. */
+    const struct saga_finding *refused;
 };
+
+/* Tells whether two findings, of any reports, say the same of the same thing. */
+bool saga_compat_same(const struct saga_compat_finding *a, const struct saga_compat_finding *b);
 
 /* What is compared. All zero: everything. */
 struct saga_compat_config {
     const char *saga; /* only this saga of OLD, when its findings are asked for; NULL: all */
     bool without_wire;
     bool without_sagas;
-    /* NEW may be a part of the whole: a package that it does not declare is somebody else's and
-     * stays as it is. */
+    /* NEW may be a part of the whole: a file that it does not have is somebody else's and stays as
+     * it is, unless a file that NEW was made for (which no other one of NEW imports) has of its
+     * things under the same package. saga/v1/ is the orchestrator's. */
     bool partial;
     bool disabled[SAGA_COMPAT_CODE_COUNT];
 };

@@ -116,12 +116,6 @@ static void tell_file_gone(struct saga_compat *report, const struct compat_file 
     }
 }
 
-/* Somebody else's, when NEW is a part of the whole. */
-static bool left_alone(const struct saga_compat *report, const char *package)
-{
-    return report->config.partial && !compat_set_has_package(&report->new_set, package);
-}
-
 /* ---- What stands in them ---- */
 
 static void tell_gone(struct saga_compat *report, const struct compat_item *item)
@@ -190,12 +184,14 @@ static void compare_item(struct saga_compat *report, const struct compat_item *o
 
 static void look_at_item(struct saga_compat *report, const struct compat_item *item)
 {
-    if (item->file->foreign || item->map_entry || left_alone(report, item->file->package)) {
+    if (item->file->foreign || item->map_entry) {
         return;
     }
     const struct compat_item *now = compat_map(report, item);
     if (now != NULL) {
         compare_item(report, item, now);
+    } else if (item->file->elsewhere) {
+        return;
     } else if (item->parent == NULL || compat_map(report, item->parent) != NULL) {
         tell_gone(report, item);
     }
@@ -211,7 +207,7 @@ void compat_files(struct saga_compat *report)
         }
         if (now != NULL) {
             compare_file(report, file, now);
-        } else if (!left_alone(report, file->package)) {
+        } else if (!report->config.partial) {
             tell_file_gone(report, file);
         }
     }

@@ -45,7 +45,8 @@ struct compat_file {
     const char *name;    /* never NULL */
     const char *package; /* never NULL */
     bool proto3;
-    bool foreign;                   /* google/protobuf/: not ours to judge */
+    bool foreign;   /* not ours to judge: google/protobuf/; of a part of the whole saga/v1/ too */
+    bool elsewhere; /* OLD's: NEW is a part of the whole, and this is of another */
     const raw_location **locations; /* sorted by path */
     size_t location_count;
 };
@@ -100,8 +101,8 @@ const struct compat_item *compat_set_find(const struct compat_set *set, const ch
                                           enum compat_item_kind kind);
 const struct compat_file *compat_set_file(const struct compat_set *set, const char *name);
 
-/* Tells whether any file of the set is of the package, or of one within it. */
-bool compat_set_has_package(const struct compat_set *set, const char *package);
+/* Where NEW is a part of the whole, puts down which files of OLD are not its business. */
+void compat_part(struct saga_compat *report);
 
 /* Finds in NEW what an item of OLD has become: the same full name, or, where its file has got
  * another package, the name under that. NULL: it is gone. */
@@ -143,8 +144,9 @@ struct compat_note {
     const char *where; /* copied */
     const char *saga;  /* borrowed from OLD's schema; NULL: of no saga */
     const char *step;
-    int step_place; /* 1 + the index of the step that the spot is of; 0: none */
-    bool lower;     /* a warning, although its code is an error */
+    int step_place;                     /* 1 + the index of the step that the spot is of; 0: none */
+    bool lower;                         /* a warning, although its code is an error */
+    const struct saga_finding *refused; /* of NEW's static checks; NULL: none */
 };
 
 /* Notes a finding, unless its code is disabled. */
@@ -214,6 +216,8 @@ struct compat_saga {
 struct compat_saga_note {
     enum saga_compat_code code;
     const struct saga_step_decl *step;
+    const struct saga_step_decl *at; /* whose place it has, of OLD or NEW; NULL: that of `step` */
+    const struct saga_finding *refused; /* of NEW's static checks, whose place it has; NULL: none */
     bool lower;
 };
 void compat_saga_add(const struct compat_saga *saga, struct compat_saga_note what,

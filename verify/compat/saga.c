@@ -7,30 +7,51 @@
 
 enum { TEXT_SIZE = 1024, HASH_TEXT_SIZE = 13 };
 
-/* Finds a step's index in the definition that the place is in: NEW's, or OLD's when NEW has no such
- * saga. Gives 1 + the index, 0: it is not there. */
-static int step_place(const struct compat_saga *saga, const struct saga_step_decl *step)
+static const struct saga_step_decl *step_named(const struct saga_decl *decl, const char *name)
 {
-    const struct saga_decl *decl = saga->new_item != NULL ? saga->new_decl : saga->old_decl;
-    for (size_t i = 0; step != NULL && i < decl->step_count; i++) {
-        if (strcmp(decl->steps[i].name, step->name) == 0) {
-            return (int)i + 1;
+    for (size_t i = 0; i < decl->step_count; i++) {
+        if (strcmp(decl->steps[i].name, name) == 0) {
+            return &decl->steps[i];
         }
     }
-    return 0;
+    return NULL;
 }
 
-/* Gives the place of a step's declaration, as far as source info tells: protoc knows the places of
- * steps only where each is an option of its own. */
-static struct compat_spot spot_of(const struct compat_saga *saga, int place)
+/* Gives the place of a step's declaration in NEW, else in OLD; step NULL: of the definition's. As
+ * far as source info tells: protoc knows the places of steps only where each is an option of its
+ * own. *place: 1 + the step's index in the definition that the place is in; 0: none. */
+static struct compat_spot spot_of(const struct compat_saga *saga, const struct saga_step_decl *step,
+                                  int *place)
 {
-    const struct compat_item *item = saga->new_item != NULL ? saga->new_item : saga->old_item;
+    const struct compat_item *item = saga->new_item;
+    const struct saga_decl *decl = item == NULL ? NULL : saga->new_decl;
+    const struct saga_step_decl *found =
+        decl == NULL || step == NULL ? NULL : step_named(decl, step->name);
+    if (item == NULL || (step != NULL && found == NULL)) {
+        item = saga->old_item;
+        decl = saga->old_decl;
+        found = step == NULL ? NULL : step_named(decl, step->name);
+    }
     struct compat_tail tail = {{PATH_MESSAGE_OPTIONS, PATH_DEFINITION_OPTION}, 2};
-    if (place > 0) {
+    *place = 0;
+    if (found != NULL) {
+        *place = (int)(found - decl->steps) + 1;
         tail = (struct compat_tail){
-            {PATH_MESSAGE_OPTIONS, PATH_DEFINITION_OPTION, PATH_DEFINITION_STEP, place - 1}, 4};
+            {PATH_MESSAGE_OPTIONS, PATH_DEFINITION_OPTION, PATH_DEFINITION_STEP, *place - 1}, 4};
     }
     return item == NULL ? (struct compat_spot){0} : compat_spot_item(saga->report, item, tail);
+}
+
+/* Gives the place of a finding of NEW's static checks. */
+static struct compat_spot spot_refused(const struct compat_saga *saga,
+                                       const struct saga_finding *finding, int *place)
+{
+    *place = finding->step + 1;
+    return (struct compat_spot){
+        .file = compat_set_file(&saga->report->new_set, finding->file),
+        .line = finding->line,
+        .column = finding->column,
+    };
 }
 
 void compat_saga_add(const struct compat_saga *saga, struct compat_saga_note what,
@@ -45,38 +66,62 @@ void compat_saga_add(const struct compat_saga *saga, struct compat_saga_note wha
     const char *context = saga->old_decl->context->name;
     bool of_new = false;
     if (what.step == NULL) {
-        (void)snprintf(where, sizeof where, "%s", context);
+        (void)snprintf(where, sizeof where, "%s",
+                       what.refused == NULL ? context : what.refused->where);
     } else {
         (void)snprintf(where, sizeof where, "%s step \"%s\"", context, what.step->name);
         /* A step that only NEW has hits by the whole saga. */
         of_new = what.step < saga->old_decl->steps ||
                  what.step >= saga->old_decl->steps + saga->old_decl->step_count;
     }
-    int place = step_place(saga, what.step);
+    int place = 0;
+    struct compat_spot spot = what.refused != NULL
+                                  ? spot_refused(saga, what.refused, &place)
+                                  : spot_of(saga, what.at == NULL ? what.step : what.at, &place);
     struct compat_note note = {
         .code = what.code,
-        .spot = spot_of(saga, place),
+        .spot = spot,
         .step_place = place,
         .where = where,
         .saga = saga->old_decl->name,
         .step = what.step == NULL || of_new ? NULL : what.step->name,
         .lower = what.lower,
+        .refused = what.refused,
     };
     compat_add(saga->report, &note, "%s", message);
 }
 
-/* Finds the finding of NEW's static checks about a context type; NULL: none. */
-static const struct saga_finding *refusal(const struct saga_schema *schema, const char *context)
+/* Finds the first finding of NEW's static checks about a context type, and their count; NULL: none.
+ */
+static const struct saga_finding *refusal(const struct saga_schema *schema, const char *context,
+                                          size_t *count)
 {
+    const struct saga_finding *first = NULL;
     size_t size = strlen(context);
+    *count = 0;
     for (size_t i = 0; i < saga_schema_finding_count(schema); i++) {
         const struct saga_finding *finding = saga_schema_finding_at(schema, i);
         if (strncmp(finding->where, context, size) == 0 &&
             (finding->where[size] == '\0' || finding->where[size] == ' ')) {
-            return finding;
+            first = first == NULL ? finding : first;
+            ++*count;
         }
     }
-    return NULL;
+    return first;
+}
+
+static void tell_refused(const struct compat_saga *saga, const struct saga_finding *finding,
+                         size_t count)
+{
+    struct compat_saga_note what = {.code = SAGA_COMPAT_SAGA_REFUSED, .refused = finding};
+    char more[64] = "";
+    if (count > 1) {
+        (void)snprintf(more, sizeof more, " (and %zu more, see `sagactl lint`)", count - 1);
+    }
+    compat_saga_add(saga, what,
+                    "%s: %s%s: saga %s of the new schema would be refused; other breaks of this "
+                    "saga were not judged",
+                    finding->code, finding->message, more, saga->old_decl->name);
 }
 
 static const struct saga_decl *by_context(const struct saga_schema *schema, const char *context)
@@ -95,15 +140,12 @@ static void tell_gone(struct compat_saga *saga)
     struct saga_compat *report = saga->report;
     const char *name = saga->old_decl->name;
     const char *context = saga->old_decl->context->name;
-    const struct saga_finding *finding = refusal(report->new_schema, context);
+    size_t count = 0;
+    const struct saga_finding *finding = refusal(report->new_schema, context, &count);
     const struct saga_decl *renamed = by_context(report->new_schema, context);
     struct compat_saga_note what = {.code = SAGA_COMPAT_SAGA_REMOVED};
     if (finding != NULL) {
-        what.code = SAGA_COMPAT_SAGA_REFUSED;
-        compat_saga_add(saga, what,
-                        "saga %s does not pass the static checks of the new schema and will not be "
-                        "taken: %s: %s: %s; see `sagactl lint`",
-                        name, finding->code, finding->where, finding->message);
+        tell_refused(saga, finding, count);
     } else if (renamed != NULL) {
         what.code = SAGA_COMPAT_SAGA_RENAMED;
         compat_saga_add(saga, what,
@@ -151,8 +193,8 @@ static void compare_saga(struct saga_compat *report, const struct saga_decl *dec
         saga.new_item =
             compat_set_find(&report->new_set, saga.new_decl->context->name, ITEM_MESSAGE);
     }
-    bool ours = !report->config.partial || saga.old_item == NULL ||
-                compat_set_has_package(&report->new_set, saga.old_item->file->package);
+    bool ours = saga.old_item == NULL || !saga.old_item->file->elsewhere ||
+                compat_map(report, saga.old_item) != NULL;
     if (saga.new_decl != NULL) {
         compare_whole(&saga);
         compat_saga_context(&saga);

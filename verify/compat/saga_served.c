@@ -246,8 +246,9 @@ static void check_command(const struct command *command)
     const struct saga_method *b = saga_schema_method(report->new_schema, command->a->full_name);
     const struct compat_item *service =
         compat_set_find(&report->old_set, command->service->name, ITEM_SERVICE);
-    if (b == NULL && report->config.partial && service != NULL &&
-        !compat_set_has_package(&report->new_set, service->file->package)) {
+    bool elsewhere = service != NULL && service->file->elsewhere &&
+                     compat_set_find(&report->new_set, service->name, ITEM_SERVICE) == NULL;
+    if (b == NULL && elsewhere) {
         return;
     }
     if (b == NULL || (b->streaming && !command->a->streaming)) {

@@ -116,6 +116,7 @@ static void tell_gone(const struct compat_saga *saga, const struct saga_step_dec
     struct compat_saga_note what = {.code = SAGA_COMPAT_STEP_REMOVED, .step = step};
     if (other != NULL) {
         what.code = SAGA_COMPAT_STEP_RENAMED;
+        what.at = other;
         compat_saga_add(saga, what,
                         "step \"%s\" is called \"%s\": steps are known by name, so sagas in flight "
                         "show, and want for retry, skip and resolve, a name that the new schema "
@@ -306,7 +307,7 @@ static bool compare_pivot(const struct compat_saga *saga)
     if (strcmp(was, is) == 0 || renamed) {
         return false;
     }
-    struct compat_saga_note what = {.code = SAGA_COMPAT_PIVOT_MOVED};
+    struct compat_saga_note what = {.code = SAGA_COMPAT_PIVOT_MOVED, .at = b == NULL ? a : b};
     compat_saga_add(saga, what,
                     "the point of no return was %s%s and is %s%s: what could be undone no longer "
                     "can, or the reverse; until those in flight have drained, participants see "

@@ -243,18 +243,6 @@ const struct compat_file *compat_set_file(const struct compat_set *set, const ch
     return NULL;
 }
 
-bool compat_set_has_package(const struct compat_set *set, const char *package)
-{
-    size_t size = strlen(package);
-    for (size_t i = 0; i < set->file_count; i++) {
-        const char *other = set->files[i].package;
-        if (strncmp(other, package, size) == 0 && (other[size] == '\0' || other[size] == '.')) {
-            return true;
-        }
-    }
-    return false;
-}
-
 const struct compat_item *compat_map(const struct saga_compat *report,
                                      const struct compat_item *old_item)
 {
@@ -294,6 +282,46 @@ bool compat_same_type(const struct saga_compat *report, const char *old_type, co
         }
     }
     return false;
+}
+
+/* ---- Parts ---- */
+
+static bool imported(const struct compat_set *set, const struct compat_file *file)
+{
+    for (size_t i = 0; i < set->file_count; i++) {
+        const raw_file *raw = set->files[i].raw;
+        for (size_t k = 0; k < raw->n_dependency; k++) {
+            if (strcmp(raw->dependency[k], file->name) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Under which path a file is known depends on how protoc was run. */
+static bool has_new_path(const struct saga_compat *report, const struct compat_file *file)
+{
+    for (size_t i = 0; i < report->old_set.item_count; i++) {
+        const struct compat_item *item = &report->old_set.items[i];
+        const struct compat_item *now =
+            item->file == file ? compat_set_find(&report->new_set, item->name, item->kind) : NULL;
+        if (now != NULL && strcmp(now->file->package, file->package) == 0 &&
+            !imported(&report->new_set, now->file)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void compat_part(struct saga_compat *report)
+{
+    for (size_t i = 0; report->config.partial && i < report->old_set.file_count; i++) {
+        struct compat_file *file = &report->old_set.files[i];
+        file->foreign = file->foreign || strncmp(file->name, "saga/v1/", 8) == 0;
+        file->elsewhere =
+            compat_set_file(&report->new_set, file->name) == NULL && !has_new_path(report, file);
+    }
 }
 
 /* ---- Places ---- */
