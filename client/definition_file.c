@@ -4,34 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/findings.h"
 #include "client/proto_file.h"
-#include "client/proto_place.h"
 #include "descriptor_set.h"
-
-static void print_findings(const char *path, const struct saga_schema *schema)
-{
-    struct saga_buf text = {0};
-    bool source = path != NULL && saga_proto_file_is_source(path) &&
-                  saga_schema_finding_count(schema) > 0 &&
-                  saga_proto_file_text(path, &text) == SAGA_ERR_OK;
-    for (size_t i = 0; i < saga_schema_finding_count(schema); i++) {
-        const struct saga_finding *finding = saga_schema_finding_at(schema, i);
-        struct saga_proto_place place = {finding->line, finding->column};
-        const char *file = finding->file;
-        if (source && saga_proto_file_is_path_of(path, file)) {
-            place = saga_proto_place(saga_buf_view(&text), finding);
-            file = path;
-        }
-        if (place.line > 0) {
-            fprintf(stderr, "%s:%d:%d: %s: %s: %s\n", file, place.line, place.column, finding->code,
-                    finding->where, finding->message);
-        } else {
-            fprintf(stderr, "%s: %s: %s: %s\n", file, finding->code, finding->where,
-                    finding->message);
-        }
-    }
-    saga_buf_fini(&text);
-}
 
 static void print_names(const struct saga_schema *schema)
 {
@@ -40,43 +15,31 @@ static void print_names(const struct saga_schema *schema)
     }
 }
 
-json_t *saga_definition_file_findings_json(const struct saga_schema *schema)
+/* Steals the findings. */
+static int print_refused_json(const char *path, const char *name, json_t *findings)
 {
-    json_t *array = json_array();
-    for (size_t i = 0; i < saga_schema_finding_count(schema); i++) {
-        const struct saga_finding *finding = saga_schema_finding_at(schema, i);
-        (void)json_array_append_new(
-            array, json_pack("{s:s,s:s,s:i,s:i,s:s,s:s}", "code", finding->code, "file",
-                             finding->file, "line", finding->line, "column", finding->column,
-                             "where", finding->where, "message", finding->message));
-    }
-    return array;
-}
-
-static int print_refused_json(const char *path, const char *name, const struct saga_schema *schema)
-{
-    json_t *object = json_pack("{s:s?,s:s?,s:s,s:o}", "file", path, "saga", name, "verdict",
-                               "refused", "findings", saga_definition_file_findings_json(schema));
-    (void)saga_client_print_json(object);
+    (void)saga_client_print_json(json_pack("{s:s?,s:s?,s:s,s:o}", "file", path, "saga", name,
+                                           "verdict", "refused", "findings", findings));
     return SAGA_EXIT_FAILED;
 }
 
 /* Says why no saga was found. */
-static int tell_none(const char *path, const char *name, bool json,
+static int tell_none(struct saga_findings *findings, const char *path, const char *name, bool json,
                      const struct saga_schema *schema)
 {
     const char *file = path == NULL ? "built-in descriptor set" : path;
     size_t count = saga_schema_decl_count(schema);
-    size_t findings = saga_schema_finding_count(schema);
-    if (findings > 0) {
+    size_t refused = saga_schema_finding_count(schema);
+    if (refused > 0) {
         saga_client_warn("%s: %zu finding%s (above; docs/lint.md says what to do): %s%s%s", file,
-                         findings, findings == 1 ? "" : "s", name == NULL ? "refused" : "no saga ",
+                         refused, refused == 1 ? "" : "s", name == NULL ? "refused" : "no saga ",
                          name == NULL ? "" : name, name == NULL ? "" : " is without them");
         if (count > 0) {
             fputs("Without findings, to be named with --saga:\n", stderr);
             print_names(schema);
         }
-        return json ? print_refused_json(path, name, schema) : SAGA_EXIT_FAILED;
+        return json ? print_refused_json(path, name, saga_findings_json(findings, schema))
+                    : SAGA_EXIT_FAILED;
     }
     if (count == 0) {
         return saga_client_fail("%s: it declares no saga; a saga is the option "
@@ -93,17 +56,25 @@ static int tell_none(const char *path, const char *name, bool json,
     return SAGA_EXIT_USAGE;
 }
 
-/* Reads and loads. Exit status; the message is printed. */
-static int load(const struct saga_options *options, const char *path,
-                struct saga_definition_file *file)
+/* Reads the file, and says as JSON what protoc refuses. Exit status; the message is printed. */
+static int read_set(const struct saga_options *options, const char *path, const char *name,
+                    bool json, struct saga_buf *set)
+{
+    json_t *errors = json ? json_array() : NULL;
+    int status = saga_proto_file_read_noting(options, path, set, errors);
+    if (status != SAGA_EXIT_OK && json_array_size(errors) > 0) {
+        return print_refused_json(path, name, errors);
+    }
+    json_decref(errors);
+    return status;
+}
+
+/* Loads what was read. Exit status; the message is printed. */
+static int load(const char *path, struct saga_definition_file *file)
 {
     struct saga_bytes bytes = {saga_descriptor_set, saga_descriptor_set_size};
     struct saga_err_detail detail = {{0}};
     if (path != NULL) {
-        int status = saga_proto_file_read(options, path, &file->set);
-        if (status != SAGA_EXIT_OK) {
-            return status;
-        }
         bytes = saga_buf_view(&file->set);
     }
     if (saga_schema_load(bytes, &file->schema, &detail) == SAGA_ERR_OK) {
@@ -119,18 +90,27 @@ int saga_definition_file_open(const struct saga_options *options, const char *pa
                               const char *name, bool json, struct saga_definition_file *file)
 {
     *file = (struct saga_definition_file){0};
-    int status = load(options, path, file);
+    int status = path == NULL ? SAGA_EXIT_OK : read_set(options, path, name, json, &file->set);
+    if (status == SAGA_EXIT_OK) {
+        status = load(path, file);
+    }
     if (status != SAGA_EXIT_OK) {
         return status;
     }
+    bool source = path != NULL && saga_proto_file_is_source(path);
+    struct saga_findings findings = {.given = {options, &path, source ? 1 : 0}};
     const struct saga_schema *schema = file->schema;
-    print_findings(path, schema);
+    saga_findings_print(&findings, schema, stderr);
     if (name != NULL) {
         file->decl = saga_schema_decl(schema, name);
     } else if (saga_schema_decl_count(schema) == 1 && saga_schema_finding_count(schema) == 0) {
         file->decl = saga_schema_decl_at(schema, 0);
     }
-    return file->decl != NULL ? SAGA_EXIT_OK : tell_none(path, name, json, schema);
+    if (file->decl == NULL) {
+        status = tell_none(&findings, path, name, json, schema);
+    }
+    saga_findings_fini(&findings);
+    return status;
 }
 
 void saga_definition_file_fini(struct saga_definition_file *file)

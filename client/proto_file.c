@@ -18,10 +18,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "client/proto_messages.h"
 #include "descriptor_set.h"
 #include "google/protobuf/descriptor.pb-c.h"
 
 extern char **environ;
+
+static const char PROTO_PATH[] = "--proto_path=";
 
 enum { PACKAGE_SIZE = SAGA_TYPE_NAME_MAX + 1, PATH_SIZE = 4096, READ_SIZE = 64 * 1024 };
 
@@ -279,41 +282,79 @@ static int add_roots(struct arguments *arguments, const char *const *paths, size
             return saga_client_fail("%s: protoc takes no folder with a ':' in its name", paths[i]);
         }
         if (is_real == real) {
-            add_once(arguments, "--proto_path=", input.root);
+            add_once(arguments, PROTO_PATH, input.root);
         }
     }
     return SAGA_EXIT_OK;
 }
 
-/* Fills in the directories and the files. Exit status; the message is printed. */
-static int add_files(struct arguments *arguments, const struct saga_options *options,
-                     const char *const *paths, size_t count)
+/* Fills in the directories. Exit status; the message is printed. */
+static int add_folders(struct arguments *arguments, const struct saga_proto_given *given)
 {
-    size_t given = options == NULL ? 0 : saga_options_count(options, "proto-path");
+    const struct saga_options *options = given->options;
+    size_t count = options == NULL ? 0 : saga_options_count(options, "proto-path");
     /* First, or protoc would find these files by another folder, and call them shadowed. */
-    int status = add_roots(arguments, paths, count, true);
-    for (size_t i = 0; i < given; i++) {
-        add_once(arguments, "--proto_path=", saga_options_at(options, "proto-path", i));
+    int status = add_roots(arguments, given->paths, given->count, true);
+    for (size_t i = 0; i < count; i++) {
+        add_once(arguments, PROTO_PATH, saga_options_at(options, "proto-path", i));
     }
     if (status == SAGA_EXIT_OK) {
-        status = add_roots(arguments, paths, count, false);
+        status = add_roots(arguments, given->paths, given->count, false);
     }
-    if (given == 0) {
-        add_once(arguments, "--proto_path=", ".");
-    }
-    for (size_t i = 0; i < count && status == SAGA_EXIT_OK; i++) {
-        struct input input;
-        if (!find_input(paths[i], &input)) {
-            return saga_client_fail("%.64s: the path is too long", paths[i]);
-        }
-        add(arguments, input.real == NULL && paths[i][0] == '-' ? "./" : "",
-            input.real == NULL ? paths[i] : input.real);
-        free(input.real);
-    }
-    if (status == SAGA_EXIT_OK && arguments->failed) {
-        status = saga_client_fail("out of memory");
+    if (count == 0 && given->count > 0) {
+        add_once(arguments, PROTO_PATH, ".");
     }
     return status;
+}
+
+/* Fills in the files. Exit status; the message is printed. */
+static int add_files(struct arguments *arguments, const struct saga_proto_given *given)
+{
+    for (size_t i = 0; i < given->count; i++) {
+        struct input input;
+        const char *path = given->paths[i];
+        if (!find_input(path, &input)) {
+            return saga_client_fail("%.64s: the path is too long", path);
+        }
+        add(arguments, input.real == NULL && path[0] == '-' ? "./" : "",
+            input.real == NULL ? path : input.real);
+        free(input.real);
+    }
+    return arguments->failed ? saga_client_fail("out of memory") : SAGA_EXIT_OK;
+}
+
+/* ---- Paths of files ---- */
+
+static bool append_path(struct saga_buf *path, const char *folder, const char *name)
+{
+    bool here = strcmp(folder, ".") == 0;
+    size_t size = strlen(folder);
+    const char *slash = here || (size > 0 && folder[size - 1] == '/') ? "" : "/";
+    return saga_buf_append(path, saga_bytes_text(here ? "" : folder)) == SAGA_ERR_OK &&
+           saga_buf_append(path, saga_bytes_text(slash)) == SAGA_ERR_OK &&
+           saga_buf_append(path, (struct saga_bytes){(const uint8_t *)name, strlen(name) + 1}) ==
+               SAGA_ERR_OK;
+}
+
+bool saga_proto_file_find(const struct saga_proto_given *given, const char *name,
+                          struct saga_buf *path)
+{
+    for (size_t i = 0; i < given->count; i++) {
+        if (saga_proto_file_is_path_of(given->paths[i], name)) {
+            return append_path(path, ".", given->paths[i]);
+        }
+    }
+    struct arguments arguments = {0};
+    bool found = false;
+    if (add_folders(&arguments, given) == SAGA_EXIT_OK) {
+        for (size_t i = 0; i < arguments.count && !found; i++) {
+            saga_buf_clear(path);
+            found = append_path(path, arguments.list[i] + strlen(PROTO_PATH), name) &&
+                    access((const char *)path->data, R_OK) == 0;
+        }
+    }
+    arguments_fini(&arguments);
+    return found;
 }
 
 /* ---- Files without a name ---- */
@@ -435,26 +476,11 @@ static int spawn_protoc(char *const *argv, int messages, pid_t *pid)
     return error;
 }
 
-/* Hands on what protoc printed, but for imports that it takes for unused: it does not know that a
- * saga names methods of them. The rule IMPORT_USED does. */
-static void print_messages(int messages)
+static void tell_messages(const struct saga_proto_given *given, int messages, json_t *errors)
 {
     struct saga_buf text = {0};
     if (read_whole(messages, &text) == SAGA_EXIT_OK) {
-        const char *at = (const char *)text.data;
-        const char *end = at + text.size;
-        while (at < end) {
-            static const char unused[] = " is unused.";
-            const char *next = memchr(at, '\n', (size_t)(end - at));
-            next = next == NULL ? end : next + 1;
-            size_t size = (size_t)(next - at);
-            bool left_out = size > sizeof unused &&
-                            memcmp(next - sizeof unused, unused, sizeof unused - 1) == 0;
-            if (!left_out) {
-                (void)fwrite(at, 1, size, stderr);
-            }
-            at = next;
-        }
+        saga_proto_messages_tell(given, saga_buf_view(&text), errors);
     }
     saga_buf_fini(&text);
 }
@@ -472,8 +498,10 @@ static int tell_no_protoc(const char *path, int error)
 }
 
 /* Starts protoc and waits for it. Exit status; the message is printed. */
-static int run_protoc(const struct arguments *arguments, int messages, const char *path)
+static int run_protoc(const struct arguments *arguments, const struct saga_proto_given *given,
+                      int messages, json_t *errors)
 {
+    const char *path = given->count == 1 ? given->paths[0] : "FILE";
     pid_t pid = 0;
     int status = 0;
     int error = spawn_protoc(arguments->list, messages, &pid);
@@ -485,7 +513,7 @@ static int run_protoc(const struct arguments *arguments, int messages, const cha
             return saga_client_fail("%s: waitpid: %s", path, strerror(errno));
         }
     }
-    print_messages(messages);
+    tell_messages(given, messages, errors);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {
         return tell_no_protoc(path, ENOENT);
     }
@@ -494,7 +522,7 @@ static int run_protoc(const struct arguments *arguments, int messages, const cha
     }
     return WEXITSTATUS(status) == 0
                ? SAGA_EXIT_OK
-               : saga_client_fail("%s: protoc refuses it, see above (names are relative to the "
+               : saga_client_fail("%s: protoc refuses it, see above (imports are relative to the "
                                   "folders of --proto-path)",
                                   path);
 }
@@ -502,8 +530,8 @@ static int run_protoc(const struct arguments *arguments, int messages, const cha
 /* What is shared with protoc. */
 enum { FILE_IN, FILE_OUT, FILE_MESSAGES, FILE_COUNT };
 
-static int compile(const struct saga_options *options, const char *const *paths, size_t count,
-                   const int files[FILE_COUNT])
+static int compile(const struct saga_proto_given *given, const int files[FILE_COUNT],
+                   json_t *errors)
 {
     struct arguments arguments = {0};
     char number[32];
@@ -517,22 +545,25 @@ static int compile(const struct saga_options *options, const char *const *paths,
     add(&arguments, "--descriptor_set_out=/dev/fd/", number);
     add(&arguments, "--include_imports", "");
     add(&arguments, "--include_source_info", "");
-    int status = add_files(&arguments, options, paths, count);
+    int status = add_folders(&arguments, given);
     if (status == SAGA_EXIT_OK) {
-        status = run_protoc(&arguments, files[FILE_MESSAGES], count == 1 ? paths[0] : "FILE");
+        status = add_files(&arguments, given);
+    }
+    if (status == SAGA_EXIT_OK) {
+        status = run_protoc(&arguments, given, files[FILE_MESSAGES], errors);
     }
     arguments_fini(&arguments);
     return status;
 }
 
-int saga_proto_files_read(const struct saga_options *options, const char *const *paths,
-                          size_t count, struct saga_buf *set)
+int saga_proto_files_read(const struct saga_proto_given *given, struct saga_buf *set,
+                          json_t *errors)
 {
     int files[FILE_COUNT] = {-1, -1, -1};
     int status = SAGA_EXIT_OK;
-    for (size_t i = 0; i < count; i++) {
-        if (access(paths[i], R_OK) != 0) {
-            return saga_client_fail("%s: %s", paths[i], strerror(errno));
+    for (size_t i = 0; i < given->count; i++) {
+        if (access(given->paths[i], R_OK) != 0) {
+            return saga_client_fail("%s: %s", given->paths[i], strerror(errno));
         }
     }
     for (size_t i = 0; i < FILE_COUNT && status == SAGA_EXIT_OK; i++) {
@@ -540,7 +571,7 @@ int saga_proto_files_read(const struct saga_options *options, const char *const 
         status = files[i] < 0 ? SAGA_EXIT_FAILED : SAGA_EXIT_OK;
     }
     if (status == SAGA_EXIT_OK) {
-        status = compile(options, paths, count, files);
+        status = compile(given, files, errors);
     }
     if (status == SAGA_EXIT_OK) {
         status = read_whole(files[FILE_OUT], set);
@@ -553,16 +584,23 @@ int saga_proto_files_read(const struct saga_options *options, const char *const 
     return status;
 }
 
-int saga_proto_file_read(const struct saga_options *options, const char *path, struct saga_buf *set)
+int saga_proto_file_read_noting(const struct saga_options *options, const char *path,
+                                struct saga_buf *set, json_t *errors)
 {
     if (saga_proto_file_is_source(path)) {
-        return saga_proto_files_read(options, &path, 1, set);
+        struct saga_proto_given given = {options, &path, 1};
+        return saga_proto_files_read(&given, set, errors);
     }
-    char given[PATH_SIZE];
-    if (snprintf(given, sizeof given, "@%s", path) >= (int)sizeof given) {
+    char at[PATH_SIZE];
+    if (snprintf(at, sizeof at, "@%s", path) >= (int)sizeof at) {
         return saga_client_fail("%.64s…: the path is too long", path);
     }
-    return saga_client_data(given, set);
+    return saga_client_data(at, set);
+}
+
+int saga_proto_file_read(const struct saga_options *options, const char *path, struct saga_buf *set)
+{
+    return saga_proto_file_read_noting(options, path, set, NULL);
 }
 
 int saga_proto_file_schema(const struct saga_options *options, const char *path,

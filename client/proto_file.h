@@ -39,6 +39,19 @@ bool saga_proto_file_is_path_of(const char *path, const char *name);
 /* Appends the text of a .proto to *text. Errors: IO; LIMIT (SAGA_DESCRIPTOR_SET_SIZE_MAX). */
 enum saga_err saga_proto_file_text(const char *path, struct saga_buf *text) SAGA_WARN_UNUSED;
 
+/* What a verb was given, in which files of a set are looked for. */
+struct saga_proto_given {
+    const struct saga_options *options; /* has SAGA_PROTO_PATH_OPTION; NULL: none */
+    const char *const *paths;           /* .proto files; borrowed */
+    size_t count;                       /* of a descriptor set, and of what is built in: 0 */
+};
+
+/* Finds the path of a file that a set, or protoc, names: as it was given, or in the folders that
+ * imports were looked for in; of a set that was made elsewhere, those of --proto-path alone.
+ * Appends it to *path, ended by NUL. Returns false: it is nowhere; *path may then be half. */
+bool saga_proto_file_find(const struct saga_proto_given *given, const char *name,
+                          struct saga_buf *path);
+
 /* Appends to *set the FileDescriptorSet that is in the file ("-": stdin), or that protoc makes of a
  * .proto, with imports and source info. A .proto is looked up as protoc does: in the directories of
  * --proto-path; behind them, or without any, in the folder that its package lies in (a/b.proto of
@@ -50,10 +63,15 @@ enum saga_err saga_proto_file_text(const char *path, struct saga_buf *text) SAGA
 int saga_proto_file_read(const struct saga_options *options, const char *path,
                          struct saga_buf *set);
 
-/* The same for several .proto files at once, as one set. Pre: count > 0, all of them end in .proto.
- */
-int saga_proto_files_read(const struct saga_options *options, const char *const *paths,
-                          size_t count, struct saga_buf *set);
+/* The same; what protoc refuses is appended to `errors` too (client/proto_messages.h; NULL: it is
+ * only printed), an array that stays the caller's. */
+int saga_proto_file_read_noting(const struct saga_options *options, const char *path,
+                                struct saga_buf *set, json_t *errors);
+
+/* The same for several .proto files at once, as one set. Pre: given->count > 0, all of them end in
+ * .proto. */
+int saga_proto_files_read(const struct saga_proto_given *given, struct saga_buf *set,
+                          json_t *errors);
 
 /* Reads and loads; path NULL: the built-in set. Exit status, the message is printed. *schema is the
  * caller's to free; NULL after an error. */

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "client/apply_topics.h"
-#include "client/definition_file.h"
+#include "client/findings.h"
 #include "client/proto_file.h"
 #include "client/sagas.h"
 #include "common/base/limits.h"
@@ -161,15 +161,22 @@ static int read_definitions(struct applying *applying)
 
 /* ---- The file ---- */
 
+/* Steals the findings. */
+static void print_refused_json(const struct applying *applying, json_t *findings)
+{
+    (void)saga_client_print_json(json_pack("{s:s,s:s,s:o}", "file", applying->file, "verdict",
+                                           "refused", "findings", findings));
+}
+
 static int tell_findings(const struct applying *applying)
 {
     const struct saga_schema *schema = applying->schema;
     size_t count = saga_schema_finding_count(schema);
-    for (size_t i = 0; i < count; i++) {
-        const struct saga_finding *finding = saga_schema_finding_at(schema, i);
-        fprintf(stderr, "%s:%d:%d: %s: %s: %s\n", finding->file, finding->line, finding->column,
-                finding->code, finding->where, finding->message);
-    }
+    bool source = saga_proto_file_is_source(applying->file);
+    struct saga_findings findings = {
+        .given = {applying->options, &applying->file, source ? 1 : 0},
+    };
+    saga_findings_print(&findings, schema, stderr);
     if (count > 0) {
         saga_client_warn("%s: %zu finding%s (docs/lint.md says what to do): nothing is applied",
                          applying->file, count, count == 1 ? "" : "s");
@@ -179,11 +186,24 @@ static int tell_findings(const struct applying *applying)
                          applying->file);
     }
     if (applying->json) {
-        (void)saga_client_print_json(json_pack("{s:s,s:s,s:o}", "file", applying->file, "verdict",
-                                               "refused", "findings",
-                                               saga_definition_file_findings_json(schema)));
+        print_refused_json(applying, saga_findings_json(&findings, schema));
     }
+    saga_findings_fini(&findings);
     return SAGA_EXIT_FAILED;
+}
+
+/* Reads the file, and says as JSON what protoc refuses. Exit status; the message is printed. */
+static int read_file(struct applying *applying)
+{
+    json_t *errors = applying->json ? json_array() : NULL;
+    int status =
+        saga_proto_file_read_noting(applying->options, applying->file, &applying->set, errors);
+    if (status != SAGA_EXIT_OK && json_array_size(errors) > 0) {
+        print_refused_json(applying, errors);
+    } else {
+        json_decref(errors);
+    }
+    return status;
 }
 
 static enum saga_err append_field(struct saga_buf *out, uint32_t number, struct saga_bytes bytes)
@@ -247,7 +267,7 @@ static int strip_set(struct applying *applying)
 static int open_file(struct applying *applying)
 {
     struct saga_err_detail detail = {{0}};
-    int status = saga_proto_file_read(applying->options, applying->file, &applying->set);
+    int status = read_file(applying);
     if (status != SAGA_EXIT_OK) {
         return status;
     }

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/findings.h"
 #include "client/proto_file.h"
-#include "client/proto_place.h"
 #include "common/wire/schema.h"
 #include "descriptor_set.h"
 #include "verify/style/style.h"
@@ -37,8 +37,9 @@ struct lint_run {
     struct saga_style_config style;
     bool only;          /* --only was given */
     bool only_saga;     /* it named SAGA codes */
-    const char **paths; /* .proto files that are judged; of a descriptor set: none */
-    size_t path_count;
+    const char **paths; /* the operands */
+    struct saga_findings findings;
+    json_t *errors; /* protoc's; NULL: no JSON is wanted */
     struct saga_buf set;
     struct saga_bytes bytes;
     struct saga_schema *schema;
@@ -174,8 +175,9 @@ static int read_set(struct lint_run *run)
     }
     int status = SAGA_EXIT_OK;
     if (saga_proto_file_is_source(run->paths[0])) {
-        run->path_count = count;
-        status = saga_proto_files_read(run->options, run->paths, count, &run->set);
+        run->findings.given.paths = run->paths;
+        run->findings.given.count = count;
+        status = saga_proto_files_read(&run->findings.given, &run->set, run->errors);
     } else {
         status = saga_proto_file_read(run->options, run->paths[0], &run->set);
     }
@@ -183,37 +185,27 @@ static int read_set(struct lint_run *run)
     return status;
 }
 
-/* Gives the path that a file of the set was given by; its name, if it was not. */
-static const char *path_of(const struct lint_run *run, const char *file)
-{
-    for (size_t i = 0; i < run->path_count; i++) {
-        if (saga_proto_file_is_path_of(run->paths[i], file)) {
-            return run->paths[i];
-        }
-    }
-    return file;
-}
-
 /* Only what the set was made for is judged. */
 static bool is_judged(void *user, const char *file)
 {
     const struct lint_run *run = user;
-    if (saga_options_on(run->options, "imports")) {
-        return true;
+    const struct saga_proto_given *given = &run->findings.given;
+    for (size_t i = 0; i < given->count; i++) {
+        if (saga_proto_file_is_path_of(given->paths[i], file)) {
+            return true;
+        }
     }
-    if (path_of(run, file) != file) {
-        return true;
-    }
-    return run->path_count == 0 && strncmp(file, "saga/v1/", 8) != 0 &&
-           strncmp(file, "google/protobuf/", 16) != 0;
+    return saga_options_on(run->options, "imports") ||
+           (given->count == 0 && strncmp(file, "saga/v1/", 8) != 0 &&
+            strncmp(file, "google/protobuf/", 16) != 0);
 }
 
 static int judge(struct lint_run *run)
 {
     struct saga_err_detail detail = {{0}};
-    const char *what = run->paths == NULL    ? "built-in descriptor set"
-                       : run->path_count > 1 ? "FILE"
-                                             : run->paths[0];
+    const char *what = run->paths == NULL              ? "built-in descriptor set"
+                       : run->findings.given.count > 1 ? "FILE"
+                                                       : run->paths[0];
     enum saga_err err = saga_schema_load(run->bytes, &run->schema, &detail);
     if (err != SAGA_ERR_OK) {
         run->schema = NULL;
@@ -261,35 +253,8 @@ static int compare_items(const void *a, const void *b)
     return order == 0 ? strcmp(left->message, right->message) : order;
 }
 
-/* The text of the file that findings were last in. */
-struct source {
-    const char *path;
-    struct saga_buf text;
-};
-
-/* Notes a finding about a saga, at its place in the text if that is at hand. */
-static void gather_saga(struct lint_run *run, const struct saga_finding *finding,
-                        struct source *source)
-{
-    const char *path = path_of(run, finding->file);
-    struct saga_proto_place place = {finding->line, finding->column};
-    if (path != finding->file) {
-        if (source->path != path) {
-            saga_buf_clear(&source->text);
-            source->path = path;
-            if (saga_proto_file_text(path, &source->text) != SAGA_ERR_OK) {
-                saga_buf_clear(&source->text); /* then the option's place is all that is known */
-            }
-        }
-        place = saga_proto_place(saga_buf_view(&source->text), finding);
-    }
-    run->items[run->item_count++] = (struct item){
-        path, place.line, place.column, finding->code, finding->where, finding->message, true};
-}
-
 static int gather(struct lint_run *run)
 {
-    struct source source = {0};
     size_t sagas = saga_schema_finding_count(run->schema);
     size_t styles = saga_style_finding_count(run->result);
     run->items = calloc(sagas + styles + 1, sizeof *run->items);
@@ -299,20 +264,23 @@ static int gather(struct lint_run *run)
     for (size_t i = 0; i < sagas; i++) {
         const struct saga_finding *finding = saga_schema_finding_at(run->schema, i);
         if (saga_wanted(run, finding->code)) {
-            gather_saga(run, finding, &source);
+            struct saga_findings_place place = saga_findings_place(&run->findings, finding);
+            run->items[run->item_count++] =
+                (struct item){place.path,     place.line,       place.column, finding->code,
+                              finding->where, finding->message, true};
         }
     }
-    saga_buf_fini(&source.text);
     run->saga_count = run->item_count;
     for (size_t i = 0; i < styles; i++) {
         const struct saga_style_finding *finding = saga_style_finding_at(run->result, i);
-        run->items[run->item_count++] = (struct item){path_of(run, finding->file),
-                                                      finding->line,
-                                                      finding->column,
-                                                      saga_style_rule(finding->rule)->name,
-                                                      finding->where,
-                                                      finding->message,
-                                                      false};
+        run->items[run->item_count++] =
+            (struct item){saga_findings_path(&run->findings, finding->file),
+                          finding->line,
+                          finding->column,
+                          saga_style_rule(finding->rule)->name,
+                          finding->where,
+                          finding->message,
+                          false};
     }
     qsort(run->items, run->item_count, sizeof *run->items, compare_items);
     return SAGA_EXIT_OK;
@@ -330,6 +298,17 @@ static int print_findings_json(const struct lint_run *run)
                                                      item->where, "message", item->message));
     }
     return saga_client_print_json(array);
+}
+
+/* Says what protoc refuses, as findings. */
+static void print_errors(struct lint_run *run)
+{
+    for (size_t i = 0; i < json_array_size(run->errors); i++) {
+        (void)json_object_set_new(json_array_get(run->errors, i), "severity", json_string("error"));
+    }
+    if (json_array_size(run->errors) > 0) {
+        (void)saga_client_print_json(json_incref(run->errors));
+    }
 }
 
 static int print_findings(const struct lint_run *run)
@@ -366,6 +345,9 @@ static int lint(struct lint_run *run)
     int status = read_rules(run);
     if (status == SAGA_EXIT_OK) {
         status = read_set(run);
+        if (status != SAGA_EXIT_OK) {
+            print_errors(run);
+        }
     }
     if (status == SAGA_EXIT_OK) {
         status = judge(run);
@@ -392,7 +374,11 @@ static int run_lint(const struct saga_options *options)
         return list_rules(json == 1);
     }
     struct lint_run run = {.options = options, .json = json == 1};
+    run.findings.given.options = options;
+    run.errors = run.json ? json_array() : NULL;
     int status = lint(&run);
+    saga_findings_fini(&run.findings);
+    json_decref(run.errors);
     saga_style_free(run.result);
     saga_schema_free(run.schema);
     saga_buf_fini(&run.set);
@@ -419,8 +405,9 @@ const struct saga_verb saga_verb_lint = {
         "  sagactl lint --disable PACKAGE_VERSION_SUFFIX -o json shop.binpb\n\n"
         "Findings are lines FILE:LINE:COLUMN: CODE: WHERE: MESSAGE, in that order, FILE as given "
         "or "
-        "imported; -o json: an array of\nobjects with severity (error: of a saga; style), code, "
-        "file, line, column (0: no source info), where, message.\n"
+        "found by --proto-path; -o json: an\narray of objects with severity (error: of a saga; "
+        "style), code (PROTOC: protoc refuses the file), file, line,\ncolumn (0: no source info), "
+        "where, message.\n"
         "Exit status: 0 no findings; 1 findings, or FILE cannot be read or compiled; 2 wrong "
         "usage.",
     .options = lint_options,
