@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/assert.h"
+#include "common/base/canary.h"
 #include "orchestrator/runtime/internal.h"
 
 bool is_removed(const struct saga_runtime *runtime, const char *definition_name)
@@ -64,7 +65,8 @@ static void mark_needed(const struct saga_runtime *runtime, bool needed[SAGA_DEF
     size_t count = 0;
     for (size_t i = 0; i < runtime->version_count; i++) {
         const struct known_version *known = &runtime->versions[i];
-        needed[i] = known->version != NULL && (known->current || known->live > 0);
+        needed[i] = known->version != NULL &&
+                    (known->current || (known->live > 0 && !SAGA_BROKEN(S1_VERSION_UNLOADED)));
         if (needed[i]) {
             list[count++] = i;
         }
@@ -217,7 +219,9 @@ static void remove_version(struct saga_runtime *runtime, const struct saga_versi
         return;
     }
     pause->removed = true;
-    forget_current(runtime, version->name);
+    if (!SAGA_BROKEN(S12_REMOVED_STARTS)) {
+        forget_current(runtime, version->name);
+    }
     struct act act = {pause, version, SAGA_ACT_REMOVE, text_or_empty(remove->who),
                       text_or_empty(remove->why)};
     (void)write_act(runtime, &act);

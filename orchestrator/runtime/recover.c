@@ -29,6 +29,9 @@ enum saga_err load_row(struct saga_runtime *runtime, const struct saga_row *row,
         return corrupt(runtime, row, "its definition is not in the store");
     }
     const struct saga_version *version = runtime->versions[at].version;
+    if (SAGA_BROKEN(S7_CURRENT_VERSION)) {
+        version = saga_runtime_current(runtime, row->definition_name);
+    }
     struct saga saga = {0};
     struct saga_texts texts;
     saga_buf_clear(&runtime->look_space);

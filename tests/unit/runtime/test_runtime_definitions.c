@@ -169,6 +169,12 @@ static void test_apply_when_taken_then_new_sagas_begin_on_it_and_others_keep_the
     assert_memory_equal(stored_current(world), other.hash, SAGA_DIGEST_SIZE);
     assert_int_equal(stored_addresses(world), 1);
     assert_int_equal(stream_events(world), 1);
+    struct saga_id behind = world->answers[2].id;
+    world->extras[0] = other;
+    world->extra_count = 1;
+    world_crash(world);
+    assert_ptr_equal(version_of(world, old), &world->version);
+    assert_ptr_equal(version_of(world, behind), &world->extras[0]);
 }
 
 static void test_remove_when_taken_then_none_starts_and_keys_still_answer(void **state)
