@@ -457,7 +457,6 @@ static void test_sim_when_used_wrongly_then_two_and_what_to_do(void **state)
         {"--saga create-order --seed 9000000000000000001", "from 0 to 9e18, or fresh"},
         {"--saga create-order --seed x", "--seed x"},
         {"--saga create-order --heal-for 0s", "--heal-for"},
-        {"shop.proto --saga create-order", "protoc "},
         {"--saga create-order -j 0", "--processes"},
         {"--saga create-order -j 100000", "--processes"},
         {"--saga create-order --sagas 1000000", "--sagas"},
@@ -476,6 +475,8 @@ static void test_sim_when_used_wrongly_then_two_and_what_to_do(void **state)
             fail_msg("%s: \"%s\" is not in: %s", lines[i][0], lines[i][1], text_err);
         }
     }
+    assert_int_equal(sim("/nonexistent/shop.proto --saga create-order"), 1);
+    assert_non_null(strstr(text_err, "/nonexistent/shop.proto"));
     assert_int_equal(sim("/nonexistent/x.binpb --saga create-order"), 1);
     assert_non_null(strstr(text_err, "/nonexistent/x.binpb"));
     assert_int_equal(sim("--saga create-order --runs 1 --transcript /nonexistent/x"), 1);
