@@ -145,7 +145,7 @@ static struct meant what_is_meant(const struct saga_finding *finding)
         {"SAGA012", "undo"}, {"SAGA013", "undo"},        {"SAGA014", "read_only"},
         {"SAGA023", "undo"}, {"SAGA028", "deadline_ms"}, {"SAGA029", "deadline_ms"},
         {"SAGA032", "when"}, {"SAGA039", "saga"},        {"SAGA042", "saga"},
-        {"SAGA043", "saga"}, {"SAGA044", "undo"},
+        {"SAGA043", "saga"}, {"SAGA044", "undo"},        {"SAGA045", "undo"},
     };
     struct meant meant = {.key = word_at(finding->message)};
     const char *so = strstr(finding->message, ", so ");

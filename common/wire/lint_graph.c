@@ -213,7 +213,9 @@ static bool find_pivot(struct saga_draft *draft, size_t *pivot)
     return there;
 }
 
-static void check_compensatable(struct saga_draft *draft, size_t i)
+/* Checks a step that may have to be undone. `pivot_name`: which stands behind it; NULL: there is no
+ * pivot. */
+static void check_compensatable(struct saga_draft *draft, size_t i, const char *pivot_name)
 {
     const Saga__V1__Step *step = draft->option->step[i];
     const struct saga_draft *child = draft->children[i];
@@ -221,14 +223,24 @@ static void check_compensatable(struct saga_draft *draft, size_t i)
         saga_lint_add(draft, "SAGA042", (int)i,
                       "the saga \"%.64s\" has a pivot: once it completed it cannot be undone, but "
                       "this step may have to be; use a saga without a pivot, or make this step the "
-                      "pivot",
-                      child->option->name);
+                      "pivot%s%.31s%s",
+                      child->option->name, pivot_name == NULL ? " (pivot: true)" : " instead of \"",
+                      pivot_name == NULL ? "" : pivot_name, pivot_name == NULL ? "" : "\"");
     }
-    if (step->call[0] != '\0' && step->undo[0] == '\0' && !step->read_only &&
-        !saga_lint_is_child(step)) {
+    if (step->call[0] == '\0' || step->undo[0] != '\0' || step->read_only ||
+        saga_lint_is_child(step)) {
+        return;
+    }
+    if (pivot_name != NULL) {
         saga_lint_add(draft, "SAGA010", (int)i,
                       "the step can be asked to compensate but has no undo; add undo:, or "
-                      "read_only: true if it has no effect, or put it behind the pivot");
+                      "read_only: true if it has no effect, or put it behind the pivot \"%.31s\"",
+                      pivot_name);
+    } else {
+        saga_lint_add(draft, "SAGA010", (int)i,
+                      "the step can be asked to compensate but has no undo; add undo:, or "
+                      "read_only: true if it has no effect, or make it the pivot (pivot: true) if "
+                      "nothing is to be undone once it succeeded");
     }
 }
 
@@ -296,7 +308,7 @@ static void check_role(struct saga_draft *draft, size_t i, enum role role, const
     bool has_call = !is_child && draft->option->step[i]->call[0] != '\0';
     switch (role) {
     case ROLE_BEFORE:
-        check_compensatable(draft, i);
+        check_compensatable(draft, i, pivot_name);
         return;
     case ROLE_PIVOT:
         if (has_call) {
@@ -338,7 +350,7 @@ void saga_lint_roles(struct saga_draft *draft)
         if (one_pivot) {
             check_role(draft, i, role_of(draft, i, pivot), draft->steps[pivot].name);
         } else if (draft->pivot_mask == 0) {
-            check_compensatable(draft, i);
+            check_compensatable(draft, i, NULL);
         }
     }
 }

@@ -80,6 +80,18 @@ static void check_same_service(struct saga_draft *draft, int step,
     }
 }
 
+/* The barrier would let it through: call and undo are two operations of a step, not a duplicate. */
+static void check_other_method(struct saga_draft *draft, int step,
+                               const struct saga_step_decl *decl)
+{
+    if (decl->call != NULL && decl->call == decl->undo) {
+        saga_lint_add(draft, "SAGA045", step,
+                      "undo: names the method that call: names, %.255s, so that the step would be "
+                      "done again instead of undone; name the method that takes it back",
+                      decl->call->full_name);
+    }
+}
+
 void saga_lint_methods(struct saga_draft *draft)
 {
     const struct saga_schema *schema = draft->loader->schema;
@@ -96,6 +108,7 @@ void saga_lint_methods(struct saga_draft *draft)
         step->call_service = step->call == NULL ? NULL : service_of(schema, step->call);
         step->undo_service = step->undo == NULL ? NULL : service_of(schema, step->undo);
         check_same_service(draft, (int)i, step);
+        check_other_method(draft, (int)i, step);
         step->call_via = option->via == SAGA__V1__VIA__VIA_KAFKA ? SAGA_VIA_KAFKA : SAGA_VIA_NNG;
         step->undo_via = SAGA_VIA_KAFKA;
         if ((int)option->via < SAGA__V1__VIA__VIA_UNSPECIFIED ||
