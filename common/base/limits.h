@@ -35,9 +35,11 @@ enum {
     SAGA_WHO_MAX = 63,                              /* bytes of an operator's name */
     SAGA_WHY_MAX = 255,                             /* bytes of an operator's reason */
     SAGA_DESCRIPTOR_SET_SIZE_MAX = 4 * 1024 * 1024, /* bytes of a FileDescriptorSet */
-    SAGA_MESSAGE_DEPTH_MAX = 64,                    /* messages in messages */
-    SAGA_MESSAGE_NODES_MAX = 256 * 1024,            /* messages in one message, at all depths */
-    SAGA_JSON_DEPTH_MAX = 64,                       /* nesting of a message in JSON */
+    SAGA_FORMS_SIZE_MAX =
+        512 * 1024 * 1024, /* bytes hashed for the definitions of one set: each with its types */
+    SAGA_MESSAGE_DEPTH_MAX = 64,         /* messages in messages */
+    SAGA_MESSAGE_NODES_MAX = 256 * 1024, /* messages in one message, at all depths */
+    SAGA_JSON_DEPTH_MAX = 64,            /* nesting of a message in JSON */
 
     /* Time, in milliseconds. */
     SAGA_WAIT_MS_MAX = 60 * 1000,                /* longest wait of a client's request */

@@ -184,6 +184,10 @@ static enum saga_err accept(struct saga_loader *loader, struct saga_draft **draf
                             struct saga_draft **order)
 {
     struct saga_schema *schema = loader->schema;
+    struct saga_forms *forms = saga_forms_open(schema, &loader->scratch);
+    if (forms == NULL) {
+        return SAGA_ERR_NO_MEMORY;
+    }
     for (size_t i = 0; i < loader->found_count; i++) {
         if (drafts[i]->finding_count == 0) {
             drafts[i]->accepted = &schema->decls[schema->decl_count++];
@@ -199,7 +203,14 @@ static enum saga_err accept(struct saga_loader *loader, struct saga_draft **draf
             draft->steps[s].child =
                 draft->children[s] == NULL ? NULL : draft->children[s]->accepted;
         }
-        enum saga_err err = saga_decl_hash(schema, draft->accepted);
+        enum saga_err err = saga_decl_hash(forms, draft->accepted);
+        if (err == SAGA_ERR_LIMIT) {
+            return saga_err_set(loader->detail, err,
+                                "the types that the sagas up to %.80s use have more than %d bytes "
+                                "in all (SAGA_FORMS_SIZE_MAX): use smaller types, or apply the "
+                                "sagas in more than one set",
+                                draft->accepted->name, SAGA_FORMS_SIZE_MAX);
+        }
         if (err != SAGA_ERR_OK) {
             return err;
         }

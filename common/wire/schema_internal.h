@@ -164,7 +164,16 @@ const char *saga_when_compile(const struct saga_field *field, const char *equals
 /* Tells whether values of two fields can be copied from one to the other. */
 bool saga_fields_agree(const struct saga_field *a, const struct saga_field *b);
 
-/* Computes the hash of a compiled definition. Pre: those of its children are computed. */
-enum saga_err saga_decl_hash(const struct saga_schema *schema, struct saga_decl *decl);
+/* The forms that hashes are made of: those of types are made once for all definitions of a schema.
+ */
+struct saga_forms;
+
+/* Opens the forms of a schema whose types are linked; their memory is the arena's. NULL: no memory.
+ */
+struct saga_forms *saga_forms_open(const struct saga_schema *schema, struct saga_arena *arena);
+
+/* Computes the hash of a compiled definition. Pre: those of its children are computed. LIMIT: all
+ * definitions together have more than SAGA_FORMS_SIZE_MAX to hash. */
+enum saga_err saga_decl_hash(struct saga_forms *forms, struct saga_decl *decl);
 
 #endif

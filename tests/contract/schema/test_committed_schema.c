@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/wire/schema.h"
@@ -68,6 +69,29 @@ static bool google(const char *name)
     return strncmp(name, "google.", 7) == 0;
 }
 
+/* Stores hold these: a definition that did not change must have its hash of before. What changes it
+ * on purpose (a field of a request, a step) changes it here too. */
+static void test_schema_committed_hashes_are_those_that_stores_hold(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *saga;
+        const char *hash;
+    } rows[] = {
+        {"create-order", "7ed108f2ffbc03b54a4379726b66c189e8a8e644e027de84a911f300549c5fba"},
+        {"create-order-async", "01fe598b35e924c83a0c76c8e6237dda4fbb5654565b34623261a5180b2d34cb"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const struct saga_decl *decl = saga_schema_decl(schema, rows[i].saga);
+        char text[2 * SAGA_HASH_SIZE + 1];
+        assert_non_null(decl);
+        for (size_t k = 0; k < SAGA_HASH_SIZE; k++) {
+            (void)snprintf(text + 2 * k, 3, "%02x", decl->hash[k]);
+        }
+        assert_string_equal(text, rows[i].hash);
+    }
+}
+
 static void test_schema_committed_every_method_has_request_and_response(void **state)
 {
     (void)state;
@@ -125,6 +149,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_schema_committed_has_no_findings),
         cmocka_unit_test(test_schema_committed_declares_the_sagas_of_an_order),
+        cmocka_unit_test(test_schema_committed_hashes_are_those_that_stores_hold),
         cmocka_unit_test(test_schema_committed_every_method_has_request_and_response),
         cmocka_unit_test(test_schema_committed_types_and_methods_have_comments),
     };
