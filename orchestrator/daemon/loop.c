@@ -63,6 +63,7 @@ static void take_turn(struct daemon *daemon, struct saga_inbox_entry *entries, b
     int64_t begun_us = saga_clock_mono_us();
     bool worked = entries != NULL;
     saga_runtime_turn_begin(daemon->runtime, now);
+    versions_turn(daemon->versions);
     while (entries != NULL) {
         struct saga_inbox_entry *next = entries->next;
         take_input(daemon, (struct input *)entries, now);

@@ -172,8 +172,9 @@ enum saga_err transport_add_address(struct transport *transport, const char *ser
 }
 
 /* Begins to dial. *client is the caller's. */
-static enum saga_err dial(struct transport *transport, const char *const *addresses, size_t count,
-                          struct saga_rpc_client **client, struct saga_err_detail *detail)
+static enum saga_err dial(const struct transport *transport, const char *const *addresses,
+                          size_t count, struct saga_rpc_client **client,
+                          struct saga_err_detail *detail)
 {
     struct saga_rpc_client_config config = {
         .addresses = addresses,
@@ -307,33 +308,58 @@ static enum saga_err check_set(const struct transport_addresses *set,
     return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, set->service);
 }
 
-enum saga_err transport_set_addresses(struct transport *transport,
-                                      const struct transport_addresses *sets, size_t count,
-                                      struct saga_err_detail *detail)
+/* Tells whether a service has these addresses already, whoever gave them. */
+static bool has_addresses(const struct transport *transport, const struct transport_addresses *set)
 {
-    struct saga_rpc_client *clients[SAGA_PARTICIPANTS_MAX] = {NULL};
-    enum saga_err err =
-        count <= SAGA_PARTICIPANTS_MAX
-            ? SAGA_ERR_OK
-            : saga_err_set(detail, SAGA_ERR_LIMIT, "addresses of more than %d services",
-                           SAGA_PARTICIPANTS_MAX);
+    size_t number = 0;
+    const struct participant *participant = find(transport, set->service, &number);
+    return participant != NULL && is_same(participant, set);
+}
+
+enum saga_err transport_dial(const struct transport *transport,
+                             const struct transport_addresses *sets, size_t count,
+                             struct transport_dialed *dialed, struct saga_err_detail *detail)
+{
+    *dialed = (struct transport_dialed){{NULL}};
+    if (count > SAGA_PARTICIPANTS_MAX) {
+        return saga_err_set(detail, SAGA_ERR_LIMIT, "addresses of more than %d services",
+                            SAGA_PARTICIPANTS_MAX);
+    }
+    enum saga_err err = SAGA_ERR_OK;
     for (size_t i = 0; i < count && err == SAGA_ERR_OK; i++) {
         err = check_set(&sets[i], detail);
-        if (err == SAGA_ERR_OK && transport->started && changed_by(transport, &sets[i]) != NULL) {
-            err = dial(transport, sets[i].addresses, sets[i].count, &clients[i], detail);
+        /* Also where it will not be used: it is stored, and a start may need it. */
+        if (err == SAGA_ERR_OK && transport->started && !has_addresses(transport, &sets[i])) {
+            err = dial(transport, sets[i].addresses, sets[i].count, &dialed->clients[i], detail);
             err = err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, sets[i].service);
         }
     }
-    for (size_t i = 0; i < count && i < SAGA_PARTICIPANTS_MAX; i++) {
-        struct participant *participant =
-            err == SAGA_ERR_OK ? changed_by(transport, &sets[i]) : NULL;
-        if (participant != NULL) {
-            replace(transport, participant, &sets[i], clients[i]);
-        } else {
-            saga_rpc_client_free(clients[i]);
-        }
+    if (err != SAGA_ERR_OK) {
+        transport_hang_up(dialed);
     }
     return err;
+}
+
+void transport_set_addresses(struct transport *transport, const struct transport_addresses *sets,
+                             size_t count, struct transport_dialed *dialed)
+{
+    SAGA_ASSERT(count <= SAGA_PARTICIPANTS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        struct participant *participant = changed_by(transport, &sets[i]);
+        if (participant != NULL) {
+            replace(transport, participant, &sets[i], dialed->clients[i]);
+            dialed->clients[i] = NULL;
+        }
+    }
+    transport_hang_up(dialed);
+}
+
+void transport_hang_up(struct transport_dialed *dialed)
+{
+    for (size_t i = 0; i < SAGA_PARTICIPANTS_MAX; i++) {
+        saga_rpc_client_free(dialed->clients[i]);
+        dialed->clients[i] = NULL;
+    }
 }
 
 static void free_participant(struct participant *participant)

@@ -41,13 +41,30 @@ struct transport_addresses {
     size_t count;
 };
 
-/* Gives services other addresses than they have: begins to dial them at once after start. What is
- * out on the connections before may still be answered; what waits goes by the new ones. All of them
- * or none. A service that the daemon was started with addresses of is left as it is, and so is one
- * that nothing has a number of. Errors: LIMIT, INVALID (an address; detail says). */
-enum saga_err transport_set_addresses(struct transport *transport,
-                                      const struct transport_addresses *sets, size_t count,
-                                      struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+/* Connections that are being dialed, for addresses that are yet to be set: all or none of them. */
+struct transport_dialed {
+    struct saga_rpc_client
+        *clients[SAGA_PARTICIPANTS_MAX]; /* one for each set; NULL: none needed */
+};
+
+/* Checks addresses, of services with or without a number, and begins to dial those that are others
+ * than before (after start). Nothing is changed; *dialed is for transport_set_addresses or
+ * transport_hang_up, unless there is an error. Errors: LIMIT, INVALID (an address; detail says),
+ * NO_MEMORY. */
+enum saga_err transport_dial(const struct transport *transport,
+                             const struct transport_addresses *sets, size_t count,
+                             struct transport_dialed *dialed,
+                             struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
+/* Gives services other addresses than they have, by what was dialed for the same sets, and empties
+ * *dialed. What is out on the connections before may still be answered; what waits goes by the new
+ * ones. A service that the daemon was started with addresses of is left as it is, and so is one
+ * that nothing has a number of. */
+void transport_set_addresses(struct transport *transport, const struct transport_addresses *sets,
+                             size_t count, struct transport_dialed *dialed);
+
+/* Lets go of what was dialed. Emptied is nothing. */
+void transport_hang_up(struct transport_dialed *dialed);
 
 /* What is known of a service's place. */
 enum transport_place {

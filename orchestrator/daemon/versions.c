@@ -24,15 +24,26 @@ bool versions_has_topic(const struct versions *versions, const char *topic)
 }
 
 static enum saga_err number_service(struct versions *versions, const struct saga_service *service,
-                                    uint16_t *number)
+                                    uint16_t *number, struct saga_err_detail *detail)
 {
     const char *topic = service->reply_topic;
     enum saga_err err = transport_number(versions->transport, service->name, number);
-    if (err != SAGA_ERR_OK || topic[0] == '\0' || versions_has_topic(versions, topic)) {
-        return err;
+    if (err == SAGA_ERR_LIMIT) {
+        return saga_err_set(detail, err,
+                            "more than %d services (SAGA_PARTICIPANTS_MAX) called or given by "
+                            "--participant, with %s",
+                            SAGA_PARTICIPANTS_MAX, service->name);
+    }
+    if (err != SAGA_ERR_OK) {
+        return saga_err_set(detail, err, "%s: out of memory", service->name);
+    }
+    if (topic[0] == '\0' || versions_has_topic(versions, topic)) {
+        return SAGA_ERR_OK;
     }
     if (versions->topic_count == SAGA_REPLY_TOPICS_MAX) {
-        return SAGA_ERR_LIMIT;
+        return saga_err_set(detail, SAGA_ERR_LIMIT,
+                            "more than %d reply topics (SAGA_REPLY_TOPICS_MAX), with %s",
+                            SAGA_REPLY_TOPICS_MAX, topic);
     }
     (void)snprintf(versions->topics[versions->topic_count++], sizeof versions->topics[0], "%s",
                    topic);
@@ -43,21 +54,19 @@ enum saga_err versions_number(struct versions *versions, struct saga_version *ve
                               struct saga_err_detail *detail)
 {
     const struct saga_decl *decl = version->decl;
-    for (size_t i = 0; i < decl->step_count; i++) {
+    enum saga_err err = SAGA_ERR_OK;
+    for (size_t i = 0; i < decl->step_count && err == SAGA_ERR_OK; i++) {
         const struct saga_step_decl *step = &decl->steps[i];
-        enum saga_err err = SAGA_ERR_OK;
         if (step->call != NULL) {
-            err = number_service(versions, step->call_service, &version->call_participants[i]);
+            err = number_service(versions, step->call_service, &version->call_participants[i],
+                                 detail);
         }
         if (err == SAGA_ERR_OK && step->undo != NULL) {
-            err = number_service(versions, step->undo_service, &version->undo_participants[i]);
-        }
-        if (err != SAGA_ERR_OK) {
-            return saga_err_set(detail, err, "%s: more than %d services or %d reply topics",
-                                decl->name, SAGA_PARTICIPANTS_MAX, SAGA_REPLY_TOPICS_MAX);
+            err = number_service(versions, step->undo_service, &version->undo_participants[i],
+                                 detail);
         }
     }
-    return SAGA_ERR_OK;
+    return err;
 }
 
 size_t versions_reply_topics(const struct versions *versions,
@@ -100,7 +109,7 @@ static bool visit_address(void *user, const struct saga_participant_row *row)
     return true;
 }
 
-enum saga_err versions_adopt_addresses(struct versions *versions, struct saga_err_detail *detail)
+static enum saga_err adopt_addresses(struct versions *versions, struct saga_err_detail *detail)
 {
     const struct saga_store_port *store = &versions->store;
     struct adopting *adopting = calloc(1, sizeof *adopting);
@@ -118,8 +127,12 @@ enum saga_err versions_adopt_addresses(struct versions *versions, struct saga_er
             set->addresses[set->count++] = adopted->addresses[j];
         }
     }
+    struct transport_dialed dialed;
     if (err == SAGA_ERR_OK) {
-        err = transport_set_addresses(versions->transport, adopting->sets, adopting->count, detail);
+        err = transport_dial(versions->transport, adopting->sets, adopting->count, &dialed, detail);
+    }
+    if (err == SAGA_ERR_OK) {
+        transport_set_addresses(versions->transport, adopting->sets, adopting->count, &dialed);
     }
     free(adopting);
     return err;
@@ -204,18 +217,10 @@ static enum saga_err put_own(struct versions *versions, const struct versions_co
 static enum saga_err put_all_own(struct versions *versions, const struct versions_config *config,
                                  const struct saga_schema *own, struct saga_err_detail *detail)
 {
-    const struct saga_store_port *store = &versions->store;
-    enum saga_err err = store->ops->begin(store->store, detail);
-    if (err != SAGA_ERR_OK) {
-        return err;
-    }
+    enum saga_err err = SAGA_ERR_OK;
     for (size_t i = 0; i < saga_schema_decl_count(own) && err == SAGA_ERR_OK; i++) {
         err = put_own(versions, config, saga_schema_decl_at(own, i), detail);
     }
-    if (err == SAGA_ERR_OK) {
-        return store->ops->commit(store->store, detail);
-    }
-    store->ops->rollback(store->store);
     return err;
 }
 
@@ -275,6 +280,20 @@ static bool read_stored(void *user, const uint8_t hash[SAGA_DIGEST_SIZE], const 
     return true;
 }
 
+static enum saga_err add_known(struct versions *versions, struct saga_version *version,
+                               bool current, struct saga_err_detail *detail)
+{
+    enum saga_err err = versions_number(versions, version, detail);
+    if (err == SAGA_ERR_OK &&
+        saga_runtime_add_version(versions->runtime, version, current) != SAGA_ERR_OK) {
+        err = saga_err_set(
+            detail, SAGA_ERR_LIMIT,
+            "more than %d versions (SAGA_DEFINITIONS_MAX) current or with sagas in flight, with %s",
+            SAGA_DEFINITIONS_MAX, version->name);
+    }
+    return err;
+}
+
 static enum saga_err add_wanted(struct versions *versions, const uint8_t *hash, bool current,
                                 struct saga_err_detail *detail)
 {
@@ -289,14 +308,9 @@ static enum saga_err add_wanted(struct versions *versions, const uint8_t *hash, 
         *detail = reading.detail;
         err = reading.err;
     }
-    if (err == SAGA_ERR_OK && reading.version != NULL) {
-        err = versions_number(versions, reading.version, detail);
-        if (err == SAGA_ERR_OK) {
-            err = saga_runtime_add_version(versions->runtime, reading.version, current);
-            err = err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, reading.version->name);
-        }
-    }
-    return err;
+    return err == SAGA_ERR_OK && reading.version != NULL
+               ? add_known(versions, reading.version, current, detail)
+               : err;
 }
 
 /* Adds the sagas that run in those that are there: their declarations lie in the same sets. */
@@ -312,10 +326,7 @@ static enum saga_err add_children(struct versions *versions, struct saga_err_det
             }
             err = saga_catalog_add(versions->catalog, decl->steps[j].child, &child, detail);
             if (err == SAGA_ERR_OK) {
-                err = versions_number(versions, child, detail);
-            }
-            if (err == SAGA_ERR_OK) {
-                err = saga_runtime_add_version(versions->runtime, child, false);
+                err = add_known(versions, child, false, detail);
             }
         }
     }
@@ -335,8 +346,10 @@ static enum saga_err load_stored(struct versions *versions, struct saga_err_deta
         err = store->ops->list_live_versions(store->store, want_live, wanted, detail);
     }
     if (err == SAGA_ERR_OK && wanted->full) {
-        err = saga_err_set(detail, SAGA_ERR_LIMIT, "more than %d versions are current or in flight",
-                           SAGA_DEFINITIONS_MAX);
+        err = saga_err_set(
+            detail, SAGA_ERR_LIMIT,
+            "more than %d versions (SAGA_DEFINITIONS_MAX) current or with sagas in flight",
+            SAGA_DEFINITIONS_MAX);
     }
     for (size_t i = 0; i < wanted->count && err == SAGA_ERR_OK; i++) {
         err = add_wanted(versions, wanted->versions[i].hash, wanted->versions[i].current, detail);
@@ -345,7 +358,35 @@ static enum saga_err load_stored(struct versions *versions, struct saga_err_deta
     if (err == SAGA_ERR_OK) {
         err = add_children(versions, detail);
     }
-    return err == SAGA_ERR_OK ? versions_adopt_addresses(versions, detail) : err;
+    return err == SAGA_ERR_OK ? adopt_addresses(versions, detail) : err;
+}
+
+/* In one transaction: a set that does not fit with what is stored must not be stored, or no start
+ * would get further than this one. */
+static enum saga_err put_and_load(struct versions *versions, const struct versions_config *config,
+                                  const struct saga_schema *own, struct saga_err_detail *detail)
+{
+    const struct saga_store_port *store = &versions->store;
+    enum saga_err err = store->ops->begin(store->store, detail);
+    if (err != SAGA_ERR_OK) {
+        return err;
+    }
+    err = put_all_own(versions, config, own, detail);
+    if (err == SAGA_ERR_OK) {
+        err = load_stored(versions, detail);
+    }
+    if (err == SAGA_ERR_OK) {
+        return store->ops->commit(store->store, detail);
+    }
+    store->ops->rollback(store->store);
+    if (err == SAGA_ERR_LIMIT) {
+        struct saga_err_detail which = *detail;
+        err = saga_err_set(detail, err,
+                           "%.150s; nothing is changed: start as before, then remove what is not "
+                           "needed (sagactl remove)",
+                           which.text);
+    }
+    return err;
 }
 
 enum saga_err versions_load(const struct versions_config *config, struct versions **versions,
@@ -360,6 +401,7 @@ enum saga_err versions_load(const struct versions_config *config, struct version
     made->transport = config->transport;
     made->runtime = config->runtime;
     made->dirty = true; /* of its own set perhaps nothing is needed */
+    made->addresses_dirty = true;
     enum saga_err err = saga_catalog_new(&made->catalog);
     if (err == SAGA_ERR_OK) {
         err = saga_catalog_new(&made->peeks);
@@ -368,10 +410,7 @@ enum saga_err versions_load(const struct versions_config *config, struct version
         err = load_own(made, config->descriptor_set, &own, detail);
     }
     if (err == SAGA_ERR_OK) {
-        err = put_all_own(made, config, own, detail);
-    }
-    if (err == SAGA_ERR_OK) {
-        err = load_stored(made, detail);
+        err = put_and_load(made, config, own, detail);
     }
     if (err != SAGA_ERR_OK) {
         versions_free(made);
@@ -404,6 +443,81 @@ static bool is_called(void *user, uint16_t number)
     return false;
 }
 
+bool versions_decl_calls(const struct saga_decl *decl, const char *service)
+{
+    for (size_t i = 0; i < decl->step_count; i++) {
+        const struct saga_step_decl *step = &decl->steps[i];
+        if ((step->call_service != NULL && strcmp(step->call_service->name, service) == 0) ||
+            (step->undo_service != NULL && strcmp(step->undo_service->name, service) == 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool versions_is_called(const struct versions *versions, const char *service)
+{
+    for (size_t i = 0; i < saga_runtime_version_count(versions->runtime); i++) {
+        bool current = false;
+        uint64_t live = 0;
+        const struct saga_version *version =
+            saga_runtime_version_at(versions->runtime, i, &current, &live);
+        if (version != NULL && versions_decl_calls(version->decl, service)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Services whose addresses nothing needs. */
+struct forgetting {
+    const struct versions *versions;
+    size_t count;
+    bool full;
+    char services[SAGA_PARTICIPANTS_MAX][SAGA_METHOD_NAME_MAX + 1];
+};
+
+static bool visit_forgotten(void *user, const struct saga_participant_row *row)
+{
+    struct forgetting *forgetting = user;
+    size_t count = forgetting->count;
+    if ((count > 0 && strcmp(forgetting->services[count - 1], row->service) == 0) ||
+        versions_is_called(forgetting->versions, row->service)) {
+        return true;
+    }
+    forgetting->full = count == SAGA_PARTICIPANTS_MAX;
+    if (!forgetting->full) {
+        (void)snprintf(forgetting->services[forgetting->count++], sizeof forgetting->services[0],
+                       "%s", row->service);
+    }
+    return !forgetting->full;
+}
+
+void versions_turn(struct versions *versions)
+{
+    if (versions == NULL || !versions->addresses_dirty || saga_runtime_failed(versions->runtime)) {
+        return;
+    }
+    const struct saga_store_port *store = &versions->store;
+    struct saga_err_detail detail = {{0}};
+    struct forgetting *forgetting = calloc(1, sizeof *forgetting);
+    if (forgetting == NULL) {
+        return; /* another turn has memory */
+    }
+    forgetting->versions = versions;
+    enum saga_err err =
+        store->ops->list_participants(store->store, visit_forgotten, forgetting, &detail);
+    if (err != SAGA_ERR_OK) {
+        saga_log(SAGA_LOG_WARN, "addresses_kept", "error=%s msg=\"%s\"", saga_err_name(err),
+                 detail.text);
+    }
+    for (size_t i = 0; i < forgetting->count && err == SAGA_ERR_OK; i++) {
+        saga_runtime_forget_addresses(versions->runtime, forgetting->services[i]);
+    }
+    versions->addresses_dirty = forgetting->full && err == SAGA_ERR_OK;
+    free(forgetting);
+}
+
 void versions_settle(struct versions *versions)
 {
     if (versions == NULL) {
@@ -412,6 +526,7 @@ void versions_settle(struct versions *versions)
     bool forgotten = saga_runtime_forget_idle(versions->runtime);
     if (forgotten || versions->dirty) {
         versions->dirty = false;
+        versions->addresses_dirty = true;
         saga_catalog_sweep(versions->catalog, is_known, versions);
         transport_sweep(versions->transport, is_called, versions);
     }

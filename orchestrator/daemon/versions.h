@@ -25,7 +25,8 @@ struct versions_config {
 /* Loads the daemon's own schema, and what is needed from the store. A definition of the schema
  * becomes current if the store has never seen its hash, unless its name was removed: what was
  * applied stays. A set with findings, or without a saga, is refused: logged, INVALID. Errors: of
- * the schema; of the store; LIMIT. Pre: the store's lease is taken; transport is not started. */
+ * the schema; of the store; LIMIT (detail says which). With an error nothing is written: a start as
+ * before does as before. Pre: the store's lease is taken; transport is not started. */
 enum saga_err versions_load(const struct versions_config *config, struct versions **versions,
                             struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
@@ -35,7 +36,7 @@ struct versions_apply {
     const char *const *names; /* only these, with the sagas that run in them; none: all */
     size_t name_count;
     const struct transport_addresses *participants;
-    size_t participant_count;
+    size_t participant_count; /* at most SAGA_PARTICIPANTS_MAX */
     const char *who;
     const char *why;
     bool dry_run;
@@ -75,6 +76,10 @@ struct versions_report {
 bool versions_apply(struct versions *versions, const struct versions_apply *apply,
                     struct versions_report *report, struct saga_status *status,
                     struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
+/* In a turn, before its inputs: forgets stored addresses of services that nothing calls any more.
+ * NULL is nothing. */
+void versions_turn(struct versions *versions);
 
 /* Between turns: lets go of versions, schemas and services that nothing needs any more. NULL is
  * nothing. */

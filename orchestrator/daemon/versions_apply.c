@@ -17,6 +17,7 @@ struct applying {
     struct saga_status *status;
     struct saga_err_detail *detail; /* status->message may point into it */
     bool moved;                     /* an address is another than stored */
+    struct transport_dialed dialed; /* for the addresses that are given */
 };
 
 static bool refuse(struct applying *applying, enum saga_code code, const char *reason)
@@ -280,6 +281,18 @@ static bool is_moved(struct applying *applying, const struct transport_addresses
     return true;
 }
 
+/* What nothing calls is not stored: nothing would ever let go of it. */
+static bool is_called(const struct applying *applying, const char *service)
+{
+    const struct versions *versions = applying->versions;
+    for (size_t i = 0; i < versions->selected_count; i++) {
+        if (versions_decl_calls(versions->selected[i], service)) {
+            return true;
+        }
+    }
+    return versions_is_called(versions, service);
+}
+
 static bool check_addresses(struct applying *applying)
 {
     const struct versions_apply *apply = applying->apply;
@@ -290,10 +303,12 @@ static bool check_addresses(struct applying *applying)
         for (size_t j = 0; j < i; j++) {
             again = again || strcmp(apply->participants[j].service, set->service) == 0;
         }
-        if (again || saga_schema_service(applying->schema, set->service) == NULL) {
-            (void)saga_err_set(applying->detail, SAGA_ERR_INVALID, "participants: \"%.200s\": %s",
+        if (again || !is_called(applying, set->service)) {
+            (void)saga_err_set(applying->detail, SAGA_ERR_INVALID, "participants: \"%.120s\": %s",
                                set->service,
-                               again ? "is given twice" : "the set has no such service");
+                               again ? "is given twice"
+                                     : "neither a saga that is applied nor one in use calls this "
+                                       "service; is its name right?");
             return refuse(applying, SAGA_CODE_INVALID_ARGUMENT, "BAD_PARTICIPANT");
         }
         if (!is_moved(applying, set, &moved)) {
@@ -304,18 +319,20 @@ static bool check_addresses(struct applying *applying)
     return true;
 }
 
-static bool set_addresses(struct applying *applying)
+static bool dial_addresses(struct applying *applying)
 {
     const struct versions_apply *apply = applying->apply;
-    enum saga_err err = transport_set_addresses(applying->versions->transport, apply->participants,
-                                                apply->participant_count, applying->detail);
-    if (err == SAGA_ERR_OK) {
-        err = versions_adopt_addresses(applying->versions, applying->detail);
-    }
+    enum saga_err err =
+        transport_dial(applying->versions->transport, apply->participants, apply->participant_count,
+                       &applying->dialed, applying->detail);
     if (err == SAGA_ERR_NO_MEMORY) {
         return refuse_memory(applying);
     }
-    return err == SAGA_ERR_OK || refuse(applying, SAGA_CODE_INVALID_ARGUMENT, "BAD_PARTICIPANT");
+    if (err != SAGA_ERR_OK) {
+        (void)saga_err_wrap(applying->detail, err, "participants");
+        return refuse(applying, SAGA_CODE_INVALID_ARGUMENT, "BAD_PARTICIPANT");
+    }
+    return true;
 }
 
 /* ---- The report ---- */
@@ -338,11 +355,8 @@ static void report_service(struct applying *applying, const struct saga_service 
         return;
     }
     enum transport_place place = transport_place(versions->transport, service->name);
-    bool given = is_given(applying->apply, service->name);
-    if (place == TRANSPORT_FIXED && given) {
-        note_once(versions->overruled, &report->overruled_count, SAGA_PARTICIPANTS_MAX,
-                  service->name);
-    } else if ((place == TRANSPORT_NOWHERE || place == TRANSPORT_UNNUMBERED) && !given) {
+    if ((place == TRANSPORT_NOWHERE || place == TRANSPORT_UNNUMBERED) &&
+        !is_given(applying->apply, service->name)) {
         note_once(versions->nowhere, &report->nowhere_count, SAGA_PARTICIPANTS_MAX, service->name);
     }
 }
@@ -360,16 +374,27 @@ static void make_report(struct applying *applying)
             report_service(applying, decl->steps[j].undo_service);
         }
     }
+    for (size_t i = 0; i < applying->apply->participant_count; i++) {
+        const char *service = applying->apply->participants[i].service;
+        if (transport_place(versions->transport, service) == TRANSPORT_FIXED) {
+            note_once(versions->overruled, &applying->report->overruled_count,
+                      SAGA_PARTICIPANTS_MAX, service);
+        }
+    }
 }
 
 /* ---- The change ---- */
 
+/* Refused half-way, services that have a number now are let go when versions settle; topics would
+ * stay. */
 static bool number_all(struct applying *applying)
 {
     struct versions *versions = applying->versions;
+    size_t topic_count = versions->topic_count;
     for (size_t i = 0; i < versions->selected_count; i++) {
         if (saga_runtime_version(versions->runtime, versions->made[i]->hash) == NULL &&
             versions_number(versions, versions->made[i], applying->detail) != SAGA_ERR_OK) {
+            versions->topic_count = topic_count;
             return refuse(applying, SAGA_CODE_RESOURCE_EXHAUSTED, "TOO_MANY_SERVICES");
         }
     }
@@ -404,16 +429,22 @@ static void hand_over(struct applying *applying, struct saga_apply_item *items,
 
 static bool change_all(struct applying *applying)
 {
+    struct versions *versions = applying->versions;
+    const struct versions_apply *apply = applying->apply;
     struct saga_apply_item *items =
-        calloc(applying->versions->selected_count, sizeof(struct saga_apply_item));
+        calloc(versions->selected_count, sizeof(struct saga_apply_item));
     struct saga_apply_addresses *places =
-        calloc(applying->apply->participant_count + 1, sizeof(struct saga_apply_addresses));
-    bool good = items != NULL && places != NULL;
-    if (!good) {
-        (void)refuse_memory(applying);
-    } else if (!applying->apply->dry_run) {
-        good = number_all(applying) && set_addresses(applying);
+        calloc(apply->participant_count + 1, sizeof(struct saga_apply_addresses));
+    bool good =
+        items != NULL && places != NULL ? dial_addresses(applying) : refuse_memory(applying);
+    if (good && !apply->dry_run) {
+        good = number_all(applying);
     }
+    if (good && !apply->dry_run) {
+        transport_set_addresses(versions->transport, apply->participants, apply->participant_count,
+                                &applying->dialed);
+    }
+    transport_hang_up(&applying->dialed);
     if (good) {
         make_report(applying);
         hand_over(applying, items, places);

@@ -11,7 +11,8 @@ struct versions {
     struct saga_store_port store;
     struct transport *transport;
     struct saga_runtime *runtime;
-    bool dirty; /* something may have been loaded that nothing needs */
+    bool dirty;           /* something may have been loaded that nothing needs */
+    bool addresses_dirty; /* addresses may be stored that nothing needs */
     char topics[SAGA_REPLY_TOPICS_MAX][SAGA_TOPIC_NAME_MAX + 1];
     size_t topic_count;
     /* Memory of the last report. */
@@ -23,14 +24,16 @@ struct versions {
     const char *overruled[SAGA_PARTICIPANTS_MAX];
 };
 
-/* Gives the services of a version numbers, and notes their reply topics. Errors: LIMIT, NO_MEMORY.
- */
+/* Gives the services of a version numbers, and notes their reply topics. Errors: LIMIT, NO_MEMORY;
+ * some may have been given then. */
 enum saga_err versions_number(struct versions *versions, struct saga_version *version,
                               struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
-/* Gives services without address those that the store has of them. */
-enum saga_err versions_adopt_addresses(struct versions *versions,
-                                       struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+/* Tells whether a definition calls a service, also for an undo. */
+bool versions_decl_calls(const struct saga_decl *decl, const char *service);
+
+/* Tells whether a version that is current, or that sagas in flight need, calls a service. */
+bool versions_is_called(const struct versions *versions, const char *service);
 
 /* Tells whether a reply topic is noted. */
 bool versions_has_topic(const struct versions *versions, const char *topic);

@@ -155,8 +155,8 @@ static void apply_item(struct saga_runtime *runtime, const struct saga_apply_ite
     (void)write_act(runtime, &act);
 }
 
-static void apply_addresses(struct saga_runtime *runtime,
-                            const struct saga_apply_addresses *addresses)
+static void put_addresses(struct saga_runtime *runtime,
+                          const struct saga_apply_addresses *addresses)
 {
     enum saga_err err = ensure_transaction(runtime) ? SAGA_ERR_OK : runtime->failure_err;
     if (err == SAGA_ERR_OK) {
@@ -165,7 +165,17 @@ static void apply_addresses(struct saga_runtime *runtime,
                                                   &runtime->detail);
     }
     if (err != SAGA_ERR_OK) {
-        fail_runtime(runtime, err, "apply an address");
+        fail_runtime(runtime, err, "put addresses");
+    }
+}
+
+void saga_runtime_forget_addresses(struct saga_runtime *runtime, const char *service)
+{
+    const struct saga_apply_addresses none = {service, NULL, 0};
+    SAGA_ASSERT(runtime->in_turn);
+    if (!runtime->failed) {
+        put_addresses(runtime, &none);
+        runtime->addresses_forgotten = true;
     }
 }
 
@@ -184,7 +194,7 @@ void saga_runtime_apply(struct saga_runtime *runtime, const struct saga_apply *a
         apply_item(runtime, &apply->items[i], apply);
     }
     for (size_t i = 0; i < apply->participant_count && !runtime->failed; i++) {
-        apply_addresses(runtime, &apply->participants[i]);
+        put_addresses(runtime, &apply->participants[i]);
     }
     if (runtime->failed) {
         answer_store_failed(runtime, apply->ticket);

@@ -142,7 +142,7 @@ struct saga_store_ops {
     /* From now on no version of this name is current. */
     enum saga_err (*remove_definition)(struct saga_store *store, const char *name,
                                        struct saga_err_detail *detail);
-    /* Puts the addresses of a service in the place of those before. */
+    /* Puts the addresses of a service in the place of those before; none: forgets the service. */
     enum saga_err (*put_participant)(struct saga_store *store, const char *service,
                                      const char *const *addresses, size_t count,
                                      struct saga_err_detail *detail);

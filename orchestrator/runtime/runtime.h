@@ -182,6 +182,9 @@ struct saga_apply {
 };
 void saga_runtime_apply(struct saga_runtime *runtime, const struct saga_apply *apply);
 
+/* Forgets the stored addresses of a service, in the turn's transaction. */
+void saga_runtime_forget_addresses(struct saga_runtime *runtime, const char *service);
+
 /* Removes a definition: no saga of it starts any more (NOT_FOUND, DEFINITION_REMOVED), unless its
  * start was taken before (S10); those in flight go on. Recorded as saga_runtime_pause does. The
  * answer says `existing` when it was so already, and nothing was done. All borrowed. */

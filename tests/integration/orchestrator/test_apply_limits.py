@@ -1,0 +1,230 @@
+"""The bounds of what a sagad runs: what would exceed one is refused with its name, whether it is applied or started with, and what
+is refused leaves everything as it was. What nothing needs any more makes room again, also in the store."""
+import base64
+import json
+import os
+import pathlib
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+BIN = pathlib.Path(os.environ["SAGA_BUILD_DIR"]) / "bin"
+SECONDS = 60
+APPLY = "saga.v1.OrchestratorService/ApplyDefinitions"
+SERVICES_MAX = 64
+VERSIONS_MAX = 256
+TOPICS_MAX = 256
+
+
+def service(name):
+    return (f'service {name} {{ option (saga.v1.topics) = {{ command: "limits-to-{name}" reply: "limits-from-{name}" }}; '
+            "rpc Do(Request) returns (Nothing); rpc Undo(Request) returns (Nothing); }\n")
+
+
+def saga(name, *steps):
+    steps = " ".join(f"step {{ {step} }}" for step in steps)
+    context = "Saga" + name.replace("-", "")
+    return (f'message {context} {{ option (saga.v1.definition) = {{ name: "{name}" deadline_ms: 60000 {steps} }}; '
+            "string id = 1; }\n")
+
+
+def step(name):
+    return f'name: "a" call: "limits.v1.{name}/Do" undo: "limits.v1.{name}/Undo"'
+
+
+def wide(prefix, count, name="wide"):
+    """As many sagas as services."""
+    return "".join(service(f"{prefix}{i}") + saga(f"{name}-{i}", step(f"{prefix}{i}")) for i in range(count))
+
+
+OWN = service("Own") + saga("own", step("Own"))
+
+
+class ApplyLimitsTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="saga-test-")
+        self.where = pathlib.Path(self.folder.name)
+        self.process = None
+        self.own = self.compile("own", OWN)
+
+    def tearDown(self):
+        if self.process is not None:
+            self.stop()
+        self.folder.cleanup()
+
+    def compile(self, name, text):
+        file = self.where / f"{name}.proto"
+        file.write_text('syntax = "proto3";\npackage limits.v1;\nimport "saga/v1/options.proto";\n'
+                        "message Request { string id = 1; }\nmessage Nothing {}\n" + text, encoding="utf-8")
+        out = self.where / f"{name}.binpb"
+        subprocess.run(["protoc", f"--descriptor_set_out={out}", "--include_imports", "-I", ROOT / "proto", "-I", self.where,
+                        "saga/v1/orchestrator.proto", file],
+                       check=True, timeout=SECONDS)
+        return out
+
+    def launch(self, descriptor_set):
+        """Gives None when it serves, else how it ended."""
+        ready = self.where / "ready"
+        ready.unlink(missing_ok=True)
+        with open(self.where / "log", "wb") as log:
+            process = subprocess.Popen(
+                [BIN / "sagad", f"--listen=ipc://{self.where}/sagad.ipc", f"--data={self.where}/sagad.db", "--http-port=0",
+                 f"--ready-file={ready}", f"--descriptor-set={descriptor_set}"], stdout=log, stderr=log)
+        end = time.monotonic() + SECONDS
+        while not ready.exists():
+            if process.poll() is not None:
+                return process.returncode
+            self.assertLess(time.monotonic(), end, self.log())
+            time.sleep(0.02)
+        self.process = process
+        return None
+
+    def log(self):
+        return (self.where / "log").read_text(encoding="utf-8")
+
+    def start(self):
+        self.assertIsNone(self.launch(self.own), self.log())
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(SECONDS)
+        self.process = None
+        self.assertEqual(status, 0, self.log())
+
+    def ctl(self, *arguments, expect=0, stdin=None):
+        done = subprocess.run([BIN / "sagactl", *arguments, f"--address=ipc://{self.where}/sagad.ipc"], input=stdin,
+                              capture_output=True, text=True, timeout=SECONDS, check=False)
+        if expect is not None:
+            self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
+        return done
+
+    def apply(self, descriptor_set, addresses=(), reason=None, **more):
+        """Past sagactl's own checks. addresses: pairs; reason: why it is refused. Gives what was done by name, or the text."""
+        places = [{"service": f"limits.v1.{name}", "addresses": [address]} for name, address in addresses]
+        request = {"descriptorSet": base64.b64encode(descriptor_set.read_bytes()).decode(), "participants": places,
+                   "who": "tester", "why": "to see", **more}
+        done = self.ctl("call", f"ipc://{self.where}/sagad.ipc", APPLY, "-d", "@-", expect=None, stdin=json.dumps(request))
+        text = done.stdout + done.stderr
+        if reason is not None:
+            self.assertNotEqual(done.returncode, 0, text)
+            self.assertIn(f" {reason}:", text)
+            return text
+        self.assertEqual(done.returncode, 0, text)
+        answer = json.loads(done.stdout)
+        return {one["name"]: one["outcome"].removeprefix("APPLY_OUTCOME_") for one in answer["definitions"]}
+
+    def known(self):
+        return sorted(one["name"] for one in json.loads(self.ctl("definitions", "-o", "json").stdout))
+
+    def rows(self, query):
+        with sqlite3.connect(f"file:{self.where}/sagad.db?mode=ro", uri=True, timeout=SECONDS) as store:
+            found = store.execute(query).fetchall()
+        store.close()
+        return found
+
+    def begin(self, key):
+        return json.loads(self.ctl("start", "own", f"--key={key}", "-d", '{"id": "1"}', "-o", "json").stdout)["id"]
+
+    def refuses_start(self, descriptor_set, limit):
+        """A start that is refused says which limit and what to do, and changes nothing."""
+        before = self.rows("SELECT hash, current FROM definition ORDER BY hash")
+        self.assertEqual(self.launch(descriptor_set), 1)
+        self.assertIn(limit, self.log())
+        self.assertIn("nothing is changed", self.log())
+        self.assertEqual(self.rows("SELECT hash, current FROM definition ORDER BY hash"), before)
+        self.start()
+
+    # ---- Started with ----
+
+    def test_start_when_the_set_has_too_many_services_then_the_next_one_is_as_before(self):
+        self.start()
+        old = self.begin("1")
+        self.stop()
+        self.refuses_start(self.compile("many", wide("S", SERVICES_MAX + 6)), "more than 64 services (SAGA_PARTICIPANTS_MAX)")
+        self.assertEqual(self.known(), ["own"])
+        self.assertEqual(json.loads(self.ctl("get", old, "-o", "json").stdout)["definition"], "own")
+
+    def test_start_when_the_services_of_set_and_store_are_too_many_then_the_next_one_is_as_before(self):
+        self.start()
+        self.apply(self.compile("applied", wide("S", SERVICES_MAX - 1)))
+        self.stop()
+        other = self.compile("other", OWN + wide("Other", 1, "other"))
+        self.refuses_start(other, "more than 64 services (SAGA_PARTICIPANTS_MAX)")
+        self.ctl("remove", "wide-0", "--why=room")
+        self.stop()
+        self.assertIsNone(self.launch(other), self.log())
+        self.assertIn("other-0", self.known())
+
+    def test_start_when_the_versions_are_too_many_then_the_next_one_is_as_before(self):
+        self.start()
+        sagas = "".join(saga(f"one-{i}", step("Own")) for i in range(VERSIONS_MAX - 1))
+        self.apply(self.compile("applied", service("Own") + sagas))
+        self.stop()
+        self.refuses_start(self.compile("other", OWN + saga("other", step("Own"))), "more than 256 versions (SAGA_DEFINITIONS_MAX)")
+        self.assertEqual(len(self.known()), VERSIONS_MAX)
+
+    # ---- Applied ----
+
+    def test_apply_when_an_address_is_none_then_nothing_is_taken_of_it(self):
+        self.start()
+        count = SERVICES_MAX - 4
+        for i in range(TOPICS_MAX // count + 1):
+            text = self.apply(self.compile("bad", wide(f"Bad{i}x", count)), [(f"Bad{i}x0", "nonsense://x")],
+                              reason="BAD_PARTICIPANT")
+            self.assertIn(f"limits.v1.Bad{i}x0", text)
+        self.apply(self.compile("bad", wide("Dry", 1)), [("Dry0", "nonsense://x")], reason="BAD_PARTICIPANT", dryRun=True)
+        self.assertEqual(self.known(), ["own"])
+        self.assertEqual(self.rows("SELECT count(*) FROM participant"), [(0,)])
+        self.assertEqual(set(self.apply(self.compile("good", wide("Good", count))).values()), {"ADDED"})
+
+    def test_apply_when_the_services_are_too_many_then_a_dry_run_tells_too(self):
+        self.start()
+        many = self.compile("many", wide("S", SERVICES_MAX))
+        for dry in (True, False):
+            self.assertIn("SAGA_PARTICIPANTS_MAX", self.apply(many, reason="TOO_MANY_SERVICES", dryRun=dry))
+        self.assertEqual(self.known(), ["own"])
+        self.assertEqual(len(self.apply(self.compile("most", wide("T", SERVICES_MAX - 1)))), SERVICES_MAX - 1)
+
+    def test_apply_when_services_are_called_no_more_then_others_have_their_room(self):
+        self.start()
+        count = SERVICES_MAX // 2 - 1
+        for i in range(4):
+            done = self.apply(self.compile("round", wide(f"Round{i}x", count)), [(f"Round{i}x1", f"ipc://{self.where}/{i}")])
+            self.assertEqual(set(done.values()), {"ADDED" if i == 0 else "REPLACED"})
+        self.apply(self.own, [("Own", f"ipc://{self.where}/own")])
+        self.stop() # its last turn too
+        self.assertEqual(self.rows("SELECT service FROM participant ORDER BY service"), [("limits.v1.Own",), ("limits.v1.Round3x1",)])
+
+    def test_apply_when_nothing_calls_a_service_then_its_address_is_refused(self):
+        self.start()
+        both = self.compile("both", wide("Both", 2) + service("Spare"))
+        address = f"ipc://{self.where}/there"
+        for name in ("Spare", "No-such"):
+            text = self.apply(both, [("Both0", address), (name, address)], reason="BAD_PARTICIPANT")
+            self.assertIn(f"limits.v1.{name}", text)
+            self.assertIn("calls this service", text)
+        self.apply(both, [("Both1", address)], reason="BAD_PARTICIPANT", definitions=["wide-0"])
+        self.assertIn("given twice", self.apply(both, [("Both0", address)] * 2, reason="BAD_PARTICIPANT"))
+        self.assertEqual(self.rows("SELECT count(*) FROM participant"), [(0,)])
+        self.apply(both, [("Both0", address), ("Own", address)]) # what is in use calls it
+        self.assertEqual(self.rows("SELECT count(*) FROM participant"), [(2,)])
+        self.ctl("remove", "wide-0", "--why=closed")
+        self.stop()
+        self.assertEqual(self.rows("SELECT service FROM participant"), [("limits.v1.Own",)])
+
+    def test_apply_when_one_saga_is_named_then_those_that_run_in_it_come_along(self):
+        self.start()
+        family = self.compile("family", service("S") + saga("grandchild", step("S")) + saga("other", step("S")) +
+                              saga("child", 'name: "a" saga: "grandchild"') + saga("parent", 'name: "a" saga: "child"'))
+        done = self.apply(family, definitions=["parent"])
+        self.assertEqual(done, {"child": "ADDED", "grandchild": "ADDED", "parent": "ADDED"})
+        self.assertEqual(self.known(), ["child", "grandchild", "own", "parent"])
+
+
+if __name__ == "__main__":
+    sys.exit(unittest.main())
