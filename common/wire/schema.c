@@ -45,7 +45,10 @@ static enum saga_err load(struct saga_loader *loader, struct saga_bytes descript
         return saga_err_set(loader->detail, err, "not a FileDescriptorSet");
     }
     loader->set = (const Google__Protobuf__FileDescriptorSet *)set;
-    err = saga_load_types(loader);
+    err = saga_load_files(loader);
+    if (err == SAGA_ERR_OK) {
+        err = saga_load_types(loader);
+    }
     if (err == SAGA_ERR_OK) {
         err = saga_load_links(loader);
     }

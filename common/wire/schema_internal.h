@@ -80,6 +80,10 @@ struct saga_loader {
     size_t found_count;
 };
 
+/* Refuses a set with a file that is there twice, that imports one that is not there, or that
+ * imports itself, be it by others. */
+enum saga_err saga_load_files(struct saga_loader *loader);
+
 /* Fills messages, enums and services of the schema. */
 enum saga_err saga_load_types(struct saga_loader *loader);
 

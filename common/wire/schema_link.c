@@ -1,5 +1,5 @@
 /* The second pass of loading: type names become pointers. Names are looked up in the whole set, so
- * that the order of files, and cycles between them, do not matter. */
+ * that the order of files, and cycles between types, do not matter. */
 #include <string.h>
 
 #include "common/wire/schema_internal.h"

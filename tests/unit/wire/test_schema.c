@@ -102,6 +102,19 @@ static void drop_source_info(file_set *set)
 
 /* Keeps the files that are ours, without source info: a small set with everything that matters in
  * it. */
+static void drop_google_imports(file_proto *file)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < file->n_dependency; i++) {
+        if (strncmp(file->dependency[i], "google/", 7) == 0) {
+            free(file->dependency[i]);
+        } else {
+            file->dependency[kept++] = file->dependency[i];
+        }
+    }
+    file->n_dependency = kept;
+}
+
 static void shrink(file_set *set)
 {
     size_t kept = 0;
@@ -110,6 +123,7 @@ static void shrink(file_set *set)
         if (strncmp(set->file[i]->name, "google/", 7) == 0) {
             google__protobuf__file_descriptor_proto__free_unpacked(set->file[i], NULL);
         } else {
+            drop_google_imports(set->file[i]);
             set->file[kept++] = set->file[i];
         }
     }
@@ -378,12 +392,11 @@ static void test_load_when_a_message_has_too_many_fields_then_limit(void **state
     close_set(set);
 }
 
-static void test_load_when_files_and_types_go_in_circles_then_no_harm(void **state)
+static void test_load_when_types_go_in_circles_then_no_harm(void **state)
 {
     (void)state;
     file_set *set = open_set();
-    /* order imports kitchen, which imports order; an item holds an order, which holds items. */
-    set_text(&find_file(set, "order/v1/order.proto")->dependency[0], "kitchen/v1/kitchen.proto");
+    /* An item holds an order, which holds items. */
     field_proto *field = find_message(set, "order/v1/order.proto", "OrderItem")->field[0];
     field->type = GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__TYPE__TYPE_MESSAGE;
     set_text(&field->type_name, ".order.v1.Order");
@@ -391,6 +404,40 @@ static void test_load_when_files_and_types_go_in_circles_then_no_harm(void **sta
     assert_int_equal(load_set(set, &schema, NULL), SAGA_ERR_OK);
     assert_int_equal(saga_schema_decl_count(schema), 2); /* and their hashes came to an end */
     saga_schema_free(schema);
+    close_set(set);
+}
+
+static void test_load_when_imports_go_in_a_circle_then_refused(void **state)
+{
+    (void)state;
+    file_set *set = open_set();
+    file_proto *file = find_file(set, "order/v1/order.proto");
+    set_text(&file->dependency[0], "order/v1/order.proto");
+    expect_refused(set, SAGA_ERR_INVALID, "order/v1/order.proto imports order/v1/order.proto");
+    set_text(&file->dependency[0], "order/v1/create_order.proto"); /* which imports it */
+    expect_refused(set, SAGA_ERR_INVALID, "move what both need to a third file");
+    close_set(set);
+}
+
+static void test_load_when_an_import_is_missing_then_refused_and_named(void **state)
+{
+    (void)state;
+    file_set *set = open_set();
+    set_text(&find_file(set, "order/v1/order.proto")->dependency[0], "none.proto");
+    expect_refused(set, SAGA_ERR_INVALID,
+                   "order/v1/order.proto imports none.proto, which is not in the set: make it with "
+                   "protoc --include_imports");
+    close_set(set);
+}
+
+static void test_load_when_a_file_is_there_twice_or_has_no_name_then_refused(void **state)
+{
+    (void)state;
+    file_set *set = open_set();
+    set_text(&set->file[0]->name, set->file[1]->name);
+    expect_refused(set, SAGA_ERR_INVALID, "is there twice");
+    set_text(&set->file[0]->name, "");
+    expect_refused(set, SAGA_ERR_INVALID, "a file without a name");
     close_set(set);
 }
 
@@ -759,7 +806,10 @@ int main(void)
         cmocka_unit_test(test_load_when_declared_twice_then_refused),
         cmocka_unit_test(test_load_when_a_number_or_type_is_absurd_then_refused),
         cmocka_unit_test(test_load_when_a_message_has_too_many_fields_then_limit),
-        cmocka_unit_test(test_load_when_files_and_types_go_in_circles_then_no_harm),
+        cmocka_unit_test(test_load_when_types_go_in_circles_then_no_harm),
+        cmocka_unit_test(test_load_when_imports_go_in_a_circle_then_refused),
+        cmocka_unit_test(test_load_when_an_import_is_missing_then_refused_and_named),
+        cmocka_unit_test(test_load_when_a_file_is_there_twice_or_has_no_name_then_refused),
         cmocka_unit_test(test_load_when_cut_at_any_byte_then_no_harm),
         cmocka_unit_test(test_load_when_bytes_are_mutated_then_no_harm),
         cmocka_unit_test(test_hash_when_what_does_not_count_changes_then_the_same),
