@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "client/conn.h"
+#include "client/definition_pages.h"
 #include "common/sys/clock.h"
 #include "saga/v1/orchestrator.pb-c.h"
 #include "saga/v1/reflection.pb-c.h"
@@ -78,29 +79,19 @@ static int add_version(struct live *live, const char *name, const uint8_t *hash,
     return SAGA_EXIT_OK;
 }
 
+static int take_view(void *user, const Saga__V1__DefinitionView *view)
+{
+    bool current = view->current && !view->removed;
+    if (view->hash.len != SAGA_HASH_SIZE || (!current && view->live_count == 0)) {
+        return SAGA_EXIT_OK;
+    }
+    return add_version(user, view->name, view->hash.data, current);
+}
+
 static int list_versions(struct live *live)
 {
-    Saga__V1__ListDefinitionsRequest message = SAGA__V1__LIST_DEFINITIONS_REQUEST__INIT;
-    struct saga_conn_request request = {
-        .method = "saga.v1.OrchestratorService/ListDefinitions",
-        .request = &message.base,
-        .response_type = &saga__v1__list_definitions_response__descriptor,
-    };
-    const ProtobufCMessage *answer = NULL;
-    int status = saga_conn_call(live->conn, &request, &answer);
-    if (status != SAGA_EXIT_OK) {
-        return status;
-    }
-    const Saga__V1__ListDefinitionsResponse *list =
-        (const Saga__V1__ListDefinitionsResponse *)answer;
-    for (size_t i = 0; status == SAGA_EXIT_OK && i < list->n_definitions; i++) {
-        const Saga__V1__DefinitionView *view = list->definitions[i];
-        bool current = view->current && !view->removed;
-        if (view->hash.len == SAGA_HASH_SIZE && (current || view->live_count > 0)) {
-            status = add_version(live, view->name, view->hash.data, current);
-        }
-    }
-    return status;
+    static const struct saga_definition_list all = {NULL, false};
+    return saga_definitions_each(live->conn, &all, take_view, live);
 }
 
 /* Asks for the set that declares a version; it is in live->set then. */

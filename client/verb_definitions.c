@@ -3,9 +3,11 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "client/definition_pages.h"
 #include "client/sagas.h"
 #include "common/base/limits.h"
 #include "common/sys/clock.h"
@@ -33,25 +35,6 @@ static const char *state_of(const Saga__V1__DefinitionView *view)
     return view->live_count > 0 ? "old, drains" : "old";
 }
 
-static int list_definitions(struct saga_conn *conn, const char *name, bool history,
-                            const Saga__V1__ListDefinitionsResponse **response)
-{
-    Saga__V1__ListDefinitionsRequest message = SAGA__V1__LIST_DEFINITIONS_REQUEST__INIT;
-    char given[SAGA_DEFINITION_NAME_MAX + 2];
-    snprintf(given, sizeof given, "%s", name == NULL ? "" : name);
-    message.definition = given;
-    message.history = history;
-    struct saga_conn_request request = {
-        .method = "saga.v1.OrchestratorService/ListDefinitions",
-        .request = &message.base,
-        .response_type = &saga__v1__list_definitions_response__descriptor,
-    };
-    const ProtobufCMessage *answer = NULL;
-    int status = saga_conn_call(conn, &request, &answer);
-    *response = (const Saga__V1__ListDefinitionsResponse *)answer;
-    return status;
-}
-
 /* ---- definitions ---- */
 
 static json_t *definition_json(const Saga__V1__DefinitionView *view)
@@ -73,47 +56,72 @@ static json_t *definition_json(const Saga__V1__DefinitionView *view)
                      saga_view_pause_json(view->pause), "steps", steps);
 }
 
-static int print_json(const Saga__V1__ListDefinitionsResponse *response)
-{
-    json_t *array = json_array();
-    for (size_t i = 0; i < response->n_definitions; i++) {
-        (void)json_array_append_new(array, definition_json(response->definitions[i]));
-    }
-    return saga_client_print_json(array);
-}
+/* What is shown of a listing: JSON, or a table. */
+struct showing {
+    json_t *array; /* NULL: a table */
+    struct saga_table table;
+    size_t count;
+};
 
-static int print_table(const Saga__V1__ListDefinitionsResponse *response)
+static void add_heads(struct saga_table *table)
 {
-    struct saga_table table = {.column_count = 7};
     static const char *const heads[] = {"NAME",   "VERSION", "STATE", "LIVE",
                                         "PAUSED", "CREATED", "STEPS"};
-    for (size_t i = 0; i < table.column_count; i++) {
-        saga_table_add(&table, "%s", heads[i]);
+    for (size_t i = 0; i < table->column_count; i++) {
+        saga_table_add(table, "%s", heads[i]);
     }
-    for (size_t i = 0; i < response->n_definitions; i++) {
-        const Saga__V1__DefinitionView *view = response->definitions[i];
-        char hash[13] = "";
-        char steps[512] = "";
-        char created[SAGA_TIME_TEXT_SIZE];
-        char pause[SAGA_WHO_MAX + SAGA_WHY_MAX + 64];
-        for (size_t k = 0; k < view->hash.len && k < 6; k++) {
-            snprintf(hash + 2 * k, 3, "%02x", view->hash.data[k]);
-        }
-        for (size_t k = 0; k < view->n_steps; k++) {
-            size_t used = strlen(steps);
-            snprintf(steps + used, sizeof steps - used, "%s%s", k == 0 ? "" : " ", view->steps[k]);
-        }
-        saga_view_pause_text(view->pause, pause, sizeof pause);
-        saga_client_time_text(view->created_unix_ms, created);
-        saga_table_add(&table, "%s", view->name);
-        saga_table_add(&table, "%s", hash);
-        saga_table_add(&table, "%s", state_of(view));
-        saga_table_add(&table, "%" PRIu64, view->live_count);
-        saga_table_add(&table, "%s", pause[0] == '\0' ? "no" : pause);
-        saga_table_add(&table, "%s", created);
-        saga_table_add(&table, "%s", steps);
+}
+
+static void add_row(struct saga_table *table, const Saga__V1__DefinitionView *view)
+{
+    char hash[13] = "";
+    char steps[512] = "";
+    char created[SAGA_TIME_TEXT_SIZE];
+    char pause[SAGA_WHO_MAX + SAGA_WHY_MAX + 64];
+    for (size_t k = 0; k < view->hash.len && k < 6; k++) {
+        snprintf(hash + 2 * k, 3, "%02x", view->hash.data[k]);
     }
-    return saga_table_print(&table);
+    for (size_t k = 0; k < view->n_steps; k++) {
+        size_t used = strlen(steps);
+        snprintf(steps + used, sizeof steps - used, "%s%s", k == 0 ? "" : " ", view->steps[k]);
+    }
+    saga_view_pause_text(view->pause, pause, sizeof pause);
+    saga_client_time_text(view->created_unix_ms, created);
+    saga_table_add(table, "%s", view->name);
+    saga_table_add(table, "%s", hash);
+    saga_table_add(table, "%s", state_of(view));
+    saga_table_add(table, "%" PRIu64, view->live_count);
+    saga_table_add(table, "%s", pause[0] == '\0' ? "no" : pause);
+    saga_table_add(table, "%s", created);
+    saga_table_add(table, "%s", steps[0] == '\0' ? "-" : steps);
+}
+
+static int show_definition(void *user, const Saga__V1__DefinitionView *view)
+{
+    struct showing *showing = user;
+    showing->count += 1;
+    if (showing->array == NULL) {
+        add_row(&showing->table, view);
+        return SAGA_EXIT_OK;
+    }
+    return json_array_append_new(showing->array, definition_json(view)) == 0
+               ? SAGA_EXIT_OK
+               : saga_client_fail("out of memory");
+}
+
+/* Prints what was gathered when all went well; lets it go either way. */
+static int print_shown(struct showing *showing, int status)
+{
+    if (status != SAGA_EXIT_OK) {
+        json_decref(showing->array);
+        for (size_t i = 0; i < showing->table.cell_count; i++) {
+            free(showing->table.cells[i]);
+        }
+        free(showing->table.cells);
+        return status;
+    }
+    return showing->array != NULL ? saga_client_print_json(showing->array)
+                                  : saga_table_print(&showing->table);
 }
 
 static int definitions_run(const struct saga_options *options)
@@ -124,19 +132,25 @@ static int definitions_run(const struct saga_options *options)
     }
     const char *name =
         saga_options_operand_count(options) > 0 ? saga_options_operand(options, 0) : NULL;
-    const Saga__V1__ListDefinitionsResponse *response = NULL;
+    struct saga_definition_list list = {name, saga_options_on(options, "history")};
+    struct showing showing = {.table = {.column_count = 7}};
     struct saga_conn *conn = NULL;
     int status = saga_conn_open_orchestrator(options, &conn);
-    if (status == SAGA_EXIT_OK) {
-        status = list_definitions(conn, name, saga_options_on(options, "history"), &response);
+    if (status == SAGA_EXIT_OK && json == 1) {
+        showing.array = json_array();
+        status = showing.array == NULL ? saga_client_fail("out of memory") : SAGA_EXIT_OK;
     }
-    if (status == SAGA_EXIT_OK && name != NULL && response->n_definitions == 0) {
+    if (status == SAGA_EXIT_OK) {
+        if (json == 0) {
+            add_heads(&showing.table);
+        }
+        status = saga_definitions_each(conn, &list, show_definition, &showing);
+    }
+    if (status == SAGA_EXIT_OK && name != NULL && showing.count == 0) {
         saga_client_warn("%s: there is no such saga definition", name);
         status = SAGA_EXIT_STATUS + SAGA_CODE_NOT_FOUND;
     }
-    if (status == SAGA_EXIT_OK) {
-        status = json == 1 ? print_json(response) : print_table(response);
-    }
+    status = print_shown(&showing, status);
     saga_conn_close(conn);
     return status;
 }
@@ -237,6 +251,13 @@ static void print_removed(const struct removing *removing, bool changed, uint64_
     fflush(stdout);
 }
 
+static int add_live(void *user, const Saga__V1__DefinitionView *view)
+{
+    uint64_t *live = user;
+    *live += view->live_count;
+    return SAGA_EXIT_OK;
+}
+
 /* Looks until nothing is in flight, or the time is over. */
 static int drain(struct saga_conn *conn, const struct removing *removing, uint64_t *live)
 {
@@ -246,12 +267,9 @@ static int drain(struct saga_conn *conn, const struct removing *removing, uint64
     while (status == SAGA_EXIT_OK && *live > 0 && saga_clock_mono_us() < end_us) {
         struct timespec pause = {0, REMOVE_LOOK_MS * 1000000L};
         (void)nanosleep(&pause, NULL);
-        const Saga__V1__ListDefinitionsResponse *response = NULL;
-        status = list_definitions(conn, removing->definition, false, &response);
+        struct saga_definition_list list = {removing->definition, false};
         *live = 0;
-        for (size_t i = 0; status == SAGA_EXIT_OK && i < response->n_definitions; i++) {
-            *live += response->definitions[i]->live_count;
-        }
+        status = saga_definitions_each(conn, &list, add_live, live);
         if (status == SAGA_EXIT_OK && *live > 0 && saga_clock_mono_us() >= tell_us) {
             tell_us += REMOVE_TELL_MS * 1000;
             fprintf(stderr, "%s: %" PRIu64 " in flight\n", removing->definition, *live);

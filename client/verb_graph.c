@@ -163,6 +163,7 @@ static int open_live(const struct saga_options *options, struct drawing *drawing
     if (name == NULL) {
         return saga_client_usage("--live needs --saga NAME; `sagactl definitions` lists them");
     }
+    message.definition = (char *)(uintptr_t)name; /* its versions alone: all fit into an answer */
     int status = saga_conn_open_orchestrator(options, &drawing->conn);
     if (status == SAGA_EXIT_OK) {
         status = saga_conn_call(drawing->conn, &request, &answer);

@@ -437,8 +437,27 @@ struct listing {
     struct reading *reading;
     const Saga__V1__ListDefinitionsRequest *in;
     char name[SAGA_DEFINITION_NAME_MAX + 1]; /* of the row before */
+    bool behind; /* rows are those of the page: the one before has passed */
+    bool more;   /* the page is full */
     size_t count;
 };
+
+/* Tells whether a row is of the page. Rows come by name, those of a name in an order of their own;
+ * a page ends with a row, which the next one begins behind. */
+static bool on_page(struct listing *listing, const struct saga_definition_row *row)
+{
+    const Saga__V1__ListDefinitionsRequest *in = listing->in;
+    int order = listing->behind ? 1 : strcmp(row->name, in->after_name);
+    if (order > 0) {
+        listing->behind = true;
+        return true;
+    }
+    if (order == 0 && in->after_hash.len == SAGA_DIGEST_SIZE &&
+        memcmp(row->hash, in->after_hash.data, SAGA_DIGEST_SIZE) == 0) {
+        listing->behind = true; /* from the next one */
+    }
+    return false;
+}
 
 /* What only a version that is loaded tells. */
 static void fill_loaded(struct reading *reading, const struct saga_version *version,
@@ -463,8 +482,14 @@ static bool list_definition(void *user, const struct saga_definition_row *row)
     bool removed = saga_runtime_removed(reading->runtime, row->name);
     bool first = strcmp(listing->name, row->name) != 0;
     (void)snprintf(listing->name, sizeof listing->name, "%s", row->name);
-    if (version == NULL && !listing->in->history && !(removed && first)) {
+    bool listed = version != NULL || listing->in->history || (removed && first);
+    if (!on_page(listing, row) || !listed) {
         return true;
+    }
+    if (listing->count == SAGA_LIST_COUNT_MAX ||
+        reading->payload.size >= SAGA_MESSAGE_SIZE_MAX * 3 / 4) {
+        listing->more = true;
+        return false;
     }
     Saga__V1__DefinitionView view = SAGA__V1__DEFINITION_VIEW__INIT;
     struct saga_buf bytes = {0};
@@ -485,19 +510,27 @@ static bool list_definition(void *user, const struct saga_definition_row *row)
     append_field(reading, 1, saga_buf_view(&bytes));
     saga_buf_fini(&bytes);
     listing->count += 1;
-    return reading->err == SAGA_ERR_OK && listing->count < SAGA_LIST_COUNT_MAX &&
-           reading->payload.size < SAGA_MESSAGE_SIZE_MAX * 3 / 4;
+    return reading->err == SAGA_ERR_OK;
 }
 
 static void read_definitions(struct reading *reading, const ProtobufCMessage *message)
 {
     const Saga__V1__ListDefinitionsRequest *in = (const Saga__V1__ListDefinitionsRequest *)message;
     const struct saga_store_port *store = &reading->admin->config.store;
-    struct listing listing = {.reading = reading, .in = in};
+    struct listing listing = {.reading = reading, .in = in, .behind = in->after_name[0] == '\0'};
+    if (in->after_hash.len != 0 && (in->after_hash.len != SAGA_DIGEST_SIZE || listing.behind)) {
+        reading->err =
+            saga_err_set(&reading->detail, SAGA_ERR_INVALID,
+                         "after_hash: %d bytes and an after_name, or none", SAGA_DIGEST_SIZE);
+        return;
+    }
     enum saga_err err =
         store->ops->list_versions(store->store, in->definition[0] == '\0' ? NULL : in->definition,
                                   SIZE_MAX, list_definition, &listing, &reading->detail);
     reading->err = reading->err == SAGA_ERR_OK ? err : reading->err;
+    Saga__V1__ListDefinitionsResponse out = SAGA__V1__LIST_DEFINITIONS_RESPONSE__INIT;
+    out.more = listing.more;
+    encode(reading, &out.base);
 }
 
 static void read_health(struct reading *reading, const ProtobufCMessage *message)

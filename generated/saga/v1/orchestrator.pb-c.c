@@ -2308,7 +2308,7 @@ const ProtobufCMessageDescriptor saga__v1__operate_saga_response__descriptor =
   (ProtobufCMessageInit) saga__v1__operate_saga_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor saga__v1__list_definitions_request__field_descriptors[2] =
+static const ProtobufCFieldDescriptor saga__v1__list_definitions_request__field_descriptors[4] =
 {
   {
     "definition",
@@ -2334,15 +2334,41 @@ static const ProtobufCFieldDescriptor saga__v1__list_definitions_request__field_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "after_name",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__ListDefinitionsRequest, after_name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "after_hash",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__ListDefinitionsRequest, after_hash),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned saga__v1__list_definitions_request__field_indices_by_name[] = {
+  3,   /* field[3] = after_hash */
+  2,   /* field[2] = after_name */
   0,   /* field[0] = definition */
   1,   /* field[1] = history */
 };
 static const ProtobufCIntRange saga__v1__list_definitions_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor saga__v1__list_definitions_request__descriptor =
 {
@@ -2352,7 +2378,7 @@ const ProtobufCMessageDescriptor saga__v1__list_definitions_request__descriptor 
   "Saga__V1__ListDefinitionsRequest",
   "saga.v1",
   sizeof(Saga__V1__ListDefinitionsRequest),
-  2,
+  4,
   saga__v1__list_definitions_request__field_descriptors,
   saga__v1__list_definitions_request__field_indices_by_name,
   1,  saga__v1__list_definitions_request__number_ranges,
@@ -2501,7 +2527,7 @@ const ProtobufCMessageDescriptor saga__v1__definition_view__descriptor =
   (ProtobufCMessageInit) saga__v1__definition_view__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor saga__v1__list_definitions_response__field_descriptors[1] =
+static const ProtobufCFieldDescriptor saga__v1__list_definitions_response__field_descriptors[2] =
 {
   {
     "definitions",
@@ -2515,14 +2541,27 @@ static const ProtobufCFieldDescriptor saga__v1__list_definitions_response__field
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "more",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__ListDefinitionsResponse, more),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned saga__v1__list_definitions_response__field_indices_by_name[] = {
   0,   /* field[0] = definitions */
+  1,   /* field[1] = more */
 };
 static const ProtobufCIntRange saga__v1__list_definitions_response__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor saga__v1__list_definitions_response__descriptor =
 {
@@ -2532,7 +2571,7 @@ const ProtobufCMessageDescriptor saga__v1__list_definitions_response__descriptor
   "Saga__V1__ListDefinitionsResponse",
   "saga.v1",
   sizeof(Saga__V1__ListDefinitionsResponse),
-  1,
+  2,
   saga__v1__list_definitions_response__field_descriptors,
   saga__v1__list_definitions_response__field_indices_by_name,
   1,  saga__v1__list_definitions_response__number_ranges,

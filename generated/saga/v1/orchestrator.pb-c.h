@@ -495,13 +495,21 @@ struct  Saga__V1__ListDefinitionsRequest
    */
   char *definition;
   /*
-   * Also versions that are neither current nor have sagas in flight; at most 1000, the newest of each name first.
+   * Also versions that are neither current nor have sagas in flight; the newest of each name first.
    */
   protobuf_c_boolean history;
+  /*
+   * Only what comes behind this name and hash, the last ones of the page before; empty: from the beginning.
+   */
+  char *after_name;
+  /*
+   * Of that name; empty: behind all of it.
+   */
+  ProtobufCBinaryData after_hash;
 };
 #define SAGA__V1__LIST_DEFINITIONS_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&saga__v1__list_definitions_request__descriptor) \
-    , (char *)protobuf_c_empty_string, 0 }
+    , (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, {0,NULL} }
 
 
 /*
@@ -560,14 +568,18 @@ struct  Saga__V1__ListDefinitionsResponse
 {
   ProtobufCMessage base;
   /*
-   * By name.
+   * By name; at most 1000.
    */
   size_t n_definitions;
   Saga__V1__DefinitionView **definitions;
+  /*
+   * There are more: ask again behind the last one.
+   */
+  protobuf_c_boolean more;
 };
 #define SAGA__V1__LIST_DEFINITIONS_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&saga__v1__list_definitions_response__descriptor) \
-    , 0,NULL }
+    , 0,NULL, 0 }
 
 
 /*

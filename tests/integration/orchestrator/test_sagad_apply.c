@@ -18,7 +18,7 @@
 #define STATE(name) SAGA__V1__SAGA_STATE__SAGA_STATE_##name
 #define OUTCOME(name) SAGA__V1__APPLY_OUTCOME__APPLY_OUTCOME_##name
 
-enum { SOME = 40, MANY_APPLIES = 600 };
+enum { SOME = 40, MANY_APPLIES = 1010, PAGE = 1000 };
 
 static struct saga_id ids[SOME];
 
@@ -147,11 +147,17 @@ static Saga__V1__ApplyOutcome apply_variant(struct sagad *sagad, unsigned varian
     return apply_pair(sagad, &apply)->outcome;
 }
 
-static const Saga__V1__ListDefinitionsResponse *list(struct sagad *sagad, bool history)
+/* A page behind a version; NULL: the first one. */
+static const Saga__V1__ListDefinitionsResponse *page(struct sagad *sagad, bool history,
+                                                     const Saga__V1__DefinitionView *after)
 {
     Saga__V1__ListDefinitionsRequest request = SAGA__V1__LIST_DEFINITIONS_REQUEST__INIT;
     request.definition = (char *)(uintptr_t) "pair";
     request.history = history;
+    if (after != NULL) {
+        request.after_name = after->name;
+        request.after_hash = after->hash;
+    }
     struct saga_reply reply = sagad_ask(sagad, ORCHESTRATOR "ListDefinitions", &request.base);
     assert_int_equal(reply.status.code, SAGA_CODE_OK);
     const Saga__V1__ListDefinitionsResponse *response =
@@ -159,6 +165,11 @@ static const Saga__V1__ListDefinitionsResponse *list(struct sagad *sagad, bool h
             &saga__v1__list_definitions_response__descriptor, reply.payload, &sagad->arena);
     assert_non_null(response);
     return response;
+}
+
+static const Saga__V1__ListDefinitionsResponse *list(struct sagad *sagad, bool history)
+{
+    return page(sagad, history, NULL);
 }
 
 static bool one_version_is_left(void *argument)
@@ -548,7 +559,16 @@ static void test_apply_when_it_is_done_hundreds_of_times_then_what_nothing_needs
         assert_int_equal(apply_variant(sagad, i), OUTCOME(REPLACED));
     }
     assert_int_equal(list(sagad, false)->n_definitions, 2);
-    assert_int_equal(list(sagad, true)->n_definitions, MANY_APPLIES + 1);
+    /* Those in flight, the oldest too, stand on one page; all that were, on two. */
+    assert_false(list(sagad, false)->more);
+    const Saga__V1__ListDefinitionsResponse *all = list(sagad, true);
+    assert_int_equal(all->n_definitions, PAGE);
+    assert_true(all->more);
+    all = page(sagad, true, all->definitions[PAGE - 1]);
+    assert_int_equal(all->n_definitions, MANY_APPLIES + 1 - PAGE);
+    assert_false(all->more);
+    assert_int_equal(all->definitions[MANY_APPLIES - PAGE]->live_count, 1); /* the oldest */
+    assert_int_equal(page(sagad, true, all->definitions[MANY_APPLIES - PAGE])->n_definitions, 0);
     struct saga_id last = begin(sagad, "last");
     sagad_kill(sagad);
     sagad_start(sagad);
@@ -558,6 +578,31 @@ static void test_apply_when_it_is_done_hundreds_of_times_then_what_nothing_needs
     sagad_wait_state(sagad, first, STATE(COMPLETED), DEADLINE_MS);
     sagad_wait_state(sagad, last, STATE(COMPLETED), DEADLINE_MS);
     assert_true(saga_test_until(one_version_is_left, sagad, DEADLINE_MS));
+}
+
+static void test_list_when_the_place_to_begin_behind_is_wrong_then_refused(void **state)
+{
+    struct sagad *sagad = *state;
+    static uint8_t hash[32];
+    Saga__V1__ListDefinitionsRequest request = SAGA__V1__LIST_DEFINITIONS_REQUEST__INIT;
+    request.after_hash = (ProtobufCBinaryData){sizeof hash, hash};
+    struct saga_reply reply = sagad_ask(sagad, ORCHESTRATOR "ListDefinitions", &request.base);
+    assert_int_equal(reply.status.code, SAGA_CODE_INVALID_ARGUMENT);
+    request.after_name = (char *)(uintptr_t) "pair";
+    request.after_hash.len = 31;
+    reply = sagad_ask(sagad, ORCHESTRATOR "ListDefinitions", &request.base);
+    assert_int_equal(reply.status.code, SAGA_CODE_INVALID_ARGUMENT);
+    /* Behind a version that there is not: behind all of its name. */
+    request.after_hash.len = 32;
+    reply = sagad_ask(sagad, ORCHESTRATOR "ListDefinitions", &request.base);
+    assert_int_equal(reply.status.code, SAGA_CODE_OK);
+    const Saga__V1__ListDefinitionsResponse *response =
+        (const Saga__V1__ListDefinitionsResponse *)(const void *)saga_message_decode(
+            &saga__v1__list_definitions_response__descriptor, reply.payload, &sagad->arena);
+    assert_non_null(response);
+    for (size_t i = 0; i < response->n_definitions; i++) {
+        assert_true(strcmp(response->definitions[i]->name, "pair") > 0);
+    }
 }
 
 /* ---- Reflection ---- */
@@ -599,6 +644,7 @@ int main(void)
         STOPPED(test_apply_when_it_tells_an_address_then_what_waits_goes_on),
         STOPPED(test_apply_when_addresses_move_while_commands_are_out_then_nothing_is_lost),
         T(test_apply_when_it_is_done_hundreds_of_times_then_what_nothing_needs_goes),
+        T(test_list_when_the_place_to_begin_behind_is_wrong_then_refused),
         T(test_schema_when_a_definition_was_applied_then_its_set_is_told),
     };
 #undef STOPPED
