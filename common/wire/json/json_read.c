@@ -185,6 +185,55 @@ static enum saga_err read_entry(struct saga_json_reader *reader, const struct sa
     return err == SAGA_ERR_OK ? saga_json_unnest(mark, reader->out) : err;
 }
 
+/* A key as it is on the wire. */
+struct key {
+    uint64_t bits;
+    const char *text;
+};
+
+static int compare_keys(const void *a, const void *b)
+{
+    const struct key *left = a;
+    const struct key *right = b;
+    return left->bits < right->bits ? -1 : left->bits > right->bits ? 1 : 0;
+}
+
+/* Refuses two texts of one number ("0" and "-0"): they would be two entries with one key. */
+static enum saga_err check_keys(struct saga_json_reader *reader, const struct saga_field *field,
+                                json_t *object)
+{
+    const struct saga_field *key_field = NULL;
+    const struct saga_field *value_field = NULL;
+    size_t size = json_object_size(object);
+    if (!saga_json_entry(field->message, &key_field, &value_field) ||
+        key_field->type == SAGA_FIELD_STRING || size < 2) {
+        return SAGA_ERR_OK;
+    }
+    struct key *keys = calloc(size, sizeof *keys);
+    size_t count = 0;
+    if (keys == NULL) {
+        return SAGA_ERR_NO_MEMORY;
+    }
+    for (void *at = json_object_iter(object); at != NULL; at = json_object_iter_next(object, at)) {
+        struct saga_json_scalar scalar = {0};
+        const char *text = json_object_iter_key(at);
+        if (count < size && saga_json_key_read(key_field, saga_bytes_text(text), &scalar) == NULL) {
+            keys[count++] = (struct key){scalar.bits, text};
+        } /* what is none is refused with its entry */
+    }
+    qsort(keys, count, sizeof *keys, compare_keys);
+    enum saga_err err = SAGA_ERR_OK;
+    for (size_t i = 1; i < count && err == SAGA_ERR_OK; i++) {
+        if (keys[i - 1].bits == keys[i].bits) {
+            err = saga_json_fail(&reader->path, reader->detail, SAGA_ERR_INVALID,
+                                 "\"%.30s\" and \"%.30s\" are the same key", keys[i - 1].text,
+                                 keys[i].text);
+        }
+    }
+    free(keys);
+    return err;
+}
+
 static enum saga_err read_map(struct saga_json_reader *reader, const struct saga_field *field,
                               const json_t *value)
 {
@@ -196,7 +245,7 @@ static enum saga_err read_map(struct saga_json_reader *reader, const struct saga
     }
     reader->depth++;                             /* an entry is a message */
     json_t *object = (json_t *)(uintptr_t)value; /* jansson walks no constant object */
-    enum saga_err err = SAGA_ERR_OK;
+    enum saga_err err = check_keys(reader, field, object);
     for (void *at = json_object_iter(object); at != NULL && err == SAGA_ERR_OK;
          at = json_object_iter_next(object, at)) {
         struct saga_bytes key = saga_bytes_text(json_object_iter_key(at));
