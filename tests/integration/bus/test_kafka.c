@@ -393,6 +393,28 @@ static void test_consumer_when_partitions_are_added_then_it_reads_them(void **st
     collector_fini(&collector);
 }
 
+static bool reads_all(void *consumer)
+{
+    return saga_kafka_consumer_up(consumer);
+}
+
+static void test_consumer_when_a_topic_is_added_that_it_reads_then_it_is_there_once(void **state)
+{
+    (void)state;
+    struct kafka_topic_name topic = kafka_topic_unique("again");
+    kafka_topic_make(&shared, topic.text, 1);
+    struct collector collector;
+    collector_init(&collector);
+    struct saga_kafka_consumer *consumer = collector_start(&collector, &shared, topic.text);
+    assert_int_equal(saga_kafka_consumer_add(consumer, topic.text), SAGA_ERR_OK);
+    assert_int_equal(saga_kafka_consumer_add(consumer, topic.text), SAGA_ERR_OK);
+    assert_true(saga_test_until(reads_all, consumer, KAFKA_WAIT_MS)); /* a second one never is */
+    produce_numbers(topic.text, 0, 10);
+    assert_true(collector_wait(&collector, 10));
+    saga_kafka_consumer_free(consumer);
+    collector_fini(&collector);
+}
+
 /* ---- Without a broker ---- */
 
 /* Port 1 of the loopback: nobody listens there. */
@@ -739,6 +761,7 @@ int main(void)
         cmocka_unit_test(test_relay_when_rows_are_there_then_each_key_comes_in_order),
         cmocka_unit_test(test_record_when_it_has_headers_and_no_value_then_it_arrives_so),
         cmocka_unit_test(test_consumer_when_restarted_then_it_goes_on_where_the_user_says),
+        cmocka_unit_test(test_consumer_when_a_topic_is_added_that_it_reads_then_it_is_there_once),
     };
     const struct CMUnitTest alone[] = {
         cmocka_unit_test(test_producer_when_no_broker_then_records_wait_until_the_queue_is_full),

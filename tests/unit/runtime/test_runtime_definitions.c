@@ -315,6 +315,47 @@ static void test_forget_when_a_version_is_neither_current_nor_live_then_it_goes(
     assert_null(version_of(world, old)); /* it has ended */
 }
 
+static void test_forget_when_a_parent_is_kept_then_all_that_run_below_it_are(void **state)
+{
+    struct world *world = *state;
+    static const char *const names[] = {"grandchild", "child", "parent"}; /* the leaf first */
+    struct saga_version family[3];
+    for (size_t i = 0; i < 3; i++) {
+        family[i] = world->version;
+        family[i].name = names[i];
+        family[i].hash[0] = (uint8_t)i;
+        family[i].hash[1] = 0xee;
+        family[i].child_hashes[0] = i == 0 ? NULL : family[i - 1].hash;
+        assert_int_equal(saga_runtime_add_version(world->runtime, &family[i], i == 2), SAGA_ERR_OK);
+    }
+    begin(world);
+    apply(world, &other);
+    end(world);
+    assert_true(saga_runtime_forget_idle(world->runtime));
+    assert_false(is_known(world, &world->version));
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(is_known(world, &family[i]));
+    }
+}
+
+static void test_forget_when_addresses_are_forgotten_then_the_turn_commits_it(void **state)
+{
+    struct world *world = *state;
+    begin(world);
+    apply(world, &other);
+    end(world);
+    assert_int_equal(stored_addresses(world), 1);
+    begin(world);
+    saga_runtime_forget_addresses(world->runtime, "no.such.Service");
+    end(world);
+    assert_int_equal(stored_addresses(world), 1);
+    begin(world);
+    saga_runtime_forget_addresses(world->runtime, "a.v1.Service");
+    end(world);
+    world_crash(world);
+    assert_int_equal(stored_addresses(world), 0);
+}
+
 static void test_apply_when_the_table_is_full_then_is_refused_and_nothing_changes(void **state)
 {
     struct world *world = *state;
@@ -350,6 +391,8 @@ int main(void)
         T(test_apply_when_any_store_call_fails_then_all_of_it_or_nothing_is_stored),
         T(test_remove_when_any_store_call_fails_then_it_is_there_after_the_crash),
         T(test_forget_when_a_version_is_neither_current_nor_live_then_it_goes),
+        T(test_forget_when_a_parent_is_kept_then_all_that_run_below_it_are),
+        T(test_forget_when_addresses_are_forgotten_then_the_turn_commits_it),
         T(test_apply_when_the_table_is_full_then_is_refused_and_nothing_changes),
     };
 #undef T

@@ -246,6 +246,25 @@ static void test_versions_when_listed_then_the_current_one_and_the_newest_come_f
     }
 }
 
+static void test_versions_when_there_are_many_then_the_newest_of_the_old_comes_first(void **state)
+{
+    struct fixture *fx = *state;
+    static const uint8_t hashes[][SAGA_DIGEST_SIZE] = {{4}, {1}, {3}, {2}};
+    static const char *const expected[] = {"a 25", "a 40", "a 30", "a 10"};
+    static const int64_t times[] = {30, 10, 40, 25}; /* of a clock that was set back */
+    begin(&fx->port);
+    for (size_t i = 0; i < 4; i++) {
+        OK(&fx->port, put_definition, hashes[i], "a", text("set"), times[i]);
+    }
+    commit(&fx->port);
+    struct seen seen = {0};
+    OK(&fx->port, list_versions, "a", 100, see_version, &seen);
+    assert_int_equal(seen.count, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_string_equal(seen.texts[i], expected[i]);
+    }
+}
+
 static void test_definition_when_removed_then_none_is_current_until_put_again(void **state)
 {
     struct fixture *fx = *state;
@@ -337,6 +356,15 @@ static void test_participant_when_put_again_then_its_addresses_are_replaced(void
     OK(&fx->port, list_participants, see_participant, &seen);
     assert_int_equal(seen.count, 2);
     assert_string_equal(seen.texts[1], "s tcp://b");
+    begin(&fx->port);
+    OK(&fx->port, put_participant, "s", NULL, 0);
+    OK(&fx->port, put_participant, "no-such", NULL, 0);
+    commit(&fx->port);
+    reopen(fx);
+    seen = (struct seen){0};
+    OK(&fx->port, list_participants, see_participant, &seen);
+    assert_int_equal(seen.count, 1);
+    assert_string_equal(seen.texts[0], "r tcp://b");
 }
 
 static bool see_pause(void *user, const struct saga_pause_row *row)
@@ -485,6 +513,7 @@ int port_journal_tests(void)
         PORT_CASE(test_offset_when_committed_then_seen_and_kept),
         PORT_CASE(test_definition_when_put_then_newest_is_current_and_set_stored),
         PORT_CASE(test_versions_when_listed_then_the_current_one_and_the_newest_come_first),
+        PORT_CASE(test_versions_when_there_are_many_then_the_newest_of_the_old_comes_first),
         PORT_CASE(test_definition_when_removed_then_none_is_current_until_put_again),
         PORT_CASE(test_versions_when_sagas_are_live_then_each_hash_comes_once),
         PORT_CASE(test_participant_when_put_again_then_its_addresses_are_replaced),

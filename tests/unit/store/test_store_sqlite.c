@@ -231,6 +231,51 @@ static void test_row_when_a_digest_is_cut_then_corrupt(void **state)
     world_free(world);
 }
 
+/* What a query of one number gives. */
+static int64_t ask_number(const struct world *world, const char *query)
+{
+    struct saga_err_detail detail = {.text = ""};
+    struct saga_sql *sql = NULL;
+    struct saga_sql_stmt *stmt = NULL;
+    bool there = false;
+    assert_int_equal(saga_sql_open(world->path, SAGA_SQL_READ_WRITE, &sql, &detail), SAGA_ERR_OK);
+    assert_int_equal(saga_sql_prepare(sql, query, &stmt, &detail), SAGA_ERR_OK);
+    assert_int_equal(saga_sql_step(stmt, &there, &detail), SAGA_ERR_OK);
+    assert_true(there);
+    int64_t number = saga_sql_int(stmt, 0);
+    saga_sql_reset(stmt);
+    saga_sql_close(sql);
+    return number;
+}
+
+static void test_definition_when_its_set_is_replaced_then_the_unused_one_goes(void **state)
+{
+    (void)state;
+    static const char *const sets[] = {"set-1", "set-1 with comments", "set-1 with others"};
+    static const uint8_t one[SAGA_DIGEST_SIZE] = {1};
+    static const uint8_t two[SAGA_DIGEST_SIZE] = {2};
+    struct world *world = world_new();
+    assert_non_null(world);
+    struct saga_err_detail detail = {.text = ""};
+    struct saga_store_port port;
+    uint64_t epoch = 0;
+    assert_int_equal(world_open(world, &port, &detail), SAGA_ERR_OK);
+    assert_int_equal(port.ops->begin(port.store, &detail), SAGA_ERR_OK);
+    assert_int_equal(port.ops->take_lease(port.store, "test", &epoch, &detail), SAGA_ERR_OK);
+    for (int64_t i = 0; i < 3; i++) {
+        assert_int_equal(
+            port.ops->put_definition(port.store, one, "a", saga_bytes_text(sets[i]), i, &detail),
+            SAGA_ERR_OK);
+        assert_int_equal(
+            port.ops->put_definition(port.store, two, "b", saga_bytes_text(sets[0]), i, &detail),
+            SAGA_ERR_OK);
+    }
+    assert_int_equal(port.ops->commit(port.store, &detail), SAGA_ERR_OK);
+    assert_int_equal(ask_number(world, "SELECT count(*) FROM descriptor_set"), 2);
+    port.ops->close(port.store);
+    world_free(world);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -239,6 +284,7 @@ int main(void)
         cmocka_unit_test(test_open_when_file_is_newer_then_conflict),
         cmocka_unit_test(test_open_when_folder_is_missing_then_error_names_the_path),
         cmocka_unit_test(test_row_when_a_digest_is_cut_then_corrupt),
+        cmocka_unit_test(test_definition_when_its_set_is_replaced_then_the_unused_one_goes),
     };
     int failed = port_suite_run("sqlite", &sqlite_factory);
     failed += cmocka_run_group_tests_name("sqlite files", tests, NULL, NULL);
