@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "client/address.h"
+#include "client/definition_pages.h"
 #include "client/proto_file.h"
 #include "client/sagas.h"
 #include "client/symbols.h"
@@ -168,26 +169,34 @@ static void offer_sagas(const struct line *line)
     saga_conn_close(conn);
 }
 
+/* What is offered of definitions. */
+struct definition_offer {
+    const struct line *line;
+    bool steps; /* instead of names */
+};
+
+static int offer_definition(void *user, const Saga__V1__DefinitionView *view)
+{
+    const struct definition_offer *what = user;
+    for (size_t k = 0; what->steps && view->current && k < view->n_steps; k++) {
+        offer(what->line, view->steps[k], view->name);
+    }
+    if (!what->steps && view->current) {
+        offer(what->line, view->name, view->context_type);
+    }
+    return SAGA_EXIT_OK;
+}
+
 /* The definitions of the orchestrator, or their steps. */
 static void offer_definitions(const struct line *line, bool steps)
 {
-    Saga__V1__ListDefinitionsRequest message = SAGA__V1__LIST_DEFINITIONS_REQUEST__INIT;
+    static const struct saga_definition_list all = {NULL, false};
+    struct definition_offer what = {line, steps};
     struct saga_conn *conn = NULL;
     if (saga_conn_open_orchestrator(line->options, &conn) != SAGA_EXIT_OK) {
         return;
     }
-    const Saga__V1__ListDefinitionsResponse *list = (const Saga__V1__ListDefinitionsResponse *)ask(
-        conn, "saga.v1.OrchestratorService/ListDefinitions", &message.base,
-        &saga__v1__list_definitions_response__descriptor);
-    for (size_t i = 0; list != NULL && i < list->n_definitions; i++) {
-        const Saga__V1__DefinitionView *view = list->definitions[i];
-        for (size_t k = 0; steps && view->current && k < view->n_steps; k++) {
-            offer(line, view->steps[k], view->name);
-        }
-        if (!steps && view->current) {
-            offer(line, view->name, view->context_type);
-        }
-    }
+    (void)saga_definitions_each(conn, &all, offer_definition, &what);
     saga_conn_close(conn);
 }
 

@@ -13,82 +13,11 @@
 #include "common/wire/envelope.h"
 #include "common/wire/schema.h"
 #include "descriptor_set.h"
-#include "google/protobuf/descriptor.pb-c.h"
-
-typedef Google__Protobuf__FileDescriptorSet file_set;
-typedef Google__Protobuf__FileDescriptorProto file_proto;
-typedef Google__Protobuf__DescriptorProto message_proto;
-typedef Google__Protobuf__FieldDescriptorProto field_proto;
+#include "tests/unit/wire/schema_set.h"
 
 enum { MUTATIONS = 20000 };
 
 /* ---- Taking the committed set apart and putting it together again ---- */
-
-static file_set *open_set(void)
-{
-    file_set *set = google__protobuf__file_descriptor_set__unpack(NULL, saga_descriptor_set_size,
-                                                                  saga_descriptor_set);
-    assert_non_null(set);
-    return set;
-}
-
-static void close_set(file_set *set)
-{
-    google__protobuf__file_descriptor_set__free_unpacked(set, NULL);
-}
-
-static enum saga_err load_set(const file_set *set, struct saga_schema **schema,
-                              struct saga_err_detail *detail)
-{
-    struct saga_buf buf = {0};
-    assert_int_equal(saga_message_encode(&set->base, &buf), SAGA_ERR_OK);
-    enum saga_err err = saga_schema_load(saga_buf_view(&buf), schema, detail);
-    saga_buf_fini(&buf);
-    return err;
-}
-
-static void expect_refused(const file_set *set, enum saga_err expected, const char *text)
-{
-    struct saga_schema *schema = NULL;
-    struct saga_err_detail detail = {""};
-    assert_int_equal(load_set(set, &schema, &detail), expected);
-    assert_null(schema);
-    if (strstr(detail.text, text) == NULL) {
-        fail_msg("\"%s\" does not say \"%s\"", detail.text, text);
-    }
-}
-
-static file_proto *find_file(const file_set *set, const char *name)
-{
-    for (size_t i = 0; i < set->n_file; i++) {
-        if (strcmp(set->file[i]->name, name) == 0) {
-            return set->file[i];
-        }
-    }
-    fail_msg("no file %s", name);
-    return NULL;
-}
-
-static message_proto *find_message(const file_set *set, const char *file_name, const char *name)
-{
-    file_proto *file = find_file(set, file_name);
-    for (size_t i = 0; i < file->n_message_type; i++) {
-        if (strcmp(file->message_type[i]->name, name) == 0) {
-            return file->message_type[i];
-        }
-    }
-    fail_msg("no message %s", name);
-    return NULL;
-}
-
-/* Replaces a text that protobuf-c allocated. */
-static void set_text(char **text, const char *value)
-{
-    free(*text);
-    *text = malloc(strlen(value) + 1);
-    assert_non_null(*text);
-    memcpy(*text, value, strlen(value) + 1);
-}
 
 static void drop_source_info(file_set *set)
 {
@@ -100,8 +29,6 @@ static void drop_source_info(file_set *set)
     }
 }
 
-/* Keeps the files that are ours, without source info: a small set with everything that matters in
- * it. */
 static void drop_google_imports(file_proto *file)
 {
     size_t kept = 0;
@@ -115,6 +42,8 @@ static void drop_google_imports(file_proto *file)
     file->n_dependency = kept;
 }
 
+/* Keeps the files that are ours, without source info: a small set with everything that matters in
+ * it. */
 static void shrink(file_set *set)
 {
     size_t kept = 0;
@@ -404,40 +333,6 @@ static void test_load_when_types_go_in_circles_then_no_harm(void **state)
     assert_int_equal(load_set(set, &schema, NULL), SAGA_ERR_OK);
     assert_int_equal(saga_schema_decl_count(schema), 2); /* and their hashes came to an end */
     saga_schema_free(schema);
-    close_set(set);
-}
-
-static void test_load_when_imports_go_in_a_circle_then_refused(void **state)
-{
-    (void)state;
-    file_set *set = open_set();
-    file_proto *file = find_file(set, "order/v1/order.proto");
-    set_text(&file->dependency[0], "order/v1/order.proto");
-    expect_refused(set, SAGA_ERR_INVALID, "order/v1/order.proto imports order/v1/order.proto");
-    set_text(&file->dependency[0], "order/v1/create_order.proto"); /* which imports it */
-    expect_refused(set, SAGA_ERR_INVALID, "move what both need to a third file");
-    close_set(set);
-}
-
-static void test_load_when_an_import_is_missing_then_refused_and_named(void **state)
-{
-    (void)state;
-    file_set *set = open_set();
-    set_text(&find_file(set, "order/v1/order.proto")->dependency[0], "none.proto");
-    expect_refused(set, SAGA_ERR_INVALID,
-                   "order/v1/order.proto imports none.proto, which is not in the set: make it with "
-                   "protoc --include_imports");
-    close_set(set);
-}
-
-static void test_load_when_a_file_is_there_twice_or_has_no_name_then_refused(void **state)
-{
-    (void)state;
-    file_set *set = open_set();
-    set_text(&set->file[0]->name, set->file[1]->name);
-    expect_refused(set, SAGA_ERR_INVALID, "is there twice");
-    set_text(&set->file[0]->name, "");
-    expect_refused(set, SAGA_ERR_INVALID, "a file without a name");
     close_set(set);
 }
 
@@ -807,9 +702,6 @@ int main(void)
         cmocka_unit_test(test_load_when_a_number_or_type_is_absurd_then_refused),
         cmocka_unit_test(test_load_when_a_message_has_too_many_fields_then_limit),
         cmocka_unit_test(test_load_when_types_go_in_circles_then_no_harm),
-        cmocka_unit_test(test_load_when_imports_go_in_a_circle_then_refused),
-        cmocka_unit_test(test_load_when_an_import_is_missing_then_refused_and_named),
-        cmocka_unit_test(test_load_when_a_file_is_there_twice_or_has_no_name_then_refused),
         cmocka_unit_test(test_load_when_cut_at_any_byte_then_no_harm),
         cmocka_unit_test(test_load_when_bytes_are_mutated_then_no_harm),
         cmocka_unit_test(test_hash_when_what_does_not_count_changes_then_the_same),
