@@ -504,7 +504,8 @@ static bool takes_turn(uint8_t *state, bool to)
 
 /* Tells whether an act on a definition may follow those before: it is paused and goes on in turns,
  * and is removed only when it is there. */
-static bool may_follow(struct trail *trail, const Saga__V1__AuditEvent *event)
+static bool may_follow(struct saga_audit_counts *counts, struct trail *trail,
+                       const Saga__V1__AuditEvent *event)
 {
     trail->is_definition = true;
     if (event->seq == 1) {
@@ -513,12 +514,16 @@ static bool may_follow(struct trail *trail, const Saga__V1__AuditEvent *event)
     }
     switch (event->operator_->act) {
     case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_PAUSE:
+        counts->acts[SAGA_AUDIT_ACT_PAUSED]++;
         return takes_turn(&trail->held, true);
     case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_RESUME:
+        counts->acts[SAGA_AUDIT_ACT_RESUMED]++;
         return takes_turn(&trail->held, false);
     case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_REMOVE:
+        counts->acts[SAGA_AUDIT_ACT_REMOVED]++;
         return takes_turn(&trail->removed, true);
     case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_APPLY:
+        counts->acts[SAGA_AUDIT_ACT_APPLIED]++;
         trail->removed = 1; /* also when it was there: another version */
         return true;
     case SAGA__V1__OPERATOR_ACT__OPERATOR_ACT_UNSPECIFIED:
@@ -544,7 +549,8 @@ static void check_act(struct saga_audit_check *check, struct trail *trail,
     bool wrong = by == NULL || by->who[0] == 0 || by->why[0] == 0;
     if (by != NULL && saga_audit_is_of_definition(event)) {
         struct saga_id stream = saga_runtime_pause_stream(saga_codec_port(), event->definition);
-        wrong = !may_follow(trail, event) || wrong || !saga_id_equal(stream, trail->id);
+        wrong =
+            !may_follow(&check->counts, trail, event) || wrong || !saga_id_equal(stream, trail->id);
     }
     if (wrong) {
         tell_event(check, SAGA_VIOLATION_ACT, &trail->id, event->seq);

@@ -47,6 +47,15 @@ const char *saga_violation_text(enum saga_violation violation);
 typedef void saga_violation_told(void *user, enum saga_violation violation,
                                  const struct saga_id *id, const char *where);
 
+/* Acts on definitions. */
+enum saga_audit_act {
+    SAGA_AUDIT_ACT_APPLIED,
+    SAGA_AUDIT_ACT_REMOVED,
+    SAGA_AUDIT_ACT_PAUSED,
+    SAGA_AUDIT_ACT_RESUMED,
+    SAGA_AUDIT_ACT_COUNT,
+};
+
 /* What was seen. */
 struct saga_audit_counts {
     uint64_t events;
@@ -55,8 +64,9 @@ struct saga_audit_counts {
     uint64_t sagas;
     uint64_t completed;
     uint64_t compensated;
-    uint64_t open;        /* not ended, or parked */
-    uint64_t definitions; /* that were acted on: each has a stream of its own */
+    uint64_t open;                       /* not ended, or parked */
+    uint64_t definitions;                /* that were acted on: each has a stream of its own */
+    uint64_t acts[SAGA_AUDIT_ACT_COUNT]; /* on definitions, by enum saga_audit_act */
     uint64_t truncated; /* their first events are not on the topic any more; with allow_truncated no
                            violation, and not compared */
     uint64_t beginnings; /* gaps at the beginning of what the topic still holds of a saga */

@@ -186,8 +186,8 @@ int saga_call_data_next(struct saga_call_data *data, struct saga_bytes *value, b
                                     data->value_line, SAGA_MESSAGE_SIZE_HARD);
         }
         if (data->ended) {
-            return saga_client_fail("%s, line %zu: the value that begins here does not end",
-                                    data->name, data->value_line);
+            return saga_client_usage("%s, line %zu: the value that begins here does not end",
+                                     data->name, data->value_line);
         }
         scan.at -= data->at; /* reading moves what is there to the front */
         status = read_more(data);

@@ -22,7 +22,7 @@ void saga_call_data_close(struct saga_call_data *data);
 
 /* Takes the next value's text, valid until the next call; *there is false at the end. What it says
  * is not looked at, only where it ends. Waits for more when there is no whole value. Exit status,
- * the message is printed: FAILED for a value that never ends, or is longer than
+ * the message is printed: USAGE for a value that never ends; FAILED for one that is longer than
  * SAGA_MESSAGE_SIZE_HARD, or what cannot be read; 64 + DEADLINE_EXCEEDED at end_us. */
 int saga_call_data_next(struct saga_call_data *data, struct saga_bytes *value, bool *there);
 

@@ -14,14 +14,15 @@
 
 #include "common/base/limits.h"
 
+/* --output stands first: it alone is told where no daemon is asked. */
 const struct saga_option saga_client_options[] = {
+    {"output", "table|json", "table", "how to print; short -o", false},
     {"address", "URL", NULL,
      "NNG address of the orchestrator; default: from endpoints.json in --dir", false},
     {"dir", "DIR", "run", "folder that `sagactl dev` runs in", false},
     {"kafka", "HOST:PORT", NULL,
      "Kafka bootstrap; default: from endpoints.json (dev: an embedded one)", false},
     {"kafka.", "PROPERTY=VALUE", NULL, "any librdkafka property", false},
-    {"output", "table|json", "table", "how to print; short -o", false},
     {"timeout", "TIME", "5s", "longest wait for an answer: 5s, 250ms, 1m", false},
     {"tls-ca", "FILE", NULL, "PEM file with the CA of tls+tcp:// peers", false},
     {"tls-cert", "FILE", NULL, "PEM file with the certificate shown to tls+tcp:// peers", false},

@@ -23,8 +23,8 @@ enum saga_exit {
     SAGA_EXIT_OK = 0,
     SAGA_EXIT_FAILED = 1, /* anything without a status of its own */
     SAGA_EXIT_USAGE = 2,
-    SAGA_EXIT_PARKED = 3,  /* watch: the saga was parked */
-    SAGA_EXIT_GOING = 4,   /* watch: the saga had not ended in the time given */
+    SAGA_EXIT_PARKED = 3,  /* watch, start --wait: the saga was parked */
+    SAGA_EXIT_GOING = 4,   /* they too: the saga had not ended in the time given */
     SAGA_EXIT_STATUS = 64, /* plus the gRPC status that a daemon answered */
 };
 
@@ -37,6 +37,7 @@ struct saga_verb {
     const struct saga_option *options;
     size_t option_count;
     const char *shorts; /* pairs "d=data H=header", blank separated; may be NULL */
+    bool offline; /* it asks no daemon: of the settings that every verb has, --output is told */
     int (*run)(const struct saga_options *options);
 };
 

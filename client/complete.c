@@ -331,7 +331,8 @@ static void offer_values(struct line *line, const struct saga_option *option)
 static void offer_options(const struct line *line)
 {
     const struct saga_option *tables[] = {line->verb->options, saga_client_options};
-    const size_t counts[] = {line->verb->option_count, saga_client_option_count};
+    const size_t counts[] = {line->verb->option_count,
+                             line->verb->offline ? 1 : saga_client_option_count};
     char flag[80];
     for (size_t t = 0; t < 2; t++) {
         for (size_t i = 0; i < counts[t]; i++) {

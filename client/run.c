@@ -86,6 +86,7 @@ static int run_verb(const struct saga_verb *verb, int argc, char **argv)
         .env_prefix = "SAGACTL",
         .options = table,
         .option_count = option_count,
+        .hidden_count = verb->offline ? saga_client_option_count - 1 : 0,
     };
     if (table == NULL || saga_client_expand_shorts(argc, argv, verb->shorts, table, option_count,
                                                    &space) != SAGA_ERR_OK) {

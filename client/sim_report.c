@@ -179,10 +179,12 @@ static void print_summary(const struct saga_sim_report *report)
     printf("ends         %" PRIu64 " completed, %" PRIu64 " compensated, %" PRIu64 " not ended\n",
            totals->completed, totals->compensated,
            totals->sagas > ended ? totals->sagas - ended : 0);
-    printf("did          %" PRIu64 " events, %" PRIu64 " commits, %" PRIu64 " effects, %" PRIu64
-           " records, %" PRIu64 " crashes, %" PRIu64 " takeovers\n",
-           totals->events, totals->commits, totals->effects, totals->records, totals->crashes,
-           totals->takeovers);
+    printf("did          %" PRIu64 " event%s, %" PRIu64 " commit%s, %" PRIu64 " effect%s, %" PRIu64
+           " record%s, %" PRIu64 " crash%s, %" PRIu64 " takeover%s\n",
+           totals->events, plural(totals->events), totals->commits, plural(totals->commits),
+           totals->effects, plural(totals->effects), totals->records, plural(totals->records),
+           totals->crashes, totals->crashes == 1 ? "" : "es", totals->takeovers,
+           plural(totals->takeovers));
     print_faults(totals);
     printf("time         %.1f s for %s of virtual time, %.0f times as fast as real\n",
            report->wall_s, span, ratio((double)totals->virtual_ms / 1000, report->wall_s));

@@ -172,6 +172,35 @@ static uint64_t violation_sum(const struct saga_audit_counts *counts)
     return sum;
 }
 
+static const char *plural(uint64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
+/* "2 definitions were acted on (1 applied, 2 paused, 2 let go on)". */
+static void print_acts(const struct saga_audit_counts *counts)
+{
+    static const char *const names[SAGA_AUDIT_ACT_COUNT] = {
+        [SAGA_AUDIT_ACT_APPLIED] = "applied",
+        [SAGA_AUDIT_ACT_REMOVED] = "removed",
+        [SAGA_AUDIT_ACT_PAUSED] = "paused",
+        [SAGA_AUDIT_ACT_RESUMED] = "let go on",
+    };
+    if (counts->definitions == 0) {
+        return;
+    }
+    printf("%" PRIu64 " definition%s acted on", counts->definitions,
+           counts->definitions == 1 ? " was" : "s were");
+    const char *before = " (";
+    for (size_t i = 0; i < SAGA_AUDIT_ACT_COUNT; i++) {
+        if (counts->acts[i] > 0) {
+            printf("%s%" PRIu64 " %s", before, counts->acts[i], names[i]);
+            before = ", ";
+        }
+    }
+    puts(before[0] == ',' ? ")" : "");
+}
+
 static int verify_print(struct audit *audit, const struct saga_audit_counts *counts)
 {
     uint64_t sum = violation_sum(counts);
@@ -190,15 +219,13 @@ static int verify_print(struct audit *audit, const struct saga_audit_counts *cou
     if (audit->printed > VIOLATIONS_PRINTED_MAX) {
         printf("… and %" PRIu64 " more\n", audit->printed - VIOLATIONS_PRINTED_MAX);
     }
-    printf("%" PRIu64 " events and %" PRIu64 " effects of %" PRIu64 " sagas: %" PRIu64
+    printf("%" PRIu64 " event%s and %" PRIu64 " effect%s of %" PRIu64 " saga%s: %" PRIu64
            " completed, %" PRIu64 " compensated, %" PRIu64 " open, %" PRIu64 " truncated; %" PRIu64
-           " records came more than once\n",
-           counts->events, counts->effects, counts->sagas, counts->completed, counts->compensated,
-           counts->open, counts->truncated, counts->redelivered);
-    if (counts->definitions > 0) {
-        printf("%" PRIu64 " definition%s acted on (paused, let go on, applied, removed)\n",
-               counts->definitions, counts->definitions == 1 ? " was" : "s were");
-    }
+           " record%s came more than once\n",
+           counts->events, plural(counts->events), counts->effects, plural(counts->effects),
+           counts->sagas, plural(counts->sagas), counts->completed, counts->compensated,
+           counts->open, counts->truncated, counts->redelivered, plural(counts->redelivered));
+    print_acts(counts);
     for (size_t i = 0; i < SAGA_VIOLATION_COUNT; i++) {
         if (counts->violations[i] > 0) {
             printf("  %-10s %6" PRIu64 "  %s\n", saga_violation_name((enum saga_violation)i),

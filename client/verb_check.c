@@ -534,5 +534,6 @@ const struct saga_verb saga_verb_check = {
     .options = check_options,
     .option_count = sizeof check_options / sizeof check_options[0],
     .shorts = "o=output j=threads " SAGA_PROTO_PATH_SHORT,
+    .offline = true,
     .run = check_run,
 };

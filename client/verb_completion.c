@@ -137,5 +137,6 @@ const struct saga_verb saga_verb_completion = {
               "  sagactl completion fish | source      # in ~/.config/fish/config.fish",
     .options = completion_options,
     .option_count = sizeof completion_options / sizeof completion_options[0],
+    .offline = true,
     .run = completion_run,
 };

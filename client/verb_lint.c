@@ -413,5 +413,6 @@ const struct saga_verb saga_verb_lint = {
     .options = lint_options,
     .option_count = sizeof lint_options / sizeof lint_options[0],
     .shorts = "o=output " SAGA_PROTO_PATH_SHORT,
+    .offline = true,
     .run = run_lint,
 };

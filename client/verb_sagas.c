@@ -28,8 +28,9 @@ static int start_input(struct saga_conn *conn, const char *name, const char *dat
     const struct saga_schema *schema = saga_conn_definition(conn, name, NULL);
     const struct saga_decl *decl = schema == NULL ? NULL : saga_schema_decl(schema, name);
     if (decl == NULL) {
-        return saga_client_usage(
-            "%s: there is no such saga definition; `sagactl definitions` lists them", name);
+        saga_client_warn("%s: there is no such saga definition; `sagactl definitions` lists them",
+                         name);
+        return SAGA_EXIT_STATUS + SAGA_CODE_NOT_FOUND;
     }
     struct saga_buf json = {0};
     int status = saga_client_data(data, &json);
@@ -86,7 +87,12 @@ static int start_call(struct saga_conn *conn, const struct saga_options *options
         const ProtobufCMessage *answer = NULL;
         status = saga_conn_call(conn, &request, &answer);
         if (status == SAGA_EXIT_OK) {
-            status = start_print((const Saga__V1__StartSagaResponse *)answer, json);
+            const Saga__V1__StartSagaResponse *started =
+                (const Saga__V1__StartSagaResponse *)answer;
+            status = start_print(started, json);
+            if (status == SAGA_EXIT_OK && saga_options_text(options, "wait") != NULL) {
+                status = saga_view_exit(started->state);
+            }
         }
     }
     saga_buf_fini(&input);
@@ -122,6 +128,12 @@ const struct saga_verb saga_verb_start = {
         "In general:\n"
         "  sagactl describe NAME --template > input.json   what the saga can be given\n"
         "  sagactl start NAME --key KEY -d @input.json --wait 5s\n"
+        "\n"
+        "Exit status: 0 it was started; with --wait as with watch: 0 COMPLETED, 1 COMPENSATED, 3 "
+        "PARKED,\n"
+        "4 it had not ended in the time given; 64 + N when the orchestrator answered with gRPC "
+        "status N (69:\n"
+        "there is no such definition); 2 for data that does not fit.\n"
         "\n"
         "Whoever owns what a saga works on starts it, and so makes its key unique. create-order "
         "belongs\n"

@@ -465,5 +465,6 @@ const struct saga_verb saga_verb_sim = {
     .options = sim_options,
     .option_count = sizeof sim_options / sizeof sim_options[0],
     .shorts = "o=output j=processes " SAGA_PROTO_PATH_SHORT,
+    .offline = true,
     .run = sim_run,
 };

@@ -38,6 +38,7 @@ struct saga_program {
     const char *env_prefix; /* "SAGAD" */
     const struct saga_option *options;
     size_t option_count;
+    size_t hidden_count; /* the last of them: read as the others, left out of --help */
 };
 
 /* What to do after reading the settings. */

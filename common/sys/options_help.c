@@ -62,9 +62,13 @@ static void print_option(const struct saga_option *option, int column)
     char sentence[SENTENCE_SIZE];
     bool fallback = option->fallback != NULL && option->fallback[0] != '\0' &&
                     !(option->argument == NULL && strcmp(option->fallback, "false") == 0);
+    size_t help_size = strlen(option->help);
+    bool full_stop = help_size > 0 && strchr(".!?", option->help[help_size - 1]) != NULL;
     (void)snprintf(sentence, sizeof sentence, "%s%s%s%s%s", option->help,
-                   option->repeated ? " May be repeated." : "", fallback ? " [" : "",
-                   fallback ? option->fallback : "", fallback ? "]" : "");
+                   !option->repeated ? ""
+                   : full_stop       ? " May be repeated."
+                                     : ". May be repeated.",
+                   fallback ? " [" : "", fallback ? option->fallback : "", fallback ? "]" : "");
     print_words(sentence, column);
 }
 
@@ -79,11 +83,10 @@ void saga_options_help(const struct saga_program *program)
     };
     enum { COMMON_COUNT = sizeof common / sizeof common[0] };
     size_t column = 0;
-    for (size_t i = 0; i < program->option_count + COMMON_COUNT; i++) {
+    const size_t shown = program->option_count - program->hidden_count;
+    for (size_t i = 0; i < shown + COMMON_COUNT; i++) {
         char label[LABEL_SIZE];
-        label_of(i < program->option_count ? &program->options[i]
-                                           : &common[i - program->option_count],
-                 label);
+        label_of(i < shown ? &program->options[i] : &common[i - shown], label);
         size_t size = strlen(label) + 2;
         if (size <= COLUMN_MAX && size > column) {
             column = size;
@@ -91,12 +94,12 @@ void saga_options_help(const struct saga_program *program)
     }
     printf("%s: %s\n\nUsage: %s %s\n\n", program->name, program->summary, program->name,
            program->usage);
-    if (program->option_count > 0) {
+    if (shown > 0) {
         printf("Options, with their defaults in brackets:\n");
     } else {
         printf("Options:\n");
     }
-    for (size_t i = 0; i < program->option_count; i++) {
+    for (size_t i = 0; i < shown; i++) {
         print_option(&program->options[i], (int)column);
     }
     for (size_t i = 0; i < COMMON_COUNT; i++) {

@@ -1,4 +1,5 @@
-/* A template of a message: what could be written into each field. */
+/* A template of a message: what could be written into each field. Names are those of the .proto,
+ * by which a saga's data flows. */
 #include <string.h>
 
 #include "common/wire/json/json_internal.h"
@@ -109,7 +110,7 @@ static void print_fields(struct saga_json_writer *writer, const struct saga_mess
         if (!is_shown(type, i, depth)) {
             continue;
         }
-        saga_json_key(writer, saga_bytes_text(field->json_name));
+        saga_json_key(writer, saga_bytes_text(field->name));
         if (field->map && field->message != NULL) {
             print_map(writer, field, depth);
         } else if (field->repeated) {

@@ -75,7 +75,7 @@ static void test_values_when_one_does_not_end_then_it_is_refused(void **state)
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct saga_call_data data;
         assert_int_equal(saga_call_data_open(texts[i], &data), SAGA_EXIT_OK);
-        take_end(&data, SAGA_EXIT_FAILED);
+        take_end(&data, SAGA_EXIT_USAGE);
     }
 }
 

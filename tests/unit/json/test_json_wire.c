@@ -406,14 +406,14 @@ static void test_template_then_every_message_has_one_that_can_be_read(void **sta
                      SAGA_ERR_OK);
     assert_true(
         saga_bytes_equal(saga_buf_view(&text), saga_bytes_text("{\n"
-                                                               "  \"customerId\": \"0\",\n"
+                                                               "  \"customer_id\": \"0\",\n"
                                                                "  \"items\": [\n"
                                                                "    {\n"
-                                                               "      \"productId\": \"0\",\n"
+                                                               "      \"product_id\": \"0\",\n"
                                                                "      \"quantity\": 0\n"
                                                                "    }\n"
                                                                "  ],\n"
-                                                               "  \"idempotencyKey\": \"\"\n"
+                                                               "  \"idempotency_key\": \"\"\n"
                                                                "}")));
     saga_buf_fini(&text);
 }
