@@ -8,10 +8,14 @@
 #include <unistd.h>
 
 #include "client/address.h"
+#include "client/applied.h"
 #include "client/definition_pages.h"
 #include "client/proto_file.h"
 #include "client/sagas.h"
 #include "client/symbols.h"
+#include "saga/v1/reflection.pb-c.h"
+#include "verify/compat/compat.h"
+#include "verify/style/style.h"
 
 /* What a word can be. */
 enum source {
@@ -29,6 +33,7 @@ enum source {
     DEFINITIONS,
     STATES,
     STEPS, /* of all definitions */
+    RULES, /* of lint, codes of breaking */
 };
 
 /* What operands are; `last` holds for all behind too. `words`: these, then. */
@@ -119,6 +124,22 @@ static void offer_words(const struct line *line, const char *words, char separat
     }
 }
 
+/* Names of rules and codes, for --disable and so on. */
+static void offer_rules(const struct line *line)
+{
+    if (strcmp(line->verb->name, "lint") == 0) {
+        for (size_t i = 0; i < SAGA_STYLE_RULE_COUNT; i++) {
+            offer(line, saga_style_rule(i)->name, saga_style_rule(i)->summary);
+        }
+    } else {
+        for (size_t i = 0; i < SAGA_COMPAT_CODE_COUNT; i++) {
+            const struct saga_compat_code_info *info =
+                saga_compat_code_info((enum saga_compat_code)i);
+            offer(line, info->name, info->summary);
+        }
+    }
+}
+
 static void offer_symbol(const char *name, const char *comment, void *context)
 {
     offer(context, name, comment);
@@ -175,6 +196,11 @@ struct definition_offer {
     bool steps; /* instead of names */
 };
 
+struct applied_offer {
+    const struct line *line;
+    const struct saga_schema *built_in;
+};
+
 static int offer_definition(void *user, const Saga__V1__DefinitionView *view)
 {
     const struct definition_offer *what = user;
@@ -185,6 +211,33 @@ static int offer_definition(void *user, const Saga__V1__DefinitionView *view)
         offer(what->line, view->name, view->context_type);
     }
     return SAGA_EXIT_OK;
+}
+
+/* What offer_symbols() does not know: a definition that came by `sagactl apply`. */
+static int offer_new(void *user, const Saga__V1__DefinitionView *view)
+{
+    const struct applied_offer *what = user;
+    if (view->current && saga_schema_decl(what->built_in, view->name) == NULL) {
+        offer(what->line, view->name, view->context_type);
+    }
+    return SAGA_EXIT_OK;
+}
+
+static void offer_applied(const struct line *line)
+{
+    static const struct saga_definition_list all = {NULL, false};
+    struct saga_schema *built_in = NULL;
+    struct saga_conn *conn = NULL;
+    if (line->descriptor_set != NULL || !saga_applied_known(line->options) ||
+        saga_schema_open(NULL, &built_in) != SAGA_EXIT_OK) {
+        return;
+    }
+    if (saga_conn_open_orchestrator(line->options, &conn) == SAGA_EXIT_OK) {
+        struct applied_offer what = {line, built_in};
+        (void)saga_definitions_each(conn, &all, offer_new, &what);
+    }
+    saga_conn_close(conn);
+    saga_schema_free(built_in);
 }
 
 /* The definitions of the orchestrator, or their steps. */
@@ -215,6 +268,46 @@ static void offer_addresses(const struct line *line)
     }
 }
 
+/* Names of a daemon: a schema has more services than the daemon serves. */
+struct served_offer {
+    const struct line *line;
+    const Saga__V1__GetDescriptorSetResponse *set;
+};
+
+static void offer_served(const char *name, const char *comment, void *context)
+{
+    const struct served_offer *what = context;
+    for (size_t i = 0; i < what->set->n_services; i++) {
+        size_t size = strlen(what->set->services[i]);
+        if (strncmp(name, what->set->services[i], size) == 0 &&
+            (name[size] == '\0' || name[size] == '/')) {
+            offer(what->line, name, comment);
+            return;
+        }
+    }
+}
+
+/* The services, or the methods, that a daemon serves. */
+static void offer_of_daemon(const struct line *line, unsigned kinds, const char *address)
+{
+    Saga__V1__GetDescriptorSetRequest message = SAGA__V1__GET_DESCRIPTOR_SET_REQUEST__INIT;
+    struct saga_schema *schema = NULL;
+    struct saga_conn *conn = open_daemon(line, address);
+    const Saga__V1__GetDescriptorSetResponse *set =
+        conn == NULL ? NULL
+                     : (const Saga__V1__GetDescriptorSetResponse *)ask(
+                           conn, "saga.v1.ReflectionService/GetDescriptorSet", &message.base,
+                           &saga__v1__get_descriptor_set_response__descriptor);
+    if (set != NULL &&
+        saga_schema_load((struct saga_bytes){set->descriptor_set.data, set->descriptor_set.len},
+                         &schema, NULL) == SAGA_ERR_OK) {
+        struct served_offer what = {line, set};
+        saga_symbols_each(schema, kinds, offer_served, &what);
+        saga_schema_free(schema);
+    }
+    saga_conn_close(conn);
+}
+
 /* The names of a schema: of --descriptor-set, of the daemon that is the first operand, or, when
  * there is neither, the built-in ones. */
 static void offer_symbols(struct line *line, unsigned kinds, const char *address)
@@ -222,6 +315,11 @@ static void offer_symbols(struct line *line, unsigned kinds, const char *address
     struct saga_schema *own = NULL;
     const struct saga_schema *schema = NULL;
     struct saga_conn *conn = NULL;
+    const unsigned served = SAGA_SYMBOL_METHOD | SAGA_SYMBOL_SERVICE;
+    if (line->descriptor_set == NULL && address != NULL && (kinds & ~served) == 0) {
+        offer_of_daemon(line, kinds, address);
+        return;
+    }
     if (line->descriptor_set != NULL || address == NULL) {
         (void)saga_proto_file_schema(NULL, line->descriptor_set, &own);
         schema = own;
@@ -271,10 +369,14 @@ static void offer_source(struct line *line, enum source source)
         break;
     case SYMBOLS:
         offer_symbols(line, SAGA_SYMBOL_ALL, address);
+        if (address != NULL && strcmp(address, saga_daemon_name(SAGA_DAEMON_SAGAD)) == 0) {
+            offer_applied(line);
+        }
         break;
     case ADDRESSES_OR_SYMBOLS:
         offer_addresses(line);
         offer_symbols(line, SAGA_SYMBOL_ALL, NULL);
+        offer_applied(line);
         break;
     case SAGAS_OR_FILES:
         puts(":files");
@@ -288,6 +390,9 @@ static void offer_source(struct line *line, enum source source)
         break;
     case STEPS:
         offer_definitions(line, true);
+        break;
+    case RULES:
+        offer_rules(line);
         break;
     case STATES:
         for (int i = 1; i <= (int)SAGA__V1__SAGA_STATE__SAGA_STATE_PARKED; i++) {
@@ -306,7 +411,8 @@ static void offer_values(struct line *line, const struct saga_option *option)
         enum source source;
     } values[] = {
         {"state", "STATE", STATES}, {"saga", "NAME", DEFINITIONS}, {"saga", "ID", SAGAS},
-        {"step", "STEP", STEPS},    {"address", "URL", NOTHING},
+        {"step", "STEP", STEPS},    {"address", "URL", NOTHING},   {"disable", "RULE", RULES},
+        {"enable", "RULE", RULES},  {"only", "RULE", RULES},       {"disable", "CODE", RULES},
     };
     const char *argument = option->argument;
     if (strchr(argument, '|') != NULL &&

@@ -20,6 +20,29 @@ const char *saga_daemon_name(enum saga_daemon daemon)
     return daemon < SAGA_DAEMON_COUNT ? daemon_names[daemon] : "";
 }
 
+static const char *const daemon_services[SAGA_DAEMON_COUNT] = {
+    [SAGA_DAEMON_ORDERD] = "order.v1.OrderService",
+    [SAGA_DAEMON_CUSTOMERD] = "customer.v1.CustomerService",
+    [SAGA_DAEMON_PRODUCTD] = "product.v1.ProductService",
+    [SAGA_DAEMON_KITCHEND] = "kitchen.v1.KitchenService",
+    [SAGA_DAEMON_PAYMENTD] = "payment.v1.PaymentService",
+};
+
+const char *saga_daemon_service(enum saga_daemon daemon)
+{
+    return daemon < SAGA_DAEMON_COUNT ? daemon_services[daemon] : NULL;
+}
+
+bool saga_daemon_serves(const char *service)
+{
+    for (size_t i = 0; i < SAGA_DAEMON_COUNT; i++) {
+        if (daemon_services[i] != NULL && strcmp(daemon_services[i], service) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum saga_err load(const char *path, json_t **root, struct saga_err_detail *detail)
 {
     if (access(path, R_OK) != 0) {

@@ -22,6 +22,12 @@ enum saga_daemon {
 /* Gives a daemon's name: "sagad". */
 const char *saga_daemon_name(enum saga_daemon daemon);
 
+/* Gives the service whose commands it takes: "order.v1.OrderService". NULL: none (sagad). */
+const char *saga_daemon_service(enum saga_daemon daemon);
+
+/* Tells whether a service is one of theirs. */
+bool saga_daemon_serves(const char *service);
+
 struct saga_endpoint {
     char nng[SAGA_ADDRESS_SIZE_MAX + 1];  /* empty: not known */
     char http[SAGA_ADDRESS_SIZE_MAX + 1]; /* empty: it has none */

@@ -60,6 +60,13 @@ static bool is_first_use(const struct saga_schema *schema, size_t message_index,
     return type != NULL;
 }
 
+bool saga_symbol_known(const struct saga_schema *schema, const char *name)
+{
+    return saga_symbol_method(schema, name) != NULL || saga_schema_message(schema, name) != NULL ||
+           saga_schema_service(schema, name) != NULL || saga_schema_decl(schema, name) != NULL ||
+           saga_schema_enum(schema, name) != NULL;
+}
+
 void saga_symbols_each(const struct saga_schema *schema, unsigned kinds,
                        void (*each)(const char *name, const char *comment, void *context),
                        void *context)

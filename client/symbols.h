@@ -18,6 +18,9 @@ enum saga_symbol_kind {
  * '/'. NULL: there is none. */
 const struct saga_method *saga_symbol_method(const struct saga_schema *schema, const char *name);
 
+/* Tells whether a schema has a service, method, message, enum or saga of this name. */
+bool saga_symbol_known(const struct saga_schema *schema, const char *name);
+
 /* Calls each(name, comment, context) for every name of the kinds, methods as "pkg.Service/Method";
  * the entry types of maps are left out. */
 void saga_symbols_each(const struct saga_schema *schema, unsigned kinds,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "client/address.h"
+#include "client/applied.h"
 #include "client/proto_file.h"
 #include "client/sagas.h"
 #include "client/symbols.h"
@@ -165,7 +166,6 @@ static int describe_unknown(const struct saga_schema *schema, const char *symbol
 
 static int describe_symbol(const struct saga_schema *schema, const char *symbol, bool template)
 {
-    symbol += symbol[0] == '.';
     const struct saga_method *method = saga_symbol_method(schema, symbol);
     const struct saga_message_type *message =
         method != NULL ? method->request : saga_schema_message(schema, symbol);
@@ -278,12 +278,38 @@ static int describe_open(const struct saga_options *options, struct describing *
     return status == SAGA_EXIT_OK && *schema == NULL ? SAGA_EXIT_FAILED : status;
 }
 
-static int describe_print(const struct saga_options *options, const struct describing *describing,
+/* What was applied is in no daemon's own set: asks the orchestrator, if it is known where it is. */
+static const struct saga_schema *describe_applied(const struct saga_options *options,
+                                                  struct describing *describing)
+{
+    const char *symbol = describing->symbol + (describing->symbol[0] == '.');
+    if (saga_options_text(options, "descriptor-set") != NULL) {
+        return NULL;
+    }
+    if (describing->conn == NULL &&
+        (!saga_applied_known(options) ||
+         saga_conn_open_orchestrator(options, &describing->conn) != SAGA_EXIT_OK)) {
+        return NULL;
+    }
+    return saga_applied_schema(describing->conn, symbol);
+}
+
+static int describe_print(const struct saga_options *options, struct describing *describing,
                           const struct saga_schema *schema)
 {
     bool template = saga_options_on(options, "template");
     if (describing->symbol != NULL) {
-        return describe_symbol(schema, describing->symbol, template);
+        const char *symbol = describing->symbol + (describing->symbol[0] == '.');
+        const struct saga_schema *applied =
+            saga_symbol_known(schema, symbol) ? NULL : describe_applied(options, describing);
+        int status = describe_symbol(applied != NULL ? applied : schema, symbol, template);
+        if (status == SAGA_EXIT_FAILED && applied == NULL && describing->conn == NULL &&
+            saga_options_text(options, "descriptor-set") == NULL) {
+            fputs("No orchestrator was asked for what has been applied: say where it is with --dir "
+                  "or --address.\n",
+                  stderr);
+        }
+        return status;
     }
     if (template) {
         return saga_client_usage("--template needs a message, a method or a saga definition");
@@ -330,7 +356,9 @@ const struct saga_verb saga_verb_describe = {
     .epilog =
         "Without ADDRESS (an NNG URL or the name of a daemon), the schema that is built in is "
         "described;\n"
-        "without SYMBOL, all services: those that the daemon serves.\n\n"
+        "without SYMBOL, all services: those that the daemon serves. What is not there is looked "
+        "for among\n"
+        "the definitions that were applied to the orchestrator.\n\n"
         "Examples:\n"
         "  sagactl describe productd\n"
         "  sagactl describe productd product.v1.ProductService.ReserveStock\n"
@@ -448,6 +476,14 @@ static const struct saga_option health_options[] = {
      false},
 };
 
+/* Tells whether a part is a participant that `sagactl dev` does not run. name: as the daemon was
+ * asked for; nobody knows who runs what is behind a URL. */
+static bool is_foreign(const char *name, const Saga__V1__HealthPart *part)
+{
+    return strstr(name, "://") == NULL && strchr(part->name, '.') != NULL &&
+           !saga_daemon_serves(part->name);
+}
+
 static void health_add_row(struct saga_table *table, const char *name,
                            const Saga__V1__CheckResponse *response)
 {
@@ -465,9 +501,10 @@ static void health_add_row(struct saga_table *table, const char *name,
                      (int)strcspn(part->detail, ":"), part->detail);
             continue;
         }
-        snprintf(parts + used, sizeof parts - used, "%s%s %s%s%s%s", i == 0 ? "" : ", ", part->name,
-                 well ? "ok" : saga_view_health((int)part->state),
+        snprintf(parts + used, sizeof parts - used, "%s%s %s%s%s%s%s", i == 0 ? "" : ", ",
+                 part->name, well ? "ok" : saga_view_health((int)part->state),
                  !well && part->detail[0] != 0 ? " (" : "", well ? "" : part->detail,
+                 !well && part->detail[0] != 0 && is_foreign(name, part) ? "; not run by dev" : "",
                  !well && part->detail[0] != 0 ? ")" : "");
     }
     saga_table_add(table, "%s", parts);
@@ -573,7 +610,9 @@ const struct saga_verb saga_verb_health = {
     .summary = "ask daemons how they are; by default all of endpoints.json",
     .epilog = "Exit status: 0 when all are SERVING; 1 when one is DEGRADED or NOT_SERVING; 64 + N "
               "when one cannot be asked.\n"
-              "With --allow-degraded, DEGRADED is 0 too.",
+              "With --allow-degraded, DEGRADED is 0 too: so it is when a participant that was "
+              "applied does not\n"
+              "run; \"not run by dev\" says that `sagactl dev` does not start it.",
     .options = health_options,
     .option_count = sizeof health_options / sizeof health_options[0],
     .shorts = "o=output",

@@ -37,18 +37,13 @@ static const struct saga_option dev_options[] = {
     {"once", NULL, "false", "start everything, check its health, stop", false},
 };
 
-/* Which service each daemon serves, and what else is particular. Started in this order. */
+/* Started in this order. */
 static const struct {
     enum saga_daemon daemon;
-    const char *service; /* NULL: none that takes commands */
     bool http;
 } parts[SAGA_DAEMON_COUNT] = {
-    {SAGA_DAEMON_CUSTOMERD, "customer.v1.CustomerService", false},
-    {SAGA_DAEMON_PRODUCTD, "product.v1.ProductService", false},
-    {SAGA_DAEMON_KITCHEND, "kitchen.v1.KitchenService", false},
-    {SAGA_DAEMON_PAYMENTD, "payment.v1.PaymentService", false},
-    {SAGA_DAEMON_SAGAD, NULL, true},
-    {SAGA_DAEMON_ORDERD, "order.v1.OrderService", true},
+    {SAGA_DAEMON_CUSTOMERD, false}, {SAGA_DAEMON_PRODUCTD, false}, {SAGA_DAEMON_KITCHEND, false},
+    {SAGA_DAEMON_PAYMENTD, false},  {SAGA_DAEMON_SAGAD, true},     {SAGA_DAEMON_ORDERD, true},
 };
 
 struct dev {
@@ -246,8 +241,9 @@ static enum saga_err add_particular(struct dev *dev, struct saga_dev_child *chil
                                        orchestrator ? dev->admin_port : dev->http_port);
     }
     for (size_t i = 0; orchestrator && i < SAGA_DAEMON_COUNT && err == SAGA_ERR_OK; i++) {
-        if (parts[i].service != NULL) {
-            err = saga_dev_child_add(child, "--participant=%s=ipc://%s/%s.ipc", parts[i].service,
+        const char *service = saga_daemon_service(parts[i].daemon);
+        if (service != NULL) {
+            err = saga_dev_child_add(child, "--participant=%s=ipc://%s/%s.ipc", service,
                                      dev->socket_dir, saga_daemon_name(parts[i].daemon));
         }
     }
@@ -337,6 +333,25 @@ static int wait_ready(struct dev *dev, int64_t end_us)
     return SAGA_EXIT_FAILED;
 }
 
+/* Tells whether a daemon is as well as it can be by itself: sagad names a participant that is away,
+ * and one that was applied to it is somebody else's to start. */
+static bool is_well(const struct saga_dev_child *child, const Saga__V1__CheckResponse *response)
+{
+    bool well = response->state == SAGA__V1__HEALTH_STATE__HEALTH_STATE_SERVING;
+    if (well || response->state != SAGA__V1__HEALTH_STATE__HEALTH_STATE_DEGRADED ||
+        child->daemon != SAGA_DAEMON_SAGAD) {
+        return well;
+    }
+    for (size_t i = 0; i < response->n_parts; i++) {
+        const Saga__V1__HealthPart *part = response->parts[i];
+        if (part->state != SAGA__V1__HEALTH_STATE__HEALTH_STATE_SERVING &&
+            (strchr(part->name, '.') == NULL || saga_daemon_serves(part->name))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Asks one daemon for its health; gives false when it cannot be asked. */
 static bool ask_health(const struct dev *dev, const struct saga_dev_child *child, bool last)
 {
@@ -352,12 +367,13 @@ static bool ask_health(const struct dev *dev, const struct saga_dev_child *child
     if (saga_conn_open(child->endpoint.nng, dev->options, &conn) == SAGA_EXIT_OK &&
         saga_conn_call(conn, &request, &answer) == SAGA_EXIT_OK) {
         const Saga__V1__CheckResponse *response = (const Saga__V1__CheckResponse *)answer;
-        well = response->state == SAGA__V1__HEALTH_STATE__HEALTH_STATE_SERVING;
-        for (size_t i = 0; last && !well && i < response->n_parts; i++) {
+        well = is_well(child, response);
+        for (size_t i = 0; (last || well) && i < response->n_parts; i++) {
             const Saga__V1__HealthPart *part = response->parts[i];
             if (part->state != SAGA__V1__HEALTH_STATE__HEALTH_STATE_SERVING) {
-                saga_client_warn("%s: %s is not well: %s", saga_daemon_name(child->daemon),
-                                 part->name, part->detail);
+                saga_client_warn("%s: %s is not well: %s%s", saga_daemon_name(child->daemon),
+                                 part->name, part->detail,
+                                 well ? " (it is not dev's own, and not waited for)" : "");
             }
         }
     }
@@ -365,7 +381,7 @@ static bool ask_health(const struct dev *dev, const struct saga_dev_child *child
     return well;
 }
 
-/* Waits until every daemon says SERVING. One that does not is told, but ends nothing: it may find
+/* Waits until every daemon is well. One that does not is told, but ends nothing: it may find
  * its Kafka later. */
 static int wait_healthy(struct dev *dev, int64_t end_us)
 {

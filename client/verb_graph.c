@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/applied.h"
 #include "client/definition_file.h"
 #include "client/graph.h"
 #include "client/proto_file.h"
@@ -190,6 +191,15 @@ static int open_live(const struct saga_options *options, struct drawing *drawing
 
 /* ---- What is drawn ---- */
 
+static bool is_built_in(const char *name)
+{
+    struct saga_schema *schema = NULL;
+    bool is =
+        saga_schema_open(NULL, &schema) == SAGA_EXIT_OK && saga_schema_decl(schema, name) != NULL;
+    saga_schema_free(schema);
+    return is;
+}
+
 static int open_drawing(const struct saga_options *options, bool json, struct drawing *drawing)
 {
     const char *operand =
@@ -212,8 +222,16 @@ static int open_drawing(const struct saga_options *options, bool json, struct dr
     if (live) {
         return open_live(options, drawing);
     }
+    bool foreign = operand == NULL && name != NULL && !is_built_in(name);
+    if (foreign && saga_applied_known(options)) {
+        return open_live(options, drawing);
+    }
     int status = saga_definition_file_open(options, operand, name, json, &drawing->file);
     drawing->decl = drawing->file.decl;
+    if (foreign && status == SAGA_EXIT_USAGE) {
+        fputs("One that was applied to an orchestrator: --live, with --dir or --address.\n",
+              stderr);
+    }
     return status;
 }
 
@@ -302,7 +320,9 @@ const struct saga_verb saga_verb_graph = {
     .usage = "[FILE|ID] [--saga NAME] [--format text|dot|svg|mermaid|json] [--out FILE]",
     .summary = "draw a saga: its steps, undos, data flow and deadlines",
     .epilog =
-        "FILE is a .proto or a descriptor set; without one, what is built in is drawn. With ID, or "
+        "FILE is a .proto or a descriptor set; without one, what is built in is drawn, or what "
+        "was\n"
+        "applied to the orchestrator. With ID, or "
         "--saga\n"
         "and --key, the saga's own version of its definition is drawn and coloured by its state.\n"
         "A request's field is followed by the steps that write what it takes: \"total_cents "

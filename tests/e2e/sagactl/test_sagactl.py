@@ -21,7 +21,7 @@ VERB_SECONDS = 90
 WATCH_SECONDS = 60
 ID = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"
 UNKNOWN_ID = "018f3c1e-8a5b-7c00-9d3e-0123456789ab"
-DONE, FAILED, USAGE, NOT_FOUND, UNAVAILABLE = 0, 1, 2, 64 + 5, 64 + 14
+DONE, FAILED, USAGE, GOING, NOT_FOUND, UNAVAILABLE = 0, 1, 2, 4, 64 + 5, 64 + 14
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
@@ -248,6 +248,44 @@ class SagactlTest(unittest.TestCase):
         started = self.ctl_json("start", "create-order", f"--key={key}", "-d", json.dumps(
             {"order_id": self.approved["order_id"], "customer_id": 1, "items": [{"product_id": 1, "quantity": 2}]}))
         self.assertEqual((started["existing"], started["state"]), (True, "COMPLETED"))
+
+    def test_what_was_applied_is_found_and_one_who_is_away_does_not_hold_dev_up(self):
+        dev = self.start_dev("applied")
+        _, problem = self.ctl("graph", "--saga=transfer", dev=dev, expect=NOT_FOUND)
+        self.assertIn("no such definition", problem)
+        protos = util.ROOT / "examples/transfer/proto"
+        self.ctl("apply", f"-I{protos}", f"-I{util.ROOT}/proto", str(protos / "transfer/v1/transfer.proto"), "--why=x",
+                 f"--participant=transfer.v1.DebitService=ipc://{self.directory}/nobody", dev=dev)
+        story, _ = self.ctl("describe", "sagad", "transfer", dev=dev)
+        self.assertTrue(story.startswith("// saga transfer: deadline "))
+        self.assertEqual(self.ctl("describe", "transfer", dev=dev)[0], story)
+        self.assertIn("message transfer.v1.Transfer {", self.ctl("describe", "transfer.v1.Transfer", dev=dev)[0])
+        self.assertIn("transfer_id", json.loads(self.ctl("describe", "transfer", "--template", dev=dev)[0]))
+        self.ctl("describe", "customerd", "transfer", dev=dev, expect=FAILED)
+        self.assertTrue(self.ctl("graph", "--saga=transfer", dev=dev)[0].startswith("saga transfer,"))
+        self.assertIn("1 definition was acted on (1 applied)", self.ctl("audit", "verify", dev=dev)[0])
+        self.ctl("start", "transfer", "--key=1", "--wait=100ms", "-d", '{"transfer_id": "1"}', dev=dev, expect=GOING)
+        self.assertIn("not run by dev", self.ctl("health", "sagad", dev=dev, expect=FAILED)[0])
+        self.ctl("health", "--allow-degraded", dev=dev)
+        self.stop(dev, DONE)
+        again = Dev(dev.directory)
+        self.addCleanup(again.end)
+        self.assertIn("not waited for", again.log())
+        self.assertNotIn("not every daemon is well", again.log())
+        self.stop(again, DONE)
+        _, problem = self.ctl("graph", "--saga=transfer", dev=again, expect=USAGE)
+        self.assertIn("--live", problem)
+        _, problem = self.ctl("describe", "transfer", dev=again, expect=FAILED)
+        self.assertIn("--address", problem)
+
+    def test_help_of_what_asks_no_daemon_lists_no_daemons(self):
+        for verb in "lint", "check", "sim", "completion":
+            text, _ = self.ctl(verb, "--help")
+            self.assertNotRegex(text, "(?m)^  --(address|kafka|tls-ca|timeout) ", verb)
+            self.assertIn("--output table|json", text)
+        self.assertIn("--tls-ca", self.ctl("breaking", "--help")[0])
+        self.ctl("lint", "--list-rules", "--timeout=1s")
+        self.assertRegex(self.ctl("call", "--help")[0], r"-H\. May be\s+repeated\.")
 
     def health_json(self, name, dev):
         """What -o json says, whether all is well or not."""

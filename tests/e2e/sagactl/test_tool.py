@@ -261,6 +261,8 @@ class ToolTest(unittest.TestCase):
         self.assertEqual(self.complete("get", "-o", "j"), ["json"])
         self.assertEqual(self.complete("list", "--state", "COMP"), ["COMPENSATING", "COMPLETED", "COMPENSATED"])
         self.assertEqual(self.complete("topics", "pr"), ["probe"])
+        self.assertEqual(self.complete("lint", "--disable", "PACKAGE_DEF"), ["PACKAGE_DEFINED"])
+        self.assertEqual(self.complete("breaking", "--disable=FIELD_RENA"), ["FIELD_RENAMED"])
         self.assertEqual(self.complete("completion", ""), ["bash", "zsh", "fish"])
         self.assertEqual(self.complete("help", "descr"), ["describe"])
         self.assertEqual(self.complete("no-such-verb", ""), [])
@@ -269,6 +271,9 @@ class ToolTest(unittest.TestCase):
         self.assertEqual(self.complete("call", "cust"), ["customerd"])
         self.assertEqual(self.complete("call", "customerd", "customer.v1.C"), [VALIDATE])
         self.assertIn(RESERVE, self.complete("call", "productd", ""))
+        served = {method.partition("/")[0] for method in self.complete("call", "customerd", "")}
+        self.assertEqual(served, {"customer.v1.CustomerService", "saga.v1.HealthService", "saga.v1.ReflectionService"})
+        self.assertEqual(set(self.complete("list-services", "customerd", "")), served)
         address = self.dev.endpoints()["customerd"]["nng"]
         self.assertEqual(self.complete("call", address, "customer.v1.C"), [VALIDATE])
         self.assertEqual(self.complete("call", "-H", "a: b", "customerd", "customer.v1.C"), [VALIDATE])
