@@ -35,9 +35,24 @@ static const char *describe_where(struct saga_draft *draft, int step, struct sag
     return clean_text(arena, where);
 }
 
+/* Tells whether a check came only after there were stores: what was accepted before it stands. */
+static bool came_later(const char *code)
+{
+    static const char *const later[] = {"SAGA045"};
+    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
+        if (strcmp(code, later[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void saga_lint_add(struct saga_draft *draft, const char *code, int step, const char *format, ...)
 {
     struct saga_arena *arena = &draft->loader->schema->arena;
+    if (draft->loader->stored && came_later(code)) {
+        return;
+    }
     if (draft->finding_count == SAGA_FINDINGS_MAX) {
         return; /* enough to work on */
     }

@@ -45,7 +45,7 @@ static enum saga_err load(struct saga_loader *loader, struct saga_bytes descript
         return saga_err_set(loader->detail, err, "not a FileDescriptorSet");
     }
     loader->set = (const Google__Protobuf__FileDescriptorSet *)set;
-    err = saga_load_files(loader);
+    err = loader->stored ? SAGA_ERR_OK : saga_load_files(loader);
     if (err == SAGA_ERR_OK) {
         err = saga_load_types(loader);
     }
@@ -55,10 +55,11 @@ static enum saga_err load(struct saga_loader *loader, struct saga_bytes descript
     return err == SAGA_ERR_OK ? saga_lint_all(loader) : err;
 }
 
-enum saga_err saga_schema_load(struct saga_bytes descriptor_set, struct saga_schema **schema,
-                               struct saga_err_detail *detail)
+static enum saga_err load_as(bool stored, struct saga_bytes descriptor_set,
+                             struct saga_schema **schema, struct saga_err_detail *detail)
 {
-    struct saga_loader loader = {.schema = calloc(1, sizeof *loader.schema), .detail = detail};
+    struct saga_loader loader = {
+        .schema = calloc(1, sizeof *loader.schema), .detail = detail, .stored = stored};
     if (loader.schema == NULL) {
         return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "schema: out of memory");
     }
@@ -73,6 +74,18 @@ enum saga_err saga_schema_load(struct saga_bytes descriptor_set, struct saga_sch
     }
     *schema = loader.schema;
     return SAGA_ERR_OK;
+}
+
+enum saga_err saga_schema_load(struct saga_bytes descriptor_set, struct saga_schema **schema,
+                               struct saga_err_detail *detail)
+{
+    return load_as(false, descriptor_set, schema, detail);
+}
+
+enum saga_err saga_schema_load_stored(struct saga_bytes descriptor_set, struct saga_schema **schema,
+                                      struct saga_err_detail *detail)
+{
+    return load_as(true, descriptor_set, schema, detail);
 }
 
 void saga_schema_free(struct saga_schema *schema)

@@ -104,6 +104,11 @@ struct saga_service {
  * detail says. Sagas that fail a static check are no error here: see the findings. */
 enum saga_err saga_schema_load(struct saga_bytes descriptor_set, struct saga_schema **schema,
                                struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+/* The same for a set that this program, or an earlier one, has accepted before: sagas may be in
+ * flight on it, so checks that have come since (docs/lint.md says which) do not refuse it. */
+enum saga_err saga_schema_load_stored(struct saga_bytes descriptor_set, struct saga_schema **schema,
+                                      struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
 void saga_schema_free(struct saga_schema *schema);
 
 /* Finds by full name (of a field: its own name); NULL when there is none. */

@@ -73,6 +73,7 @@ struct saga_loader {
     struct saga_arena scratch; /* what is not needed after loading */
     struct saga_err_detail *detail;
     const Google__Protobuf__FileDescriptorSet *set;
+    bool stored; /* an earlier program has accepted it: what is checked since then does not count */
     struct saga_source *sources;                                   /* by file */
     const Google__Protobuf__DescriptorProto **raw;                 /* by message */
     const Google__Protobuf__ServiceDescriptorProto **raw_services; /* by service */

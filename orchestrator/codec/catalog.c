@@ -48,8 +48,9 @@ void saga_catalog_free(struct saga_catalog *catalog)
     free(catalog);
 }
 
-enum saga_err saga_catalog_load(struct saga_catalog *catalog, struct saga_bytes descriptor_set,
-                                const struct saga_schema **schema, struct saga_err_detail *detail)
+static enum saga_err load(struct saga_catalog *catalog, struct saga_bytes descriptor_set,
+                          bool stored, const struct saga_schema **schema,
+                          struct saga_err_detail *detail)
 {
     uint8_t digest[SAGA_DIGEST_SIZE];
     saga_digest(descriptor_set, digest);
@@ -66,7 +67,8 @@ enum saga_err saga_catalog_load(struct saga_catalog *catalog, struct saga_bytes 
     }
     catalog->schemas = grown;
     struct loaded *loaded = &catalog->schemas[catalog->schema_count];
-    enum saga_err err = saga_schema_load(descriptor_set, &loaded->schema, detail);
+    enum saga_err err = stored ? saga_schema_load_stored(descriptor_set, &loaded->schema, detail)
+                               : saga_schema_load(descriptor_set, &loaded->schema, detail);
     if (err != SAGA_ERR_OK) {
         return err;
     }
@@ -74,6 +76,12 @@ enum saga_err saga_catalog_load(struct saga_catalog *catalog, struct saga_bytes 
     catalog->schema_count += 1;
     *schema = loaded->schema;
     return SAGA_ERR_OK;
+}
+
+enum saga_err saga_catalog_load(struct saga_catalog *catalog, struct saga_bytes descriptor_set,
+                                const struct saga_schema **schema, struct saga_err_detail *detail)
+{
+    return load(catalog, descriptor_set, false, schema, detail);
 }
 
 static struct saga_version *find(const struct saga_catalog *catalog,
@@ -136,7 +144,7 @@ enum saga_err saga_catalog_add_stored(struct saga_catalog *catalog,
                                       struct saga_version **version, struct saga_err_detail *detail)
 {
     const struct saga_schema *schema = NULL;
-    enum saga_err err = saga_catalog_load(catalog, stored->descriptor_set, &schema, detail);
+    enum saga_err err = load(catalog, stored->descriptor_set, true, &schema, detail);
     if (err != SAGA_ERR_OK) {
         return err;
     }

@@ -54,8 +54,10 @@ static struct saga_bytes read_whole(const char *path)
     return (struct saga_bytes){data, size};
 }
 
+typedef enum saga_err load_set(struct saga_bytes, struct saga_schema **, struct saga_err_detail *);
+
 /* Compiles a file with protoc and loads what comes of it. */
-static struct saga_schema *load(const char *name)
+static struct saga_schema *load_by(load_set *load_set, const char *name)
 {
     struct saga_test_dir dir;
     char out[SAGA_TEST_PATH_MAX];
@@ -82,12 +84,17 @@ static struct saga_schema *load(const char *name)
 
     struct saga_schema *schema = NULL;
     struct saga_err_detail detail = {""};
-    enum saga_err err = saga_schema_load(set, &schema, &detail);
+    enum saga_err err = load_set(set, &schema, &detail);
     free((void *)(uintptr_t)set.data);
     if (err != SAGA_ERR_OK) {
         fail_msg("%s: %s", name, detail.text);
     }
     return schema;
+}
+
+static struct saga_schema *load(const char *name)
+{
+    return load_by(saga_schema_load, name);
 }
 
 static void check_finding(const struct saga_finding *finding, const char *name)
@@ -131,6 +138,19 @@ static void test_lint_of_a_file_finds_its_code_alone(void **state)
         assert_true(saga_schema_decl_count(schema) > 0);
     }
     saga_schema_free(schema);
+}
+
+static void test_lint_of_a_stored_set_leaves_out_what_is_checked_since(void **state)
+{
+    (void)state;
+    struct saga_schema *later = load_by(saga_schema_load_stored, "SAGA045-bad.proto");
+    assert_int_equal(saga_schema_finding_count(later), 0);
+    assert_non_null(saga_schema_decl(later, "lint"));
+    saga_schema_free(later);
+    struct saga_schema *always = load_by(saga_schema_load_stored, "SAGA044-bad.proto");
+    assert_true(saga_schema_finding_count(always) > 0);
+    assert_null(saga_schema_decl(always, "lint"));
+    saga_schema_free(always);
 }
 
 static bool file_of(const char *code, const char *kind)
@@ -193,8 +213,9 @@ static void test_lint_codes_in_source_and_docs_are_those_tested(void **state)
 
 int main(void)
 {
-    static struct CMUnitTest tests[FILES_MAX + 2] = {
+    static struct CMUnitTest tests[FILES_MAX + 3] = {
         cmocka_unit_test(test_lint_every_code_has_a_bad_and_a_good_file),
+        cmocka_unit_test(test_lint_of_a_stored_set_leaves_out_what_is_checked_since),
         cmocka_unit_test(test_lint_codes_in_source_and_docs_are_those_tested),
     };
     list_files();
@@ -203,10 +224,10 @@ int main(void)
         return 1;
     }
     for (size_t i = 0; i < name_count; i++) {
-        tests[i + 2].name = names[i];
-        tests[i + 2].test_func = test_lint_of_a_file_finds_its_code_alone;
-        tests[i + 2].initial_state = names[i];
+        tests[i + 3].name = names[i];
+        tests[i + 3].test_func = test_lint_of_a_file_finds_its_code_alone;
+        tests[i + 3].initial_state = names[i];
     }
     /* cmocka's macro counts the array; only as many as there are files are wanted. */
-    return _cmocka_run_group_tests("lint", tests, name_count + 2, NULL, NULL);
+    return _cmocka_run_group_tests("lint", tests, name_count + 3, NULL, NULL);
 }
