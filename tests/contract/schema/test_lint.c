@@ -57,7 +57,7 @@ static struct saga_bytes read_whole(const char *path)
 typedef enum saga_err load_set(struct saga_bytes, struct saga_schema **, struct saga_err_detail *);
 
 /* Compiles a file with protoc and loads what comes of it. */
-static struct saga_schema *load_by(load_set *load_set, const char *name)
+static struct saga_schema *load_by(load_set *loads, const char *name)
 {
     struct saga_test_dir dir;
     char out[SAGA_TEST_PATH_MAX];
@@ -84,7 +84,7 @@ static struct saga_schema *load_by(load_set *load_set, const char *name)
 
     struct saga_schema *schema = NULL;
     struct saga_err_detail detail = {""};
-    enum saga_err err = load_set(set, &schema, &detail);
+    enum saga_err err = loads(set, &schema, &detail);
     free((void *)(uintptr_t)set.data);
     if (err != SAGA_ERR_OK) {
         fail_msg("%s: %s", name, detail.text);
