@@ -12,6 +12,7 @@
 #include "client/conn.h"
 #include "client/proto_file.h"
 #include "common/sys/clock.h"
+#include "saga/v1/health.pb-c.h"
 #include "saga/v1/reflection.pb-c.h"
 #include "verify/certify/certify.h"
 
@@ -46,9 +47,15 @@ static const struct saga_option certify_options[] = {
     {"seed", "N", NULL, "of generated values and garbage; default: by lot, and told", false},
     {"junit", "FILE", NULL, "write the report as JUnit XML too", false},
     {"strict", NULL, "false", "what could not be judged counts as failed", false},
+    {"live-effects", NULL, "false",
+     "go on at a participant that has Kafka: what is done there is seen by all who read its topics",
+     false},
     {"quiet", NULL, "false", "tell no progress; short -q", false},
     {"verbose", NULL, "false", "tell passed cases too; short -v", false},
 };
+
+/* Exit status: nothing failed, but not everything that matters was judged. */
+enum { EXIT_UNJUDGED = 3 };
 
 struct certify {
     const struct saga_options *options;
@@ -57,6 +64,7 @@ struct certify {
     char **services; /* of reflection */
     size_t service_count;
     bool reflection;
+    bool kafka; /* its health tells of one */
     struct saga_certify_steps steps;
     struct saga_certify_values *values;
     struct saga_certify_nng *nng;
@@ -112,6 +120,36 @@ static int ask_reflection(struct certify *certify, struct saga_conn *conn)
     return status;
 }
 
+/* Tells whether a participant has Kafka, by what its health says: the part "kafka", in whatever
+ * state, unless it says that it is not configured (docs/wire.md). */
+static bool has_kafka(const Saga__V1__CheckResponse *health)
+{
+    static const char none[] = "not configured";
+    for (size_t i = 0; i < health->n_parts; i++) {
+        const Saga__V1__HealthPart *part = health->parts[i];
+        if (strcmp(part->name, "kafka") == 0) {
+            return part->state == SAGA__V1__HEALTH_STATE__HEALTH_STATE_SERVING ||
+                   strncmp(part->detail, none, sizeof none - 1) != 0;
+        }
+    }
+    return false;
+}
+
+static void ask_health(struct certify *certify, struct saga_conn *conn)
+{
+    Saga__V1__CheckRequest message = SAGA__V1__CHECK_REQUEST__INIT;
+    struct saga_conn_request request = {
+        .method = "saga.v1.HealthService/Check",
+        .request = &message.base,
+        .response_type = &saga__v1__check_response__descriptor,
+    };
+    const ProtobufCMessage *response = NULL;
+    /* One without health is judged: CERT-HEALTH tells. */
+    if (saga_conn_call(conn, &request, &response) == SAGA_EXIT_OK) {
+        certify->kafka = has_kafka((const Saga__V1__CheckResponse *)response);
+    }
+}
+
 static int certify_schema(struct certify *certify)
 {
     const char *path = saga_options_text(certify->options, "descriptor-set");
@@ -129,6 +167,9 @@ static int certify_schema(struct certify *certify)
     }
     (void)snprintf(certify->address, sizeof certify->address, "%s", saga_conn_address(conn));
     status = ask_reflection(certify, conn);
+    if (status == SAGA_EXIT_OK) {
+        ask_health(certify, conn);
+    }
     saga_conn_close(conn);
     return status;
 }
@@ -211,8 +252,12 @@ static int certify_steps(struct certify *certify)
                  saga_options_count(certify->options, "undo") > 0;
     int status = given ? given_steps(certify) : found_steps(certify);
     if (status == SAGA_EXIT_OK && certify->steps.count == 0) {
-        status = saga_client_usage("no definition of the schema has a step at this participant: "
-                                   "name its methods with --call METHOD --undo METHOD");
+        bool own = saga_options_text(certify->options, "descriptor-set") == NULL;
+        status = saga_client_usage(
+            "no definition of the %s schema has a step at this participant: %s"
+            "name its methods with --call METHOD --undo METHOD",
+            own ? "participant's own" : "given",
+            own ? "give the saga's file, --descriptor-set YOUR_SAGA.proto; or " : "");
     }
     return status;
 }
@@ -392,9 +437,15 @@ static int certify_report(const struct certify *certify, const struct saga_certi
     if (status == SAGA_EXIT_OK && path != NULL) {
         status = write_junit(path, report, &head);
     }
-    bool failed = report->failed > 0 ||
-                  (saga_options_on(certify->options, "strict") && certify_lacking(report));
-    return status != SAGA_EXIT_OK ? status : failed ? SAGA_EXIT_FAILED : SAGA_EXIT_OK;
+    if (status != SAGA_EXIT_OK) {
+        return status;
+    }
+    enum saga_certify_outcome outcome = saga_certify_outcome(report);
+    if (outcome == SAGA_CERTIFY_BROKEN ||
+        (saga_options_on(certify->options, "strict") && certify_lacking(report))) {
+        return SAGA_EXIT_FAILED;
+    }
+    return outcome == SAGA_CERTIFY_UNJUDGED ? EXIT_UNJUDGED : SAGA_EXIT_OK;
 }
 
 /* ---- The verb ---- */
@@ -422,11 +473,45 @@ static int certify_open(struct certify *certify)
     return SAGA_EXIT_OK;
 }
 
+/* Calls that no saga decided have effects all the same, and who reads the topics believes them. */
+static int certify_live(const struct certify *certify)
+{
+    if (!certify->kafka) {
+        return SAGA_EXIT_OK;
+    }
+    saga_client_warn("%s has Kafka: what certify does there goes to its topics, and audit verify "
+                     "will find effects that nobody decided (S13)",
+                     certify->address);
+    if (saga_options_on(certify->options, "live-effects")) {
+        return SAGA_EXIT_OK;
+    }
+    return saga_client_usage("start a participant of its own for certify, with a database of its "
+                             "own and without Kafka; or, knowing that, give --live-effects");
+}
+
+/* A pattern that no case is like would judge nothing. */
+static int certify_some(const struct certify *certify)
+{
+    struct saga_certify_report plan;
+    if (saga_certify_plan(&certify->config, &plan) != SAGA_ERR_OK) {
+        return saga_client_fail("out of memory");
+    }
+    size_t count = plan.count;
+    saga_certify_report_fini(&plan);
+    return count > 0 ? SAGA_EXIT_OK
+                     : saga_client_usage("--case %s: no case that applies to this participant has "
+                                         "such an id; --list tells them",
+                                         certify->config.cases);
+}
+
 static int certify_judge(struct certify *certify, bool json)
 {
     struct saga_certify_report report = {0};
     struct saga_err_detail detail = {{0}};
-    int status = certify_open(certify);
+    int status = certify_live(certify);
+    if (status == SAGA_EXIT_OK) {
+        status = certify_open(certify);
+    }
     if (status != SAGA_EXIT_OK) {
         return status;
     }
@@ -468,6 +553,7 @@ static int certify_prepare(struct certify *certify)
     config->values = certify->values;
     config->seed = (uint64_t)certify->seed;
     config->cases = saga_options_text(certify->options, "case");
+    config->narrowed = saga_options_text(certify->options, "saga") != NULL;
     config->reflection = certify->reflection;
     config->progress = certify_progress;
     config->user = certify;
@@ -487,6 +573,9 @@ static int certify_run(const struct saga_options *options)
     }
     certify->options = options;
     int status = certify_prepare(certify);
+    if (status == SAGA_EXIT_OK) {
+        status = certify_some(certify);
+    }
     if (status == SAGA_EXIT_OK && saga_options_on(options, "template")) {
         status = saga_client_print_json(json_deep_copy(saga_certify_values_json(certify->values)));
     } else if (status == SAGA_EXIT_OK && saga_options_on(options, "list")) {
@@ -514,17 +603,23 @@ const struct saga_verb saga_verb_certify = {
         "ADDRESS is an NNG URL, or the name of a daemon of endpoints.json. The steps are those of "
         "the definitions in the\nparticipant's schema, or --call and --undo. docs/certify.md tells "
         "every case, and what a values file holds.\n"
-        "Calls are made and undone again; what has no undo stays.\n\n"
+        "Calls are made and undone again; what has no undo stays, and no saga decided any of it. "
+        "So "
+        "use a participant of its own, with a\ndatabase of its own and without Kafka, never one of "
+        "a running system.\n\n"
         "Examples:\n"
-        "  sagactl certify tcp://127.0.0.1:7001\n"
-        "  sagactl certify paymentd --template > values.json\n"
-        "  sagactl certify paymentd --values values.json --junit certify.xml\n"
+        "  paymentd --listen ipc:///tmp/try.ipc --data /tmp/try.db --seed seed.json &\n"
+        "  sagactl certify ipc:///tmp/try.ipc --template > values.json\n"
+        "  sagactl certify ipc:///tmp/try.ipc --values values.json --junit certify.xml\n"
+        "  sagactl certify tcp://127.0.0.1:7001 --descriptor-set my_saga.proto --values "
+        "values.json\n"
         "  sagactl certify tcp://127.0.0.1:7001 --restart 'kill -9 $(cat pid); ./participant & "
         "echo $! > pid'\n"
         "  sagactl certify tcp://127.0.0.1:7001 --call bank.v1.Bank/Debit --undo "
         "bank.v1.Bank/Refund\n\n"
-        "Exit status: 0 nothing failed; 1 a case failed (--strict: or was not judged); 2 wrong "
-        "usage; 78 nobody answers.",
+        "Exit status: 0 certified, or (--case, --saga) what was asked passed; 1 a case failed "
+        "(--strict: or was not judged);\n2 wrong usage; 3 nothing failed, but not everything that "
+        "matters was judged; 78 nobody answers.",
     .options = certify_options,
     .option_count = sizeof certify_options / sizeof certify_options[0],
     .shorts = "o=output q=quiet v=verbose " SAGA_PROTO_PATH_SHORT,

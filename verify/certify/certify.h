@@ -142,7 +142,26 @@ struct saga_certify_report {
     size_t passed, failed, skipped;
     size_t commands;     /* sent in all */
     size_t effects_left; /* calls that were done and could not be undone */
+    bool narrowed;       /* not all of the participant was asked */
 };
+
+/* What a report comes to. */
+enum saga_certify_outcome {
+    SAGA_CERTIFY_CERTIFIED, /* each central case of each rule that applies was judged and passed */
+    SAGA_CERTIFY_BROKEN,    /* a case failed */
+    SAGA_CERTIFY_UNJUDGED,  /* nothing failed, but a central case could not be judged */
+    SAGA_CERTIFY_NARROWED,  /* what was asked passed, but it was not all */
+};
+
+/* Judges a report. A case is central unless it needs more than an address and good values: a probe,
+ * a restart, refused values, a second method. */
+enum saga_certify_outcome saga_certify_outcome(const struct saga_certify_report *report);
+
+/* Counts the central cases that could not be judged. */
+size_t saga_certify_unjudged(const struct saga_certify_report *report);
+
+/* Gives "certified", "failed", "not judged" or "passed (narrowed)". */
+const char *saga_certify_outcome_name(enum saga_certify_outcome outcome);
 
 struct saga_certify_config {
     const struct saga_schema *schema;
@@ -158,6 +177,7 @@ struct saga_certify_config {
     const char *probe_method;  /* read-only method that tells effects; NULL: none */
     const char *probe_request; /* its JSON, with placeholders */
     bool reflection;           /* the participant must answer reflection */
+    bool narrowed;             /* the steps are not all that the participant has */
     /* Told after each result; may be NULL. */
     void (*progress)(void *user, const struct saga_certify_result *result, size_t done,
                      size_t total);

@@ -156,8 +156,10 @@ enum saga_err saga_certify_report_junit(const struct saga_certify_report *report
                report->count, report->failed, report->skipped, took_ms / 1000, took_ms % 1000);
     put_format(&writer,
                "    <properties>\n      <property name=\"seed\" value=\"%" PRIu64
-               "\"/>\n    </properties>\n",
+               "\"/>\n      <property name=\"outcome\"",
                head->seed);
+    put_attribute(&writer, "value", saga_certify_outcome_name(saga_certify_outcome(report)));
+    put(&writer, "/>\n    </properties>\n");
     for (size_t i = 0; i < report->count; i++) {
         put_case(&writer, &report->results[i]);
     }

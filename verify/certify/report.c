@@ -8,26 +8,48 @@
 static const char *const rules[] = {"B1", "B2", "B3", "B4", "B5", "B6", "S4", "S8"};
 enum { RULE_COUNT = sizeof rules / sizeof rules[0] };
 
-/* What a rule has come to: FAIL if any case failed, PASS if any passed, else SKIP. */
-static enum saga_certify_verdict rule_verdict(const struct saga_certify_report *report,
-                                              const char *rule, bool *partly)
+/* What a rule has come to. */
+enum rule_state {
+    RULE_KEPT,
+    RULE_BROKEN,
+    RULE_PARTLY, /* some of its cases were not judged, the others passed */
+    RULE_UNJUDGED,
+    RULE_INAPPLICABLE, /* the participant's methods have no case of it */
+    RULE_STATE_COUNT
+};
+
+static enum rule_state rule_state(const struct saga_certify_report *report, const char *rule)
 {
-    enum saga_certify_verdict verdict = SAGA_CERTIFY_SKIP;
-    *partly = false;
+    size_t counts[] = {[SAGA_CERTIFY_PASS] = 0, [SAGA_CERTIFY_FAIL] = 0, [SAGA_CERTIFY_SKIP] = 0};
     for (size_t i = 0; i < report->count; i++) {
-        const struct saga_certify_result *result = &report->results[i];
-        if (strcmp(result->about->rule, rule) != 0) {
-            continue;
-        }
-        if (result->verdict == SAGA_CERTIFY_FAIL) {
-            return SAGA_CERTIFY_FAIL;
-        }
-        *partly = *partly || result->verdict == SAGA_CERTIFY_SKIP;
-        if (result->verdict == SAGA_CERTIFY_PASS) {
-            verdict = SAGA_CERTIFY_PASS;
+        if (strcmp(report->results[i].about->rule, rule) == 0) {
+            counts[report->results[i].verdict]++;
         }
     }
-    return verdict;
+    if (counts[SAGA_CERTIFY_FAIL] > 0) {
+        return RULE_BROKEN;
+    }
+    if (counts[SAGA_CERTIFY_PASS] > 0) {
+        return counts[SAGA_CERTIFY_SKIP] > 0 ? RULE_PARTLY : RULE_KEPT;
+    }
+    return counts[SAGA_CERTIFY_SKIP] > 0 || report->narrowed ? RULE_UNJUDGED : RULE_INAPPLICABLE;
+}
+
+static const char *rule_json(enum rule_state state)
+{
+    switch (state) {
+    case RULE_KEPT:
+    case RULE_PARTLY:
+        return "PASS";
+    case RULE_BROKEN:
+        return "FAIL";
+    case RULE_INAPPLICABLE:
+        return "INAPPLICABLE";
+    case RULE_UNJUDGED:
+    case RULE_STATE_COUNT:
+        break;
+    }
+    return "SKIP";
 }
 
 static void print_result(const struct saga_certify_result *result, FILE *file)
@@ -46,25 +68,71 @@ static void print_result(const struct saga_certify_result *result, FILE *file)
     }
 }
 
+/* Names the cases of a rule that were not judged, each once. */
+static void print_missing(const struct saga_certify_report *report, const char *rule, FILE *file)
+{
+    const struct saga_certify_about *last = NULL;
+    for (size_t i = 0; i < report->count; i++) {
+        const struct saga_certify_about *about = report->results[i].about;
+        /* The results of one case stand together. */
+        if (report->results[i].verdict == SAGA_CERTIFY_SKIP && about != last &&
+            strcmp(about->rule, rule) == 0) {
+            fprintf(file, "%s%s", last == NULL ? " (without " : ", ", about->id);
+            last = about;
+        }
+    }
+    fputs(last == NULL ? "" : ")", file);
+}
+
 static void print_rules(const struct saga_certify_report *report, FILE *file)
 {
-    const char *const words[] = {"kept:", "broken:", "not judged:", "judged in part:"};
-    for (size_t kind = 0; kind < sizeof words / sizeof words[0]; kind++) {
+    static const char *const words[RULE_STATE_COUNT] = {
+        "kept:", "broken:", "judged in part:", "not judged:", "does not apply:"};
+    for (size_t kind = 0; kind < RULE_STATE_COUNT; kind++) {
         bool any = false;
         for (size_t i = 0; i < RULE_COUNT; i++) {
-            bool partly = false;
-            enum saga_certify_verdict verdict = rule_verdict(report, rules[i], &partly);
-            bool there = kind == 3 ? verdict == SAGA_CERTIFY_PASS && partly
-                                   : (size_t)verdict == kind && !(kind == 0 && partly);
-            if (there) {
-                fprintf(file, "%s%s %s", any ? "" : "  ", any ? "" : words[kind], rules[i]);
-                any = true;
+            if ((size_t)rule_state(report, rules[i]) != kind) {
+                continue;
             }
+            fprintf(file, "%s%s %s", any ? "" : "  ", any ? "" : words[kind], rules[i]);
+            if (kind == RULE_PARTLY) {
+                print_missing(report, rules[i], file);
+            }
+            any = true;
         }
         if (any) {
             fputc('\n', file);
         }
     }
+}
+
+static void print_headline(const struct saga_certify_report *report,
+                           const struct saga_certify_head *head, FILE *file)
+{
+    switch (saga_certify_outcome(report)) {
+    case SAGA_CERTIFY_CERTIFIED:
+        fprintf(file, "certified: %s: ", head->address);
+        break;
+    case SAGA_CERTIFY_NARROWED:
+        fprintf(file, "passed (narrowed): %s: ", head->address);
+        break;
+    case SAGA_CERTIFY_BROKEN:
+        fprintf(file, "not certified: %s: ", head->address);
+        break;
+    case SAGA_CERTIFY_UNJUDGED: {
+        size_t unjudged = saga_certify_unjudged(report);
+        fprintf(file, "not certified: %s: nothing failed, but ", head->address);
+        if (unjudged == 0) {
+            fputs("nothing was judged; ", file);
+        } else {
+            fprintf(file, "%zu %s that %s could not be judged; ", unjudged,
+                    unjudged == 1 ? "case" : "cases", unjudged == 1 ? "matters" : "matter");
+        }
+        break;
+    }
+    }
+    fprintf(file, "%zu passed, %zu failed, %zu not judged; %zu commands, seed %" PRIu64 "\n",
+            report->passed, report->failed, report->skipped, report->commands, head->seed);
 }
 
 void saga_certify_report_text(const struct saga_certify_report *report,
@@ -75,9 +143,7 @@ void saga_certify_report_text(const struct saga_certify_report *report,
             print_result(&report->results[i], file);
         }
     }
-    fprintf(file, "%s%s: %zu passed, %zu failed, %zu not judged; %zu commands, seed %" PRIu64 "\n",
-            report->failed == 0 ? "certified: " : "not certified: ", head->address, report->passed,
-            report->failed, report->skipped, report->commands, head->seed);
+    print_headline(report, head, file);
     print_rules(report, file);
     if (report->effects_left > 0) {
         fprintf(file, "  left behind: %zu effects that have no undo, or could not be undone\n",
@@ -112,20 +178,20 @@ json_t *saga_certify_report_json(const struct saga_certify_report *report,
         good = one != NULL && json_array_append_new(cases, one) == 0;
     }
     for (size_t i = 0; good && i < RULE_COUNT; i++) {
-        bool partly = false;
-        enum saga_certify_verdict verdict = rule_verdict(report, rules[i], &partly);
-        good = json_object_set_new(by_rule, rules[i],
-                                   json_string(saga_certify_verdict_name(verdict))) == 0;
+        const char *state = rule_json(rule_state(report, rules[i]));
+        good = json_object_set_new(by_rule, rules[i], json_string(state)) == 0;
     }
     if (!good) {
         json_decref(cases);
         json_decref(by_rule);
         return NULL;
     }
-    return json_pack("{s:s,s:b,s:s,s:I,s:I,s:I,s:I,s:I,s:o,s:o}", "address", head->address,
-                     "certified", report->failed == 0, "seed", seed, "passed",
-                     (json_int_t)report->passed, "failed", (json_int_t)report->failed, "skipped",
-                     (json_int_t)report->skipped, "commands", (json_int_t)report->commands,
-                     "effects_left", (json_int_t)report->effects_left, "rules", by_rule, "cases",
-                     cases);
+    enum saga_certify_outcome outcome = saga_certify_outcome(report);
+    return json_pack(
+        "{s:s,s:b,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o}", "address", head->address, "certified",
+        outcome == SAGA_CERTIFY_CERTIFIED, "outcome", saga_certify_outcome_name(outcome), "seed",
+        seed, "passed", (json_int_t)report->passed, "failed", (json_int_t)report->failed, "skipped",
+        (json_int_t)report->skipped, "unjudged", (json_int_t)saga_certify_unjudged(report),
+        "commands", (json_int_t)report->commands, "effects_left", (json_int_t)report->effects_left,
+        "rules", by_rule, "cases", cases);
 }

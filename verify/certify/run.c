@@ -86,6 +86,7 @@ static enum saga_err plan_case(const struct saga_certify_config *config,
 {
     struct saga_certify_result result = {.about = &about->about, .verdict = SAGA_CERTIFY_SKIP};
     if (config->cases != NULL && fnmatch(config->cases, about->about.id, 0) != 0) {
+        list->narrowed = true;
         return SAGA_ERR_OK;
     }
     if (about->of == CERTIFY_OF_PARTICIPANT) {
@@ -104,7 +105,7 @@ static enum saga_err plan_case(const struct saga_certify_config *config,
 enum saga_err saga_certify_plan(const struct saga_certify_config *config,
                                 struct saga_certify_report *list)
 {
-    *list = (struct saga_certify_report){0};
+    *list = (struct saga_certify_report){.narrowed = config->narrowed};
     enum saga_err err = SAGA_ERR_OK;
     for (size_t i = 0; i < certify_case_count && err == SAGA_ERR_OK; i++) {
         err = plan_case(config, &certify_cases[i], list);

@@ -365,7 +365,7 @@ static void test_json_when_a_case_failed_then_it_says_so_and_why(void **state)
     assert_true(json_is_false(json_object_get(json, "certified")));
     const json_t *rules = json_object_get(json, "rules");
     assert_string_equal(json_string_value(json_object_get(rules, "B1")), "FAIL");
-    assert_string_equal(json_string_value(json_object_get(rules, "B2")), "SKIP");
+    assert_string_equal(json_string_value(json_object_get(rules, "B2")), "INAPPLICABLE");
     const json_t *one = json_array_get(json_object_get(json, "cases"), 1);
     assert_string_equal(json_string_value(json_object_get(one, "verdict")), "FAIL");
     assert_string_equal(json_string_value(json_object_get(one, "reason")), "it was done anew");
