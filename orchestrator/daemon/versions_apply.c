@@ -68,16 +68,25 @@ static bool load_set(struct applying *applying)
 
 /* ---- What of it ---- */
 
+/* What has grown before another has not stays grown, and is the daemon's. */
 static bool reserve(struct versions *versions, size_t count)
 {
-    const struct saga_decl **selected =
-        realloc(versions->selected, count * sizeof *versions->selected);
-    versions->selected = selected != NULL ? selected : versions->selected;
-    struct saga_version **made = realloc(versions->made, count * sizeof *versions->made);
-    versions->made = made != NULL ? made : versions->made;
-    struct versions_applied *applied = realloc(versions->applied, count * sizeof *applied);
-    versions->applied = applied != NULL ? applied : versions->applied;
-    return selected != NULL && made != NULL && applied != NULL;
+    void *grown = realloc(versions->selected, count * sizeof *versions->selected);
+    if (grown == NULL) {
+        return false;
+    }
+    versions->selected = grown;
+    grown = realloc(versions->made, count * sizeof *versions->made);
+    if (grown == NULL) {
+        return false;
+    }
+    versions->made = grown;
+    grown = realloc(versions->applied, count * sizeof *versions->applied);
+    if (grown == NULL) {
+        return false;
+    }
+    versions->applied = grown;
+    return true;
 }
 
 static void select_decl(struct versions *versions, const struct saga_decl *decl)

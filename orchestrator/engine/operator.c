@@ -134,11 +134,9 @@ void take_operator(struct turn *turn)
         compensate(turn);
         break;
     case SAGA_ACT_PAUSE:
-        refuse(turn, "a definition is paused, not a saga");
-        break;
     case SAGA_ACT_APPLY:
     case SAGA_ACT_REMOVE:
-        refuse(turn, "a definition is applied and removed, not a saga");
+        refuse(turn, "a definition is paused, applied and removed, not a saga");
         break;
     case SAGA_ACT_RESUME:
         resume(turn);

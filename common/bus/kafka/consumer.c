@@ -460,7 +460,7 @@ enum saga_err saga_kafka_consumer_add(struct saga_kafka_consumer *consumer, cons
     char **added = realloc(consumer->added, (consumer->added_count + 1) * sizeof(*added));
     if (added != NULL) {
         consumer->added = added;
-        added[consumer->added_count++] = copy;
+        consumer->added[consumer->added_count++] = copy;
         atomic_store(&consumer->assigned, false);
         atomic_store(&consumer->any_added, true);
     }
@@ -470,6 +470,7 @@ enum saga_err saga_kafka_consumer_add(struct saga_kafka_consumer *consumer, cons
         return SAGA_ERR_NO_MEMORY;
     }
     rd_kafka_queue_yield(consumer->queue);
+    // cppcheck-suppress memleak ; the list has it
     return SAGA_ERR_OK;
 }
 
