@@ -91,7 +91,7 @@ const char *fake_fault_name(enum fake_fault fault);
 
 enum {
     FAKE_FAULT_COUNT = 0
-#define X(name) +1
+#define X(name) +1 /* NOLINT(bugprone-macro-parentheses): a summand */
     FAKE_FAULT_LIST(X)
 #undef X
 };
