@@ -35,6 +35,17 @@ static const char *copy_text(struct saga_compat *report, const char *text)
     return copy;
 }
 
+const char *compat_quote(struct saga_compat *report, const char *text)
+{
+    size_t size = strlen(text);
+    char *quoted = size == 0 ? NULL : compat_take(report, size + 3, 1);
+    if (quoted == NULL) {
+        return "none";
+    }
+    (void)snprintf(quoted, size + 3, "\"%s\"", text);
+    return quoted;
+}
+
 void compat_add(struct saga_compat *report, const struct compat_note *note, const char *format, ...)
 {
     if (report->config.disabled[note->code]) {

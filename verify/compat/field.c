@@ -286,9 +286,9 @@ static void compare_default(struct saga_compat *report, const struct compat_pair
             .where = pair->where,
         };
         compat_add(report, &note,
-                   "its default was \"%s\" and is \"%s\": the two sides read another value out of "
+                   "its default was %s and is %s: the two sides read another value out of "
                    "the same message; keep the default",
-                   was, is);
+                   compat_quote(report, was), compat_quote(report, is));
     }
 }
 

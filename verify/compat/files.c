@@ -45,9 +45,10 @@ static void compare_options(struct saga_compat *report, const struct compat_file
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         if (strcmp(compat_text(texts[i].was), compat_text(texts[i].is)) != 0) {
             compat_add(report, &note,
-                       "%s was \"%s\" and is \"%s\": generated code has other names in that "
+                       "%s was %s and is %s: generated code has other names in that "
                        "language; the wire does not know it",
-                       texts[i].name, compat_text(texts[i].was), compat_text(texts[i].is));
+                       texts[i].name, compat_quote(report, compat_text(texts[i].was)),
+                       compat_quote(report, compat_text(texts[i].is)));
         }
     }
 }
@@ -128,8 +129,9 @@ static void tell_gone(struct saga_compat *report, const struct compat_item *item
     case ITEM_MESSAGE:
         note.code = SAGA_COMPAT_MESSAGE_REMOVED;
         compat_add(report, &note,
-                   "the message is gone: who sends or has kept one cannot be read; keep it, "
-                   "deprecated, until nobody has any");
+                   "the message is gone: what others still send or have kept of it cannot be read; "
+                   "keep it, "
+                   "deprecated, until nobody has one");
         break;
     case ITEM_ENUM:
         note.code = SAGA_COMPAT_ENUM_REMOVED;

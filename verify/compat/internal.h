@@ -156,6 +156,9 @@ void compat_add(struct saga_compat *report, const struct compat_note *note, cons
 /* Takes cleared memory; NULL: no memory, and the report knows. */
 void *compat_take(struct saga_compat *report, size_t count, size_t size);
 
+/* Gives `"text"`, or "none" for an empty one; of the report's memory. */
+const char *compat_quote(struct saga_compat *report, const char *text);
+
 /* Gives "a text" or "" for NULL. */
 static inline const char *compat_text(const char *text)
 {

@@ -27,6 +27,16 @@ static const raw_value *value_named(const raw_enum *type, const char *name)
     return NULL;
 }
 
+static const char *value_numbered(const raw_enum *type, int32_t number)
+{
+    for (size_t i = 0; i < type->n_value; i++) {
+        if (type->value[i]->number == number) {
+            return compat_text(type->value[i]->name);
+        }
+    }
+    return NULL;
+}
+
 static bool value_number_reserved(const raw_enum *type, int32_t number)
 {
     for (size_t i = 0; i < type->n_reserved_range; i++) {
@@ -54,12 +64,14 @@ static void tell_value(struct saga_compat *report, const struct compat_item *new
 {
     const raw_enum *b = new_item->raw.enumeration;
     const char *name = compat_text(value->name);
-    if (has_value(b, value->number, NULL)) {
+    const char *renamed = value_numbered(b, value->number);
+    if (renamed != NULL) {
         note.code = SAGA_COMPAT_ENUM_VALUE_RENAMED;
-        compat_add(report, &note,
-                   "number %d has another name: JSON and `when` conditions go by name; keep the "
-                   "name, beside the new one with allow_alias",
-                   (int)value->number);
+        compat_add(
+            report, &note,
+            "number %d was \"%s\" and is \"%s\": JSON and `when` conditions go by name; keep "
+            "the old name beside the new one, with allow_alias",
+            (int)value->number, name, renamed);
         return;
     }
     if (!value_number_reserved(b, value->number)) {
@@ -71,11 +83,19 @@ static void tell_value(struct saga_compat *report, const struct compat_item *new
     }
     if (!value_name_reserved(b, name)) {
         note.code = SAGA_COMPAT_ENUM_VALUE_NAME_RELEASED;
-        compat_add(report, &note, "%s; write `reserved \"%s\";`",
-                   value_named(b, name) != NULL
-                       ? "its name has another number: JSON written before means the new one"
-                       : "it is gone, and its name is not reserved: JSON goes by name",
-                   name);
+        const raw_value *now = value_named(b, name);
+        if (now != NULL) {
+            compat_add(
+                report, &note,
+                "its number was %d and is %d: JSON written before is read as the new number; "
+                "keep the number",
+                (int)value->number, (int)now->number);
+        } else {
+            compat_add(report, &note,
+                       "it is gone, and its name is not reserved: given to another value, it would "
+                       "be read out of old JSON; write `reserved \"%s\";`",
+                       name);
+        }
     }
 }
 
@@ -133,15 +153,26 @@ static void check_values_reserved(struct saga_compat *report, const struct compa
     };
     for (size_t i = 0; i < a->n_reserved_range; i++) {
         if (!range_kept(b, a->reserved_range[i]->start, a->reserved_range[i]->end)) {
+            int start = (int)a->reserved_range[i]->start;
+            int end = (int)a->reserved_range[i]->end;
+            char range[64];
+            if (start == end) {
+                (void)snprintf(range, sizeof range, "number %d is", start);
+            } else {
+                (void)snprintf(range, sizeof range, "of the numbers %d to %d some are", start, end);
+            }
             compat_add(report, &note,
-                       "of the numbers %d to %d not all are reserved any more; keep `reserved`",
-                       (int)a->reserved_range[i]->start, (int)a->reserved_range[i]->end);
+                       "%s no longer reserved: nothing keeps it from being used again; keep "
+                       "`reserved`",
+                       range);
         }
     }
     for (size_t i = 0; i < a->n_reserved_name; i++) {
         const char *name = compat_text(a->reserved_name[i]);
         if (!value_name_reserved(b, name) && value_named(b, name) == NULL) {
-            compat_add(report, &note, "the name \"%s\" is no longer reserved; keep `reserved`",
+            compat_add(report, &note,
+                       "the name \"%s\" is no longer reserved: nothing keeps it from being used "
+                       "again; keep `reserved`",
                        name);
         }
     }
@@ -268,15 +299,16 @@ static void compare_topics(struct saga_compat *report, const struct compat_item 
     };
     if (strcmp(a->command_topic, b->command_topic) != 0) {
         compat_add(report, &note,
-                   "its command topic was \"%s\" and is \"%s\": what is on its way is read by "
+                   "its command topic was %s and is %s: what is on its way is read by "
                    "nobody; let the service take both until the old one is empty",
-                   a->command_topic, b->command_topic);
+                   compat_quote(report, a->command_topic), compat_quote(report, b->command_topic));
     }
     if (strcmp(a->reply_topic, b->reply_topic) != 0) {
         compat_add(report, &note,
-                   "its reply topic was \"%s\" and is \"%s\": a reply counts only from the topic "
-                   "that the saga's version names",
-                   a->reply_topic, b->reply_topic);
+                   "its reply topic was %s and is %s: a reply counts only from the topic that the "
+                   "saga's version names; answer on the old one too until those in flight have "
+                   "drained",
+                   compat_quote(report, a->reply_topic), compat_quote(report, b->reply_topic));
     }
 }
 

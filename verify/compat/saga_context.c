@@ -116,9 +116,8 @@ static void compare_field(const struct compat_saga *saga, const struct saga_fiel
             what.step = step;
             compat_saga_add(saga, what,
                             "context field %s (number %u), from which the undo %s is built, %s: "
-                            "what sagas in flight have to undo is named by it, and nothing that is "
-                            "made from the new schema can name it; keep the field until they have "
-                            "drained",
+                            "sagas in flight name by it what is to be undone, and nothing that is "
+                            "made from the new schema can; keep the field until they have drained",
                             field->name, (unsigned)field->number, step->undo->full_name,
                             fate_text(fate));
         }

@@ -45,10 +45,9 @@ static void compare_flow(const struct compat_saga *saga, struct compat_step_pair
         struct compat_saga_note what = {.code = SAGA_COMPAT_STEP_FLOW_CHANGED,
                                         .step = pair.old_step};
         compat_saga_add(saga, what,
-                        "%s: field %s came from %s and %s%s: the same command carries other data "
-                        "in sagas in flight and in new ones; participants must bear both until "
-                        "they have drained",
-                        flow->what, to, from, now == NULL ? "is now left empty" : "comes from ",
+                        "%s %s was filled from %s and is %s%s: sagas in flight and new ones carry "
+                        "other data in it; participants must bear both until they have drained",
+                        flow->what, to, from, now == NULL ? "now left empty" : "filled from ",
                         compat_text(now));
     }
 }
@@ -61,31 +60,31 @@ void compat_step_flow(const struct compat_saga *saga, struct compat_step_pair pa
     const struct saga_message_type *new_context = saga->new_decl->context;
     if (a->call != NULL && b->call != NULL && strcmp(a->call->full_name, b->call->full_name) == 0) {
         struct flow request = {
-            "call",           &a->call_bind, &b->call_bind,    old_context,
-            a->call->request, new_context,   b->call->request,
+            "the call's request field", &a->call_bind, &b->call_bind,    old_context,
+            a->call->request,           new_context,   b->call->request,
         };
         struct flow result = {
-            "result",    &a->result_bind,   &b->result_bind, a->call->response,
-            old_context, b->call->response, new_context,
+            "context field", &a->result_bind,   &b->result_bind, a->call->response,
+            old_context,     b->call->response, new_context,
         };
         compare_flow(saga, pair, &request);
         compare_flow(saga, pair, &result);
     }
     if (a->undo != NULL && b->undo != NULL && strcmp(a->undo->full_name, b->undo->full_name) == 0) {
         struct flow undo = {
-            "undo",           &a->undo_bind, &b->undo_bind,    old_context,
-            a->undo->request, new_context,   b->undo->request,
+            "the undo's request field", &a->undo_bind, &b->undo_bind,    old_context,
+            a->undo->request,           new_context,   b->undo->request,
         };
         compare_flow(saga, pair, &undo);
     }
     if (a->child != NULL && b->child != NULL && strcmp(a->child->name, b->child->name) == 0) {
         struct flow input = {
-            "saga",      &a->call_bind,     &b->call_bind, old_context, a->child->context,
-            new_context, b->child->context,
+            "the child's context field", &a->call_bind, &b->call_bind,     old_context,
+            a->child->context,           new_context,   b->child->context,
         };
         struct flow result = {
-            "result",    &a->result_bind,   &b->result_bind, a->child->context,
-            old_context, b->child->context, new_context,
+            "context field", &a->result_bind,   &b->result_bind, a->child->context,
+            old_context,     b->child->context, new_context,
         };
         compare_flow(saga, pair, &input);
         compare_flow(saga, pair, &result);
@@ -115,13 +114,29 @@ static void compare_when(const struct compat_saga *saga, struct compat_step_pair
     }
     struct compat_saga_note what = {.code = SAGA_COMPAT_STEP_CONDITION_CHANGED,
                                     .step = pair.old_step};
-    compat_saga_add(saga, what,
-                    "it %s (field %s) and %s (field %s): sagas in flight skip or run it by the old "
-                    "condition",
-                    a->there ? "had a condition" : "had no condition",
-                    a->there ? name_at(saga->old_decl->context, a->field) : "-",
-                    b->there ? "has another" : "has none",
-                    b->there ? name_at(saga->new_decl->context, b->field) : "-");
+    const char *was = a->there ? name_at(saga->old_decl->context, a->field) : "";
+    const char *is = b->there ? name_at(saga->new_decl->context, b->field) : "";
+    if (!a->there) {
+        compat_saga_add(saga, what,
+                        "it ran in any case and runs only when %s allows it: sagas in flight still "
+                        "run it in any case",
+                        is);
+    } else if (!b->there) {
+        compat_saga_add(saga, what,
+                        "it ran only when %s allowed it and runs in any case: sagas in flight "
+                        "still skip or run it by %s",
+                        was, was);
+    } else if (strcmp(was, is) == 0) {
+        compat_saga_add(saga, what,
+                        "its condition on %s is another: sagas in flight skip or run it by the old "
+                        "one",
+                        is);
+    } else {
+        compat_saga_add(saga, what,
+                        "its condition was on %s and is on %s: sagas in flight skip or run it by "
+                        "the old one",
+                        was, is);
+    }
 }
 
 /* ---- Times and attempts ---- */
@@ -148,7 +163,7 @@ static void compare_attempts(const struct compat_saga *saga, const struct saga_s
     struct compat_saga_note what = {.code = SAGA_COMPAT_RETRY_REDUCED, .step = step};
     compat_saga_add(saga, what,
                     "%s had %" PRIu32 " attempts and has %" PRIu32 ": a participant that is slow "
-                    "or away turns new sagas back the sooner; those in flight keep theirs",
+                    "or away turns new sagas back sooner; those in flight keep theirs",
                     what_for, was, is);
 }
 

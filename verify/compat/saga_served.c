@@ -155,10 +155,11 @@ static void check_request(const struct command *command, const struct saga_metho
     if (!good || !read_queue(&reader, 1)) {
         struct compat_saga_note what =
             about(command, SAGA_COMPAT_CALL_REQUEST_CHANGED, SAGA_COMPAT_UNDO_REQUEST_CHANGED);
-        compat_saga_add(command->saga, what,
-                        "sagas in flight send %s %s as it was: %s; keep reading the old form until "
-                        "they have drained, then take it out",
-                        verb(command), command->a->full_name, reader.wrong);
+        compat_saga_add(
+            command->saga, what,
+            "sagas in flight send the %s %s as it was: %s; keep reading the old form until "
+            "they have drained, then take it out",
+            verb(command), command->a->full_name, reader.wrong);
     }
 }
 
@@ -172,10 +173,11 @@ static void check_reply(const struct command *command, const struct saga_method 
         return;
     }
     if (!read_queue(&reader, 0)) {
-        compat_saga_add(command->saga, what,
-                        "in the reply to %s %s, %s: sagas in flight take it for BAD_REPLY, that "
-                        "is INTERNAL, and ask again and again; add a field with a new number",
-                        verb(command), command->a->full_name, reader.wrong);
+        compat_saga_add(
+            command->saga, what,
+            "in the reply to the %s %s, %s: sagas in flight take it for BAD_REPLY, that "
+            "is INTERNAL, and ask again and again; add a field with a new number",
+            verb(command), command->a->full_name, reader.wrong);
         return;
     }
     for (size_t i = 0; !command->undo && i < command->step->result_bind.count; i++) {
@@ -183,7 +185,7 @@ static void check_reply(const struct command *command, const struct saga_method 
         const struct saga_field *a = saga_message_field_by_number(command->a->response, number);
         if (a != NULL && saga_message_field_by_number(b->response, number) == NULL) {
             compat_saga_add(command->saga, what,
-                            "the reply to call %s no longer has %s (number %u), which sagas in "
+                            "the reply to the call %s no longer has %s (number %u), which sagas in "
                             "flight put into their context: it becomes empty, and later steps send "
                             "that; keep answering with it until they have drained",
                             command->a->full_name, a->name, (unsigned)number);
@@ -192,6 +194,11 @@ static void check_reply(const struct command *command, const struct saga_method 
 }
 
 /* ---- Roads and effects ---- */
+
+static const char *topic_text(const struct command *command, const char *topic)
+{
+    return topic[0] == '\0' ? "no topic" : compat_quote(command->saga->report, topic);
+}
 
 static void check_topics(const struct command *command)
 {
@@ -204,19 +211,20 @@ static void check_topics(const struct command *command)
         about(command, SAGA_COMPAT_CALL_TOPIC_MOVED, SAGA_COMPAT_UNDO_TOPIC_MOVED);
     if (strcmp(command->service->command_topic, now->command_topic) != 0) {
         compat_saga_add(command->saga, what,
-                        "sagas in flight put %s %s on topic \"%s\", %s takes commands from \"%s\": "
+                        "sagas in flight put the %s %s on topic \"%s\", %s takes commands from %s: "
                         "it is retried for ever and reaches nobody; take both topics until they "
                         "have drained",
                         verb(command), command->a->full_name, command->service->command_topic,
-                        now->name, now->command_topic);
+                        now->name, topic_text(command, now->command_topic));
     }
     if (strcmp(command->service->reply_topic, now->reply_topic) != 0) {
-        compat_saga_add(command->saga, what,
-                        "sagas in flight wait for the reply to %s %s on topic \"%s\", %s answers "
-                        "on \"%s\": a reply counts only from the topic of the saga's version; "
-                        "answer on the old topic until they have drained",
-                        verb(command), command->a->full_name, command->service->reply_topic,
-                        now->name, now->reply_topic);
+        compat_saga_add(
+            command->saga, what,
+            "sagas in flight wait for the reply to the %s %s on topic \"%s\", %s answers "
+            "on %s: a reply counts only from the topic of the saga's version; "
+            "answer on the old topic until they have drained",
+            verb(command), command->a->full_name, command->service->reply_topic, now->name,
+            topic_text(command, now->reply_topic));
     }
 }
 

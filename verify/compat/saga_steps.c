@@ -117,16 +117,19 @@ static void tell_gone(const struct compat_saga *saga, const struct saga_step_dec
     if (other != NULL) {
         what.code = SAGA_COMPAT_STEP_RENAMED;
         what.at = other;
-        compat_saga_add(saga, what,
-                        "step \"%s\" is called \"%s\": steps are known by name, so sagas in flight "
-                        "show, and want for retry, skip and resolve, a name that the new schema "
-                        "does not know, and commands carry it; keep the name, or drain first",
-                        step->name, other->name);
+        compat_saga_add(
+            saga, what,
+            "it is called \"%s\" now: steps are known by name, and sagas in flight keep "
+            "the old one, in commands, in what they show, and for retry, skip and "
+            "resolve; keep the name, or drain first",
+            other->name);
     } else {
         compat_saga_add(saga, what,
-                        "step \"%s\" is gone: sagas in flight still do it and still undo it, and "
-                        "its participant must serve both until they have drained",
-                        step->name);
+                        step->undo != NULL
+                            ? "it is gone: sagas in flight still do it and may undo it; its "
+                              "participant must serve both until they have drained"
+                            : "it is gone: sagas in flight still do it; its participant must serve "
+                              "it until they have drained");
     }
 }
 
@@ -143,9 +146,8 @@ static void check_added(const struct compat_saga *saga)
         if (!renamed && step_named(saga->old_decl, step->name) == NULL) {
             struct compat_saga_note what = {.code = SAGA_COMPAT_STEP_ADDED, .step = step};
             compat_saga_add(saga, what,
-                            "step \"%s\" is new: sagas in flight end without it; what relies on it "
-                            "must do without until they have drained",
-                            step->name);
+                            "it is new: sagas in flight end without it; what relies on it must do "
+                            "without until they have drained");
         }
     }
 }
@@ -162,20 +164,22 @@ static void compare_undo(const struct compat_saga *saga, struct compat_step_pair
     }
     if (b == NULL) {
         what.code = SAGA_COMPAT_UNDO_REMOVED;
-        compat_saga_add(saga, what,
-                        "it was undone by %s and no longer is: sagas in flight still send that "
-                        "undo, new ones leave what the step did; serve it until they have drained",
-                        a->full_name);
+        compat_saga_add(
+            saga, what,
+            "it was undone by %s and is undone no longer: sagas in flight still send "
+            "that undo, in new ones what the step did stays; serve it until they have drained",
+            a->full_name);
     } else if (a == NULL) {
         what.code = SAGA_COMPAT_UNDO_ADDED;
         compat_saga_add(saga, what,
-                        "it is undone by %s: sagas in flight do not send that, what the step did "
-                        "in them stays when they turn back; look after those by hand",
+                        "it was not undone and is undone by %s: sagas in flight do not send that, "
+                        "and what the step did in them stays when they turn back; look after those "
+                        "by hand",
                         b->full_name);
     } else {
         compat_saga_add(saga, what,
                         "it was undone by %s and is undone by %s: until those in flight have "
-                        "drained both come, for effects of the same call; serve both until then",
+                        "drained either may come for what the call did; serve both until then",
                         a->full_name, b->full_name);
     }
 }
@@ -204,8 +208,8 @@ static void compare_call(const struct compat_saga *saga, struct compat_step_pair
     const char *is = child_name(pair.new_step);
     if (!same_method(pair.old_step->call, pair.new_step->call) && was[0] == '\0' && is[0] == '\0') {
         compat_saga_add(saga, what,
-                        "it called %s and calls %s: sagas in flight go on with the old one; serve "
-                        "both until they have drained",
+                        "it called %s and calls %s: sagas in flight go on the old way; both must "
+                        "be served until they have drained",
                         pair.old_step->call == NULL ? "nothing (the starter did it)"
                                                     : pair.old_step->call->full_name,
                         pair.new_step->call == NULL ? "nothing (the starter does it)"
@@ -213,12 +217,12 @@ static void compare_call(const struct compat_saga *saga, struct compat_step_pair
     }
     if (strcmp(was, is) != 0) {
         what.code = SAGA_COMPAT_STEP_CHILD_CHANGED;
-        compat_saga_add(saga, what,
-                        "it ran %s%s and runs %s%s: sagas in flight start, await and turn back the "
-                        "old one, in the version that they were declared with; keep its "
-                        "participants until they have drained",
-                        was[0] == '\0' ? "no saga" : "saga ", was,
-                        is[0] == '\0' ? "no saga" : "saga ", is);
+        compat_saga_add(
+            saga, what, "it ran %s%s and runs %s%s: sagas in flight %s until they have drained",
+            was[0] == '\0' ? "no saga" : "saga ", was, is[0] == '\0' ? "no saga" : "saga ", is,
+            was[0] == '\0' ? "go on the old way; what it did before must be served"
+                           : "start, await and turn back the old one, in the version "
+                             "that they were declared with; keep its participants");
     }
 }
 
@@ -308,12 +312,13 @@ static bool compare_pivot(const struct compat_saga *saga)
         return false;
     }
     struct compat_saga_note what = {.code = SAGA_COMPAT_PIVOT_MOVED, .at = b == NULL ? a : b};
-    compat_saga_add(saga, what,
-                    "the point of no return was %s%s and is %s%s: what could be undone no longer "
-                    "can, or the reverse; until those in flight have drained, participants see "
-                    "undos and retries by both rules",
-                    was[0] == '\0' ? "nowhere" : "step ", was, is[0] == '\0' ? "nowhere" : "step ",
-                    is);
+    compat_saga_add(
+        saga, what,
+        "the point of no return was %s%s%s and is %s%s%s: what could be undone no longer "
+        "can, or the reverse; until those in flight have drained, participants see "
+        "undos and retries by both rules",
+        was[0] == '\0' ? "nowhere" : "step \"", was, was[0] == '\0' ? "" : "\"",
+        is[0] == '\0' ? "nowhere" : "step \"", is, is[0] == '\0' ? "" : "\"");
     return true;
 }
 

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import struct
@@ -239,6 +240,80 @@ class LiveTest(unittest.TestCase):
         report, found = self.breaking(new, 1, "--saga-only")
         self.assertEqual((report["walked"], found["UNDO_UNSERVED", "line", "a"]["live"]["count"]), (count, count))
         self.assertEqual(len(set(found["UNDO_UNSERVED", "line", "a"]["live"]["first"])), 5)
+
+    def test_what_was_applied_unchanged_breaks_nothing(self):
+        self.start(self.make_set("old"))
+        applied = [(path, "-I", ROOT / "proto", "-I", path.parents[2]) for path in sorted(ROOT.glob("examples/*/proto/*/v*/*.proto"))]
+        self.assertGreaterEqual(len(applied), 5)
+        applied.append((self.where / "old/hold.proto",))
+        for path, *flags in applied:
+            if "saga.v1.definition" in path.read_text():
+                self.ctl("apply", "--no-topics", *flags, path)
+        # What the orchestrator began with, and participants' files that declare no saga, as well.
+        own = [p for p in sorted(ROOT.glob("proto/*/v1/*.proto")) if p.name != "create_order.proto" and p.parts[-3] != "saga"]
+        for path, *flags in [*applied, *((p, "-I", ROOT / "proto") for p in own)]:
+            with self.subTest(file=path.name):
+                report, found = self.breaking(path, 0, "--fail-on", "warning", *flags)
+                self.assertEqual((report["verdict"], found), ("compatible", {}))
+        # Under which path a file is known depends on how protoc was run.
+        trip = self.where / "moved.proto"
+        shutil.copy(ROOT / "examples/trip/proto/trip/v1/trip.proto", trip)
+        self.assertEqual(self.breaking(trip, 0, "--fail-on", "warning", "-I", self.where)[1], {})
+        text = trip.read_text()
+        self.assertIn("service CarService", text)
+        trip.write_text(text.replace("CarService", "AutoService"))
+        self.assertIn(("SERVICE_REMOVED", None, None), self.breaking(trip, 1, "--wire-only", "-I", self.where)[1])
+
+    def test_a_part_of_a_package_says_nothing_of_the_rest(self):
+        """NEW has one of two files of a package: the other one stays as it is; of its own what is gone is told."""
+        folder = self.where / "parts"
+        (folder / "hold/v1").mkdir(parents=True)
+        line, service = self.text.index("message Line"), self.text.index("service HoldService")
+        (folder / "hold/v1/service.proto").write_text(self.text[:line] + self.text[service:])
+        (folder / "hold/v1/sagas.proto").write_text(self.text[:self.text.index("// What a step")] + self.text[line:service])
+        out = folder / "set.binpb"
+        subprocess.run(["protoc", "-I", folder, "-I", ROOT / "proto", "--include_imports", "--include_source_info",
+                        f"--descriptor_set_out={out}", "hold/v1/service.proto", "hold/v1/sagas.proto"], check=True)
+        self.start(out)
+        own = folder / "hold/v1/service.proto"
+        self.assertEqual(self.breaking(own, 0, "--fail-on", "warning")[1], {})
+        own.write_text(own.read_text().replace("rpc UndoX(", "rpc RevertX("))
+        report, found = self.breaking(own, 1)
+        self.assertEqual(set(found), {("METHOD_REMOVED", None, None), ("UNDO_UNSERVED", "inner", "x")})
+        # The place is in what the orchestrator has.
+        self.assertTrue(found["UNDO_UNSERVED", "inner", "x"]["in_old"])
+        self.assertIn("METHOD_REMOVED (as the orchestrator has it): ", self.run_ctl("breaking", "--live", own).stdout)
+        self.assertEqual(report["sagas_not_judged"], [])
+
+    def test_a_saga_without_its_participants_is_refused_at_its_step(self):
+        self.start(ROOT / "generated/sagad.binpb")
+        new = ROOT / "proto/order/v1/create_order.proto"
+        report, found = self.breaking(new, 1, "-I", ROOT / "proto")
+        lines = new.read_text().splitlines()
+        self.assertEqual({code for code, _, _ in found}, {"SAGA_REFUSED"})
+        self.assertEqual(report["sagas_not_judged"], ["create-order", "create-order-async"])
+        for finding in found.values():
+            self.assertEqual((finding["file"], finding["in_old"]), (str(new), False))
+            self.assertIn("customer.v1.CustomerService/ValidateCustomer", lines[finding["line"] - 1])
+            self.assertRegex(finding["message"], r"^SAGA\d{3}: .*; other breaks of this saga were not judged$")
+
+    def test_of_an_old_file_and_of_a_version_a_break_is_told_once(self):
+        old = self.make_set("old")
+        self.start(old)
+        held = self.held("line", "1", "b")
+        new = self.make_set("new", ('name: "z"', 'name: "last"'), ("message Calm {", "message Still {"))
+        done = self.run_ctl("breaking", "--live", "-o", "json", old, new)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        findings = json.loads(done.stdout)["findings"]
+        self.assertEqual(len({(f["code"], f["where"]) for f in findings}), len(findings))
+        renamed = next(f for f in findings if f["code"] == "STEP_RENAMED")
+        self.assertEqual(self.hits(renamed), {held})
+        self.assertIn("MESSAGE_REMOVED", {f["code"] for f in findings})
+        # An OLD that the orchestrator never had: its breaks are told, of no version.
+        other = self.make_set("other", ('name: "line"', 'name: "queue"'))
+        done = self.run_ctl("breaking", "--live", "--saga-only", "-o", "json", other, old)
+        findings = json.loads(done.stdout)["findings"]
+        self.assertEqual([(f["code"], f["saga"], f["live"]) for f in findings], [("SAGA_RENAMED", "queue", None)])
 
     def test_without_a_daemon_it_says_so(self):
         new = self.make_set("new")
