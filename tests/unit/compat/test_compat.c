@@ -119,7 +119,7 @@ static void test_compare_with_nothing_when_partial_leaves_everything_alone(void 
     struct saga_bytes other = make_set(1, 1);
     struct saga_compat_config config = {.partial = true};
     struct saga_compat *report = compare(own_set(), other, &config);
-    /* The made file has no package: only what has none either would be its business. */
+    /* No file of the one is in the other. */
     assert_int_equal(saga_compat_count(report), 0);
     saga_compat_free(report);
 
