@@ -726,8 +726,10 @@ static void test_relay_when_a_record_is_too_large_then_it_waits_and_nothing_over
     assert_true(saga_relay_up(relay));
     assert_int_equal(outbox_advanced(&outbox), 1000);
     assert_true(collector_wait(&collector, 1002));
-    assert_int_equal(outbox_check(&outbox, &collector), 2); /* those with the value 0/0 */
-    assert_int_equal(collector_count(&collector), 1002);
+    /* Those with the value 0/0; the first of the row again if the relay had to begin anew at it. */
+    size_t repeats = outbox_check(&outbox, &collector);
+    assert_in_range(repeats, 2, 3);
+    assert_int_equal(collector_count(&collector), 1000 + repeats);
     assert_false(outbox.went_back);
     saga_kafka_consumer_free(consumer);
     saga_relay_free(relay);
