@@ -324,7 +324,7 @@ const struct saga_verb saga_verb_breaking = {
         "if it is to stay true.\n"
         "docs/breaking.md says of each code what it means and the safe way to do it.\n"
         "Exit status: 0 compatible; 1 something breaks (--fail-on), or FILE cannot be read or "
-        "compiled (stdout is\nempty then, as with lint and check); 2 wrong usage; 64 + N the "
+        "compiled (stdout is\nempty then); 2 wrong usage; 64 + N the "
         "orchestrator answered with gRPC status N.",
     .options = breaking_options,
     .option_count = sizeof breaking_options / sizeof breaking_options[0],
