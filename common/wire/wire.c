@@ -31,10 +31,20 @@ bool saga_wire_varint(struct saga_wire_reader *reader, uint64_t *value)
     return false;
 }
 
+/* Reads a tag or a size: up to 32 bits in up to five bytes. Longer ones with zeros ahead are
+ * refused as other readers do: what one takes and another refuses would be two meanings of one
+ * message. */
+static bool read_varint32(struct saga_wire_reader *reader, uint64_t *value)
+{
+    const uint8_t *start = reader->at;
+    return saga_wire_varint(reader, value) && *value <= UINT32_MAX &&
+           reader->at - start <= SAGA_VARINT32_SIZE_MAX;
+}
+
 static bool read_tag(struct saga_wire_reader *reader, struct saga_wire_field *field)
 {
     uint64_t tag = 0;
-    if (!saga_wire_varint(reader, &tag) || tag > UINT32_MAX) {
+    if (!read_varint32(reader, &tag)) {
         return false;
     }
     unsigned type = (unsigned)(tag & 7);
@@ -68,7 +78,7 @@ static bool read_value(struct saga_wire_reader *reader, struct saga_wire_field *
     case SAGA_WIRE_FIXED32:
         return read_fixed(reader, 4, &field->value);
     case SAGA_WIRE_LEN:
-        if (!saga_wire_varint(reader, &field->value) ||
+        if (!read_varint32(reader, &field->value) ||
             field->value > (uint64_t)(reader->end - reader->at)) {
             return false;
         }

@@ -24,6 +24,7 @@ enum saga_wire_type {
 
 enum {
     SAGA_VARINT_SIZE_MAX = 10,
+    SAGA_VARINT32_SIZE_MAX = 5,        /* of a tag or a size */
     SAGA_FIELD_NUMBER_MAX = 536870911, /* 2^29 - 1 */
     SAGA_WIRE_GROUP_DEPTH_MAX = 32,    /* groups in groups that are skipped */
 };

@@ -44,6 +44,13 @@ enum {
     VALUE_LIST = 6,
 };
 
+/* Tells whether a byte may stand in a path of a FieldMask in JSON: names in lowerCamelCase, dots.
+ */
+static inline bool saga_json_is_path_char(uint8_t c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.';
+}
+
 /* Tells which of them a type is. A type that only has the name is none. */
 enum saga_json_known saga_json_known(const struct saga_message_type *type);
 

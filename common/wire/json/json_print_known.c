@@ -41,7 +41,7 @@ static bool append_path(struct saga_bytes path, struct saga_buf *out)
     bool upper = false;
     for (size_t i = 0; i < path.size; i++) {
         uint8_t c = path.data[i];
-        if (c >= 'A' && c <= 'Z') {
+        if ((c >= 'A' && c <= 'Z') || (c != '_' && !saga_json_is_path_char(c))) {
             return false;
         }
         if (upper) {
@@ -56,7 +56,7 @@ static bool append_path(struct saga_bytes path, struct saga_buf *out)
         }
         out->data[out->size++] = c; /* there is room: never longer than the mask */
     }
-    return !upper;
+    return path.size > 0 && !upper;
 }
 
 static enum saga_err print_mask(struct saga_json_printer *printer, struct saga_bytes wire)

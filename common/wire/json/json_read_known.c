@@ -47,14 +47,18 @@ static enum saga_err read_time(struct saga_json_reader *reader, bool is_duration
 static enum saga_err append_path(struct saga_json_reader *reader, struct saga_bytes path)
 {
     size_t mark = 0;
+    if (path.size == 0) {
+        return fail(reader, "a path of a field mask is empty");
+    }
     enum saga_err err = saga_json_nest(MASK_PATHS, reader->out, &mark);
     if (err == SAGA_ERR_OK) {
         err = saga_buf_reserve(reader->out, 2 * path.size);
     }
     for (size_t i = 0; i < path.size && err == SAGA_ERR_OK; i++) {
         uint8_t c = path.data[i];
-        if (c == '_') {
-            return fail(reader, "a path of a field mask is written in lowerCamelCase");
+        if (!saga_json_is_path_char(c)) {
+            return fail(reader, "a path of a field mask is names in lowerCamelCase with dots "
+                                "between them");
         }
         if (c >= 'A' && c <= 'Z') {
             reader->out->data[reader->out->size++] = '_';

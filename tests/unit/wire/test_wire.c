@@ -71,6 +71,11 @@ static void test_field_of_every_type_when_read_then_value_and_body(void **state)
     assert_int_equal(read_one(BYTES(0x22, 3, 'a', 'b', 'c'), &field), SAGA_WIRE_NEXT_FIELD);
     assert_true(saga_bytes_equal(field.bytes, saga_bytes_text("abc")));
     assert_int_equal(field.body.size, 4);
+    /* Tag and size in five bytes each. */
+    assert_int_equal(
+        read_one(BYTES(0xa2, 0x80, 0x80, 0x80, 0x00, 0x81, 0x80, 0x80, 0x80, 0x00, 'a'), &field),
+        SAGA_WIRE_NEXT_FIELD);
+    assert_true(saga_bytes_equal(field.bytes, saga_bytes_text("a")));
     assert_int_equal(read_one((struct saga_bytes){NULL, 0}, &field), SAGA_WIRE_NEXT_END);
 }
 
@@ -89,9 +94,11 @@ static void test_field_when_malformed_then_says_so(void **state)
         BYTES(0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01), /* huge size */
         BYTES(0x0d, 1, 2, 3),                                                    /* fixed32 cut */
         BYTES(0x09, 1, 2, 3, 4, 5, 6, 7),                                        /* fixed64 cut */
-        BYTES(0x80, 0x80, 0x80, 0x80, 0x10, 0x00), /* number above 2^29 - 1 */
-        BYTES(0x0b),                               /* group without end */
-        BYTES(0x0b, 0x14),                         /* group ended by another number */
+        BYTES(0x80, 0x80, 0x80, 0x80, 0x10, 0x00),            /* number above 2^29 - 1 */
+        BYTES(0x88, 0x80, 0x80, 0x80, 0x80, 0x00, 0x01),      /* tag in six bytes */
+        BYTES(0x0a, 0x81, 0x80, 0x80, 0x80, 0x80, 0x00, 'a'), /* size in six bytes */
+        BYTES(0x0b),                                          /* group without end */
+        BYTES(0x0b, 0x14),                                    /* group ended by another number */
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         assert_int_equal(read_one(wrong[i], &field), SAGA_WIRE_NEXT_MALFORMED);
