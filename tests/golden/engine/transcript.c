@@ -107,9 +107,68 @@ static const char *via_name(enum saga_via via)
     return via == SAGA_VIA_NNG ? "nng" : via == SAGA_VIA_KAFKA ? "kafka" : "child";
 }
 
-static void emit_update(struct transcript *t, uint8_t state_before)
+static const char *wait_text(uint8_t wait)
+{
+    static const char *const texts[] = {[SAGA_WAIT_NONE] = "nothing",
+                                        [SAGA_WAIT_DURABLE] = "kafka",
+                                        [SAGA_WAIT_REPLY] = "a reply",
+                                        [SAGA_WAIT_RETRY] = "a retry",
+                                        [SAGA_WAIT_CHILD] = "a child"};
+    return wait < sizeof texts / sizeof texts[0] ? texts[wait] : "?";
+}
+
+/* What no move and no command says of a step: all of it, when any of it has changed. */
+static void emit_step(struct transcript *t, uint8_t step, const struct saga_step_run *before)
+{
+    const struct saga_step_run *run = &t->saga.steps[step];
+    if (run->wait == before->wait && run->due_unix_ms == before->due_unix_ms &&
+        run->last_code == before->last_code && run->failures == before->failures &&
+        run->maybe_effect == before->maybe_effect && run->stalled == before->stalled &&
+        run->parked == before->parked) {
+        return;
+    }
+    emit(t, "  %s waits for %s", step_name(t, step), wait_text(run->wait));
+    if (run->due_unix_ms != 0) {
+        emit(t, " until %" PRId64, run->due_unix_ms);
+    }
+    emit(t, ", last %s", saga_code_name(run->last_code));
+    if (run->failures != 0) {
+        emit(t, ", %" PRIu32 " failed", run->failures);
+    }
+    emit(t, "%s%s%s\n", run->maybe_effect ? ", may have an effect" : "",
+         run->stalled ? ", stalled" : "", run->parked ? ", parked" : "");
+}
+
+/* The same of the saga; its cause only when the update does not tell it. */
+static void emit_saga(struct transcript *t, const struct saga *before)
+{
+    const struct saga *saga = &t->saga;
+    if (saga->created_unix_ms != before->created_unix_ms) {
+        emit(t, "  saga: created %" PRId64 "\n", saga->created_unix_ms);
+    }
+    if (saga->deadline_unix_ms != before->deadline_unix_ms) {
+        emit(t, "  saga: deadline %" PRId64 "\n", saga->deadline_unix_ms);
+    }
+    if (saga->ended_unix_ms != before->ended_unix_ms) {
+        emit(t, "  saga: ended %" PRId64 "\n", saga->ended_unix_ms);
+    }
+    if (saga->resume != before->resume) {
+        emit(t, "  saga: resumes %s\n", saga_state_name((enum saga_state)saga->resume));
+    }
+    if (!t->up.cause_set &&
+        (saga->cause != before->cause || saga->cause_step != before->cause_step ||
+         saga->cause_code != before->cause_code)) {
+        emit(t, "  saga: cause is %d step %s code %s\n", saga->cause,
+             step_name(t, saga->cause_step), saga_code_name(saga->cause_code));
+    }
+}
+
+static void emit_update(struct transcript *t, const struct saga *before)
 {
     const struct saga_update *up = &t->up;
+    if (up->verdict != SAGA_VERDICT_TAKEN && memcmp(before, &t->saga, sizeof t->saga) != 0) {
+        t->wrong = "an event that was not taken has changed the saga";
+    }
     if (up->verdict == SAGA_VERDICT_IGNORED) {
         emit(t, "  ignored\n");
         return;
@@ -135,14 +194,18 @@ static void emit_update(struct transcript *t, uint8_t state_before)
         emit(t, "  send %s %s attempt %" PRIu32 " by %s %s\n", step_name(t, send->step),
              send->op == SAGA_OP_CALL ? "call" : "undo", send->attempt, via_name(send->via), until);
     }
-    if (t->saga.state != state_before) {
-        emit(t, "  saga: %s -> %s\n", saga_state_name((enum saga_state)state_before),
+    for (uint8_t i = 0; i < t->saga.step_count; i++) {
+        emit_step(t, i, &before->steps[i]);
+    }
+    if (t->saga.state != before->state) {
+        emit(t, "  saga: %s -> %s\n", saga_state_name((enum saga_state)before->state),
              saga_state_name((enum saga_state)t->saga.state));
     }
     if (up->cause_set) {
         emit(t, "  cause: %d step %s code %s\n", t->saga.cause, step_name(t, t->saga.cause_step),
              saga_code_name(t->saga.cause_code));
     }
+    emit_saga(t, before);
     emit(t, "  seq %" PRIu64 "%s%s%s%s", t->saga.seq, up->merge_reply ? ", merge" : "",
          up->stalled ? ", stalled" : "", up->parked ? ", parked" : "", up->ended ? ", ended" : "");
     if (up->next_due_unix_ms != 0) {
@@ -159,11 +222,12 @@ static void run_event(struct transcript *t, struct saga_event *ev)
     if (t->wrong != NULL) {
         return;
     }
-    struct saga before = t->saga;
+    struct saga before;
+    memcpy(&before, &t->saga, sizeof before); /* with what pads it: it is compared so */
     char row[ROW_SIZE];
     ev->now_unix_ms = t->now;
     saga_step(&t->def, &t->saga, ev, &t->up);
-    emit_update(t, before.state);
+    emit_update(t, &before);
     if (t->rows != NULL && row_of(&t->def, &before, ev, &t->saga, t->up.verdict, row)) {
         (void)rows_put(t->rows, row);
     }
