@@ -105,6 +105,7 @@ enum saga_compat_hit {
     X(CALL_TOPIC_MOVED, SAGA, ERROR, CALL, "calls by Kafka of sagas in flight reach nobody")       \
     X(UNDO_TOPIC_MOVED, SAGA, ERROR, UNDO, "undos of sagas in flight reach nobody")                \
     X(STEP_EFFECT_CHANGED, SAGA, ERROR, CALL, "a call has, or no longer has, an effect")           \
+    X(UNDO_EFFECT_CHANGED, SAGA, ERROR, UNDO, "an undo has, or no longer has, an effect")          \
     X(STEP_REMOVED, SAGA, ERROR, OPEN, "a step is gone")                                           \
     X(STEP_RENAMED, SAGA, ERROR, OPEN, "a step has another name")                                  \
     X(STEP_ADDED, SAGA, WARNING, ALL, "a step that sagas in flight do not have")                   \

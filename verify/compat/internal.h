@@ -210,7 +210,7 @@ bool compat_range_gap(struct compat_range range, const struct compat_range *othe
 struct compat_saga {
     struct saga_compat *report;
     const struct saga_decl *old_decl;
-    const struct saga_decl *new_decl;   /* NULL: NEW does not have it */
+    const struct saga_decl *new_decl;   /* of its name, or its context; NULL: NEW has none */
     const struct compat_item *new_item; /* its context in NEW; NULL with new_decl NULL */
     const struct compat_item *old_item;
 };
@@ -225,6 +225,13 @@ struct compat_saga_note {
 };
 void compat_saga_add(const struct compat_saga *saga, struct compat_saga_note what,
                      const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Finds a step by its name; NULL: there is none. */
+const struct saga_step_decl *compat_step_named(const struct saga_decl *decl, const char *name);
+/* Finds what a step of OLD is in NEW: the one of its name, or else one that does the same under a
+ * name that OLD does not have. NULL: it is gone. */
+const struct saga_step_decl *compat_step_now(const struct compat_saga *saga,
+                                             const struct saga_step_decl *old_step);
 
 /* What participants of NEW cannot do for sagas in flight. */
 void compat_saga_served(const struct compat_saga *saga);

@@ -7,7 +7,7 @@
 
 enum { TEXT_SIZE = 1024, HASH_TEXT_SIZE = 13 };
 
-static const struct saga_step_decl *step_named(const struct saga_decl *decl, const char *name)
+const struct saga_step_decl *compat_step_named(const struct saga_decl *decl, const char *name)
 {
     for (size_t i = 0; i < decl->step_count; i++) {
         if (strcmp(decl->steps[i].name, name) == 0) {
@@ -26,11 +26,11 @@ static struct compat_spot spot_of(const struct compat_saga *saga, const struct s
     const struct compat_item *item = saga->new_item;
     const struct saga_decl *decl = item == NULL ? NULL : saga->new_decl;
     const struct saga_step_decl *found =
-        decl == NULL || step == NULL ? NULL : step_named(decl, step->name);
+        decl == NULL || step == NULL ? NULL : compat_step_now(saga, step);
     if (item == NULL || (step != NULL && found == NULL)) {
         item = saga->old_item;
         decl = saga->old_decl;
-        found = step == NULL ? NULL : step_named(decl, step->name);
+        found = step == NULL ? NULL : compat_step_named(decl, step->name);
     }
     struct compat_tail tail = {{PATH_MESSAGE_OPTIONS, PATH_DEFINITION_OPTION}, 2};
     *place = 0;
@@ -135,31 +135,35 @@ static const struct saga_decl *by_context(const struct saga_schema *schema, cons
     return NULL;
 }
 
-static void tell_gone(struct compat_saga *saga)
+static void tell_gone(const struct compat_saga *saga)
 {
-    struct saga_compat *report = saga->report;
-    const char *name = saga->old_decl->name;
-    const char *context = saga->old_decl->context->name;
-    size_t count = 0;
-    const struct saga_finding *finding = refusal(report->new_schema, context, &count);
-    const struct saga_decl *renamed = by_context(report->new_schema, context);
     struct compat_saga_note what = {.code = SAGA_COMPAT_SAGA_REMOVED};
+    size_t count = 0;
+    const struct saga_finding *finding =
+        refusal(saga->report->new_schema, saga->old_decl->context->name, &count);
     if (finding != NULL) {
         tell_refused(saga, finding, count);
-    } else if (renamed != NULL) {
-        what.code = SAGA_COMPAT_SAGA_RENAMED;
+        return;
+    }
+    compat_saga_add(saga, what,
+                    "saga %s is gone: who starts it is answered NOT_FOUND; those in flight go "
+                    "on as they began and need their participants until the last has ended; "
+                    "stop the starters, drain, then remove it",
+                    saga->old_decl->name);
+}
+
+static void compare_name(const struct compat_saga *saga)
+{
+    const char *was = saga->old_decl->name;
+    const char *is = saga->new_decl->name;
+    struct compat_saga_note what = {.code = SAGA_COMPAT_SAGA_RENAMED};
+    if (strcmp(was, is) != 0) {
         compat_saga_add(saga, what,
                         "saga %s is called %s: who starts the old name is answered NOT_FOUND, a "
                         "start key under the new one is not known and starts a second saga (S10), "
                         "tools look for those in flight under the old name; declare the new one "
                         "beside it and remove the old one when it has drained",
-                        name, renamed->name);
-    } else {
-        compat_saga_add(saga, what,
-                        "saga %s is gone: who starts it is answered NOT_FOUND; those in flight go "
-                        "on as they began and need their participants until the last has ended; "
-                        "stop the starters, drain, then remove it",
-                        name);
+                        was, is);
     }
 }
 
@@ -189,6 +193,9 @@ static void compare_saga(struct saga_compat *report, const struct saga_decl *dec
         .new_decl = saga_schema_decl(report->new_schema, decl->name),
         .old_item = compat_set_find(&report->old_set, decl->context->name, ITEM_MESSAGE),
     };
+    if (saga.new_decl == NULL) {
+        saga.new_decl = by_context(report->new_schema, decl->context->name);
+    }
     if (saga.new_decl != NULL) {
         saga.new_item =
             compat_set_find(&report->new_set, saga.new_decl->context->name, ITEM_MESSAGE);
@@ -196,6 +203,7 @@ static void compare_saga(struct saga_compat *report, const struct saga_decl *dec
     bool ours = saga.old_item == NULL || !saga.old_item->file->elsewhere ||
                 compat_map(report, saga.old_item) != NULL;
     if (saga.new_decl != NULL) {
+        compare_name(&saga);
         compare_whole(&saga);
         compat_saga_context(&saga);
         compat_saga_steps(&saga);

@@ -172,11 +172,7 @@ void compat_saga_policy(const struct compat_saga *saga)
     compare_time(saga, NULL, "the saga", saga->old_decl->deadline_ms, saga->new_decl->deadline_ms);
     for (size_t i = 0; i < saga->old_decl->step_count; i++) {
         const struct saga_step_decl *a = &saga->old_decl->steps[i];
-        const struct saga_step_decl *b = NULL;
-        for (size_t k = 0; k < saga->new_decl->step_count; k++) {
-            const struct saga_step_decl *step = &saga->new_decl->steps[k];
-            b = strcmp(step->name, a->name) == 0 ? step : b;
-        }
+        const struct saga_step_decl *b = compat_step_now(saga, a);
         if (b == NULL) {
             continue;
         }

@@ -228,23 +228,53 @@ static void check_topics(const struct command *command)
     }
 }
 
-static void check_effect(const struct command *command, const struct saga_method *b)
+static void check_call_effect(const struct command *command, const struct saga_method *b)
 {
     struct compat_saga_note what = {.code = SAGA_COMPAT_STEP_EFFECT_CHANGED, .step = command->step};
-    if (command->undo || command->a->no_side_effects == b->no_side_effects) {
+    if (!b->no_side_effects) {
+        /* Of a step that is not read-only the undo is there, or not needed. */
+        if (command->step->read_only) {
+            compat_saga_add(
+                command->saga, what,
+                "%s has side effects now, and for sagas in flight the step is read-only: "
+                "what it does is never undone; add a method for what has an effect",
+                command->a->full_name);
+        }
         return;
     }
-    if (command->step->read_only && !b->no_side_effects) {
-        compat_saga_add(command->saga, what,
-                        "%s has side effects now, and for sagas in flight the step is read-only: "
-                        "what it does is never undone; add a method for what has an effect",
-                        command->a->full_name);
-    } else if (b->no_side_effects) {
-        what.lower = true;
-        compat_saga_add(command->saga, what,
-                        "%s has no side effects now, and so no row at the barrier: the undo of "
-                        "sagas in flight finds no call and is empty (B2)",
-                        command->a->full_name);
+    what.lower = true;
+    compat_saga_add(command->saga, what,
+                    command->step->undo != NULL
+                        ? "%s has no side effects now, and so no row at the barrier: the undo of "
+                          "sagas in flight finds no call and is empty (B2)"
+                        : "%s has no side effects now, and so no row at the barrier: what sagas in "
+                          "flight go on from is not done, and the audit misses it in the effects' "
+                          "book (S13)",
+                    command->a->full_name);
+}
+
+/* An undo is told by its row at the barrier, by which it finds its call and keeps later ones out.
+ */
+static void check_undo_effect(const struct command *command, const struct saga_method *b)
+{
+    struct compat_saga_note what = {.code = SAGA_COMPAT_UNDO_EFFECT_CHANGED, .step = command->step};
+    what.lower = !b->no_side_effects;
+    compat_saga_add(command->saga, what,
+                    b->no_side_effects
+                        ? "the undo %s has no side effects now, and so no row at the barrier: "
+                          "sagas in flight take what the step did for undone and it stays, and a "
+                          "call that comes later is not refused (S4, B3); add a method for what "
+                          "has no effect"
+                        : "the undo %s has side effects now, and so a row at the barrier: sagas in "
+                          "flight take back by it what they left before, or find no call there and "
+                          "it is empty (B2)",
+                    command->a->full_name);
+}
+
+static void check_effect(const struct command *command, const struct saga_method *b)
+{
+    if (command->a->no_side_effects != b->no_side_effects) {
+        (command->undo ? check_undo_effect : check_call_effect)(command, b);
     }
 }
 

@@ -68,16 +68,6 @@ static enum kind kind_of(const struct saga_decl *decl, const struct saga_step_de
                               : KIND_COMPENSATABLE;
 }
 
-static const struct saga_step_decl *step_named(const struct saga_decl *decl, const char *name)
-{
-    for (size_t i = 0; i < decl->step_count; i++) {
-        if (strcmp(decl->steps[i].name, name) == 0) {
-            return &decl->steps[i];
-        }
-    }
-    return NULL;
-}
-
 static const char *method_name(const struct saga_method *method)
 {
     return method == NULL ? "" : method->full_name;
@@ -95,41 +85,51 @@ static const char *child_name(const struct saga_step_decl *step)
 
 /* ---- Steps that are gone, and new ones ---- */
 
-/* Finds the step of NEW that does what a step of OLD did, under a name that OLD does not have. */
-static const struct saga_step_decl *renamed_to(const struct compat_saga *saga,
-                                               const struct saga_step_decl *step)
+/* Tells whether a step of NEW, whose name OLD does not have, does what a step of OLD did. */
+static bool does_the_same(const struct compat_saga *saga, const struct saga_step_decl *old_step,
+                          const struct saga_step_decl *new_step)
 {
-    for (size_t i = 0; i < saga->new_decl->step_count; i++) {
-        const struct saga_step_decl *other = &saga->new_decl->steps[i];
-        if (step_named(saga->old_decl, other->name) == NULL &&
-            same_method(step->call, other->call) && same_method(step->undo, other->undo) &&
-            strcmp(child_name(step), child_name(other)) == 0) {
-            return other;
-        }
-    }
-    return NULL;
+    return compat_step_named(saga->old_decl, new_step->name) == NULL &&
+           same_method(old_step->call, new_step->call) &&
+           same_method(old_step->undo, new_step->undo) &&
+           strcmp(child_name(old_step), child_name(new_step)) == 0;
 }
 
-static void tell_gone(const struct compat_saga *saga, const struct saga_step_decl *step)
+const struct saga_step_decl *compat_step_now(const struct compat_saga *saga,
+                                             const struct saga_step_decl *old_step)
 {
-    const struct saga_step_decl *other = renamed_to(saga, step);
+    const struct saga_decl *decl = saga->new_decl;
+    const struct saga_step_decl *found =
+        decl == NULL ? NULL : compat_step_named(decl, old_step->name);
+    for (size_t i = 0; decl != NULL && found == NULL && i < decl->step_count; i++) {
+        if (does_the_same(saga, old_step, &decl->steps[i])) {
+            found = &decl->steps[i];
+        }
+    }
+    return found;
+}
+
+static void tell_removed(const struct compat_saga *saga, const struct saga_step_decl *step)
+{
     struct compat_saga_note what = {.code = SAGA_COMPAT_STEP_REMOVED, .step = step};
-    if (other != NULL) {
-        what.code = SAGA_COMPAT_STEP_RENAMED;
-        what.at = other;
+    compat_saga_add(saga, what,
+                    step->undo != NULL
+                        ? "it is gone: sagas in flight still do it and may undo it; its "
+                          "participant must serve both until they have drained"
+                        : "it is gone: sagas in flight still do it; its participant must serve "
+                          "it until they have drained");
+}
+
+static void compare_name(const struct compat_saga *saga, struct compat_step_pair pair)
+{
+    struct compat_saga_note what = {.code = SAGA_COMPAT_STEP_RENAMED, .step = pair.old_step};
+    if (strcmp(pair.old_step->name, pair.new_step->name) != 0) {
         compat_saga_add(
             saga, what,
             "it is called \"%s\" now: steps are known by name, and sagas in flight keep "
             "the old one, in commands, in what they show, and for retry, skip and "
             "resolve; keep the name, or drain first",
-            other->name);
-    } else {
-        compat_saga_add(saga, what,
-                        step->undo != NULL
-                            ? "it is gone: sagas in flight still do it and may undo it; its "
-                              "participant must serve both until they have drained"
-                            : "it is gone: sagas in flight still do it; its participant must serve "
-                              "it until they have drained");
+            pair.new_step->name);
     }
 }
 
@@ -137,13 +137,11 @@ static void check_added(const struct compat_saga *saga)
 {
     for (size_t i = 0; i < saga->new_decl->step_count; i++) {
         const struct saga_step_decl *step = &saga->new_decl->steps[i];
-        bool renamed = false;
-        for (size_t k = 0; k < saga->old_decl->step_count; k++) {
-            const struct saga_step_decl *old_step = &saga->old_decl->steps[k];
-            renamed = renamed || (step_named(saga->new_decl, old_step->name) == NULL &&
-                                  renamed_to(saga, old_step) == step);
+        bool known = false;
+        for (size_t k = 0; !known && k < saga->old_decl->step_count; k++) {
+            known = compat_step_now(saga, &saga->old_decl->steps[k]) == step;
         }
-        if (!renamed && step_named(saga->old_decl, step->name) == NULL) {
+        if (!known) {
             struct compat_saga_note what = {.code = SAGA_COMPAT_STEP_ADDED, .step = step};
             compat_saga_add(saga, what,
                             "it is new: sagas in flight end without it; what relies on it must do "
@@ -159,7 +157,8 @@ static void compare_undo(const struct compat_saga *saga, struct compat_step_pair
     const struct saga_method *a = pair.old_step->undo;
     const struct saga_method *b = pair.new_step->undo;
     struct compat_saga_note what = {.code = SAGA_COMPAT_UNDO_CHANGED, .step = pair.old_step};
-    if (same_method(a, b)) {
+    /* A child saga is turned back by itself: see compare_call. */
+    if (same_method(a, b) || pair.old_step->child != NULL || pair.new_step->child != NULL) {
         return;
     }
     if (b == NULL) {
@@ -184,6 +183,12 @@ static void compare_undo(const struct compat_saga *saga, struct compat_step_pair
     }
 }
 
+/* Tells whether a step is undone when its saga turns back. */
+static bool undone(enum kind kind, const struct saga_step_decl *step)
+{
+    return step->undo != NULL || kind == KIND_CHILD;
+}
+
 static void compare_kind(const struct compat_saga *saga, struct compat_step_pair pair)
 {
     enum kind a = kind_of(saga->old_decl, pair.old_step);
@@ -193,7 +198,7 @@ static void compare_kind(const struct compat_saga *saga, struct compat_step_pair
     }
     struct compat_saga_note what = {.code = SAGA_COMPAT_STEP_KIND_CHANGED, .step = pair.old_step};
     /* To give up what could be undone breaks; the reverse needs care. */
-    what.lower = a != KIND_COMPENSATABLE && a != KIND_CHILD;
+    what.lower = !undone(a, pair.old_step) || undone(b, pair.new_step);
     compat_saga_add(saga, what,
                     "it was %s and is %s: sagas in flight treat a no, a deadline and a cancel as "
                     "they did, new ones otherwise; its participant must bear both until they have "
@@ -236,19 +241,12 @@ static void compare_via(const struct compat_saga *saga, struct compat_step_pair 
     struct compat_saga_note what = {.code = SAGA_COMPAT_STEP_VIA_CHANGED, .step = pair.old_step};
     const struct saga_step_decl *a = pair.old_step;
     const struct saga_step_decl *b = pair.new_step;
-    bool calls = a->call != NULL && b->call != NULL;
-    bool undos = a->undo != NULL && b->undo != NULL;
-    if (calls && a->call_via != b->call_via) {
+    /* Undos go by Kafka, all of them. */
+    if (a->call != NULL && b->call != NULL && a->call_via != b->call_via) {
         compat_saga_add(saga, what,
                         "its call went by %s and goes by %s: sagas in flight keep the old road, "
                         "the participant must listen on both until they have drained",
                         via_text(a->call_via), via_text(b->call_via));
-    }
-    if (undos && a->undo_via != b->undo_via) {
-        compat_saga_add(saga, what,
-                        "its undo went by %s and goes by %s: sagas in flight keep the old road, "
-                        "the participant must listen on both until they have drained",
-                        via_text(a->undo_via), via_text(b->undo_via));
     }
 }
 
@@ -262,8 +260,8 @@ static uint64_t names_of(const struct compat_saga *saga, const struct saga_decl 
     text[0] = '\0';
     for (size_t i = 0; i < saga->new_decl->step_count; i++) {
         const char *name = saga->new_decl->steps[i].name;
-        const struct saga_step_decl *step = step_named(decl, name);
-        if (step_named(saga->old_decl, name) == NULL || step == NULL ||
+        const struct saga_step_decl *step = compat_step_named(decl, name);
+        if (compat_step_named(saga->old_decl, name) == NULL || step == NULL ||
             (mask >> (step - decl->steps) & 1) == 0) {
             continue;
         }
@@ -306,9 +304,7 @@ static bool compare_pivot(const struct compat_saga *saga)
     const struct saga_step_decl *b = pivot_of(saga->new_decl);
     const char *was = a == NULL ? "" : a->name;
     const char *is = b == NULL ? "" : b->name;
-    bool renamed = a != NULL && b != NULL && step_named(saga->new_decl, was) == NULL &&
-                   renamed_to(saga, a) == b;
-    if (strcmp(was, is) == 0 || renamed) {
+    if (a != NULL && b != NULL ? compat_step_now(saga, a) == b : a == b) {
         return false;
     }
     struct compat_saga_note what = {.code = SAGA_COMPAT_PIVOT_MOVED, .at = b == NULL ? a : b};
@@ -327,11 +323,12 @@ void compat_saga_steps(const struct compat_saga *saga)
     bool pivot_moved = compare_pivot(saga);
     for (size_t i = 0; i < saga->old_decl->step_count; i++) {
         struct compat_step_pair pair = {.old_step = &saga->old_decl->steps[i]};
-        pair.new_step = step_named(saga->new_decl, pair.old_step->name);
+        pair.new_step = compat_step_now(saga, pair.old_step);
         if (pair.new_step == NULL) {
-            tell_gone(saga, pair.old_step);
+            tell_removed(saga, pair.old_step);
             continue;
         }
+        compare_name(saga, pair);
         compare_undo(saga, pair);
         if (!pivot_moved) {
             compare_kind(saga, pair);
