@@ -169,6 +169,9 @@ static void emit_update(struct transcript *t, const struct saga *before)
     if (up->verdict != SAGA_VERDICT_TAKEN && memcmp(before, &t->saga, sizeof t->saga) != 0) {
         t->wrong = "an event that was not taken has changed the saga";
     }
+    if (up->verdict != SAGA_VERDICT_REFUSED && up->refusal[0] != '\0') {
+        t->wrong = "an event that was not refused has a refusal";
+    }
     if (up->verdict == SAGA_VERDICT_IGNORED) {
         emit(t, "  ignored\n");
         return;
@@ -226,6 +229,8 @@ static void run_event(struct transcript *t, struct saga_event *ev)
     memcpy(&before, &t->saga, sizeof before); /* with what pads it: it is compared so */
     char row[ROW_SIZE];
     ev->now_unix_ms = t->now;
+    memset(&t->up, 0x5a, sizeof t->up); /* nothing of it may be what the last event left */
+    t->up.refusal = "left from before";
     saga_step(&t->def, &t->saga, ev, &t->up);
     emit_update(t, &before);
     if (t->rows != NULL && row_of(&t->def, &before, ev, &t->saga, t->up.verdict, row)) {
@@ -317,6 +322,9 @@ static void take_words(struct transcript *t, char **words, size_t count)
     if (strcmp(words[0], "step") == 0 && count > 1 && !t->started &&
         t->def.step_count < SAGA_STEPS_MAX) {
         take_step_line(t, words, count);
+    } else if (strcmp(words[0], "after") == 0 && count == 3 && !t->started) {
+        /* the first comes after the second, which may be the later line */
+        t->def.steps[find_step(t, words[1])].after_mask |= UINT64_C(1) << find_step(t, words[2]);
     } else if (strcmp(words[0], "deadline") == 0 && count == 2) {
         t->def.deadline_ms = atoi(words[1]);
     } else if (strcmp(words[0], "start") == 0) {
