@@ -67,6 +67,71 @@ static void test_definition_when_it_cannot_be_then_is_refused(void **state)
     assert_false(saga_definition_finish(&def));
 }
 
+/* No pivot, so that nothing else is wrong with it. */
+static struct saga_definition free_steps(uint32_t step_count)
+{
+    struct saga_definition def = {.step_count = step_count, .deadline_ms = 1000};
+    return def;
+}
+
+static void test_definition_when_only_one_thing_is_wrong_then_is_refused(void **state)
+{
+    (void)state;
+    struct saga_definition def = free_steps(SAGA_STEPS_MAX + 1);
+    assert_false(saga_definition_finish(&def));
+    def = free_steps(2);
+    def.steps[0].after_mask = 4; /* no such step: the first behind the last */
+    assert_false(saga_definition_finish(&def));
+    def = free_steps(2);
+    def.steps[0].after_mask = 1; /* after itself */
+    assert_false(saga_definition_finish(&def));
+    def = free_steps(2);
+    def.steps[1].after_mask = 2;
+    assert_false(saga_definition_finish(&def));
+    def = free_steps(3); /* the first beside the pivot; the last comes after both */
+    def.steps[1].pivot = true;
+    def.steps[2].after_mask = 3;
+    assert_false(saga_definition_finish(&def));
+}
+
+static void test_definition_when_as_large_as_can_be_then_is_finished(void **state)
+{
+    (void)state;
+    struct saga_definition def = free_steps(SAGA_STEPS_MAX);
+    for (uint32_t i = 1; i < SAGA_STEPS_MAX; i++) {
+        def.steps[i].after_mask = UINT64_C(1) << (i - 1);
+    }
+    assert_true(saga_definition_finish(&def));
+    uint64_t all = (UINT64_C(1) << SAGA_STEPS_MAX) - 1;
+    assert_int_equal(def.before_masks[SAGA_STEPS_MAX - 1], all >> 1);
+    assert_int_equal(def.behind_masks[0], all & ~UINT64_C(1));
+    assert_int_equal(def.retriable_mask, 0);
+}
+
+/* 1, then 0 (pivot), then 3, then 2: whatever the order of the steps, and whatever was in the
+ * masks. */
+static void
+test_definition_when_declared_in_any_order_then_knows_who_comes_before_whom(void **state)
+{
+    (void)state;
+    struct saga_definition def = free_steps(4);
+    def.steps[0].after_mask = 2;
+    def.steps[0].pivot = true;
+    def.steps[2].after_mask = 8;
+    def.steps[3].after_mask = 1;
+    memset(def.before_masks, 0xff, sizeof def.before_masks);
+    memset(def.behind_masks, 0xff, sizeof def.behind_masks);
+    def.retriable_mask = UINT64_MAX;
+    for (int i = 0; i < 2; i++) { /* finished twice is finished */
+        assert_true(saga_definition_finish(&def));
+        static const uint64_t before[] = {2, 0, 11, 3};
+        static const uint64_t behind[] = {12, 13, 0, 4};
+        assert_memory_equal(def.before_masks, before, sizeof before);
+        assert_memory_equal(def.behind_masks, behind, sizeof behind);
+        assert_int_equal(def.retriable_mask, 12);
+    }
+}
+
 static struct saga started(const struct saga_definition *def)
 {
     struct saga saga = {0};
@@ -207,6 +272,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_definition_when_finished_then_knows_who_comes_before_whom),
         cmocka_unit_test(test_definition_when_it_cannot_be_then_is_refused),
+        cmocka_unit_test(test_definition_when_only_one_thing_is_wrong_then_is_refused),
+        cmocka_unit_test(test_definition_when_as_large_as_can_be_then_is_finished),
+        cmocka_unit_test(
+            test_definition_when_declared_in_any_order_then_knows_who_comes_before_whom),
         cmocka_unit_test(test_invariant_when_a_state_cannot_be_then_says_what_is_wrong),
         cmocka_unit_test(test_invariant_when_a_saga_that_went_back_breaks_a_rule_then_names_it),
         cmocka_unit_test(test_step_when_the_saga_has_ended_then_everything_late_is_ignored),

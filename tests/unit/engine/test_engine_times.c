@@ -111,6 +111,82 @@ static void test_timer_when_an_undo_waits_for_longer_than_its_deadline_then_is_d
     assert_int_equal(timer(&walk, NOW - SAGA_CLOCK_BACK_MS_MAX - 1), SAGA_VERDICT_TAKEN);
 }
 
+/* The saga's own deadline, too: it is set anew only when a right clock cannot have set it. */
+static void test_timer_when_the_deadline_is_further_than_it_can_be_then_is_set_anew(void **state)
+{
+    (void)state;
+    struct walk walk;
+    struct saga_definition def = pair();
+    def.steps[0].call_deadline_ms = 2 * DEADLINE_MS; /* the step's time is no reason */
+    start(&walk, def);
+    int64_t back = NOW - SAGA_CLOCK_BACK_MS_MAX;
+    assert_int_equal(timer(&walk, back), SAGA_VERDICT_IGNORED);
+    assert_int_equal(walk.saga.deadline_unix_ms, NOW + DEADLINE_MS);
+    assert_int_equal(timer(&walk, back - 1), SAGA_VERDICT_TAKEN);
+    assert_int_equal(walk.saga.deadline_unix_ms, back - 1 + DEADLINE_MS);
+    assert_int_equal(walk.up.send_count, 0);
+}
+
+enum { HOUR_MS = 60 * 60 * 1000, MINUTES_10_MS = 10 * 60 * 1000 };
+
+/* Lets step 0 wait to be tried again; returns when that is. */
+static int64_t wait_again(struct walk *walk, int64_t retry_after_ms)
+{
+    struct saga_event ev = {.kind = SAGA_EVENT_REPLY,
+                            .op = SAGA_OP_CALL,
+                            .attempt = 1,
+                            .code = SAGA_CODE_UNAVAILABLE,
+                            .retry_after_ms = retry_after_ms,
+                            .now_unix_ms = NOW};
+    bool undoing = walk->saga.steps[0].state == SAGA_STEP_UNDOING;
+    ev.op = undoing ? SAGA_OP_UNDO : SAGA_OP_CALL;
+    assert_int_equal(give(walk, ev), SAGA_VERDICT_TAKEN);
+    assert_int_equal(walk->saga.steps[0].wait, SAGA_WAIT_RETRY);
+    return walk->saga.steps[0].due_unix_ms;
+}
+
+/* Demands that a wait that ends at `due` is believed up to `longest` and what clocks may go back.
+ */
+static void assert_believed_up_to(struct walk *walk, int64_t due, int64_t longest)
+{
+    int64_t back = due - longest - SAGA_CLOCK_BACK_MS_MAX;
+    (void)timer(walk, back);
+    assert_int_equal(walk->up.send_count, 0);
+    assert_int_equal(timer(walk, back - 1), SAGA_VERDICT_TAKEN);
+    assert_int_equal(walk->up.send_count, 1);
+}
+
+static void test_timer_when_a_step_waits_to_be_tried_again_then_its_policy_bounds_it(void **state)
+{
+    (void)state;
+    struct walk walk;
+    struct saga_definition def = pair();
+    def.steps[0].call_delay_ms = def.steps[0].call_delay_ms_max = HOUR_MS;
+    start(&walk, def);
+    assert_believed_up_to(&walk, wait_again(&walk, 0), HOUR_MS);
+    def = pair();
+    def.steps[0].undo_delay_ms = def.steps[0].undo_delay_ms_max = HOUR_MS;
+    def.steps[0].undo_deadline_ms = CALL_MS;
+    start_undoing(&walk, def);
+    assert_believed_up_to(&walk, wait_again(&walk, 0), HOUR_MS);
+}
+
+/* A participant may wish for ten minutes, however short the policy's delays are. */
+static void
+test_timer_when_a_participant_wished_for_patience_then_ten_minutes_are_believed(void **state)
+{
+    (void)state;
+    struct walk walk;
+    start(&walk, pair());
+    int64_t due = wait_again(&walk, 2 * MINUTES_10_MS);
+    assert_int_equal(due, NOW + MINUTES_10_MS);
+    assert_believed_up_to(&walk, due, MINUTES_10_MS);
+    start_undoing(&walk, pair());
+    due = wait_again(&walk, MINUTES_10_MS);
+    assert_int_equal(due, NOW + MINUTES_10_MS);
+    assert_believed_up_to(&walk, due, MINUTES_10_MS);
+}
+
 /* ---- Deadlines of commands ---- */
 
 static void test_call_when_the_saga_may_still_go_back_then_ends_with_its_deadline(void **state)
@@ -197,6 +273,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_timer_when_an_undo_waits_within_its_deadline_then_nothing_is_due),
         cmocka_unit_test(test_timer_when_an_undo_waits_for_longer_than_its_deadline_then_is_due),
+        cmocka_unit_test(test_timer_when_the_deadline_is_further_than_it_can_be_then_is_set_anew),
+        cmocka_unit_test(test_timer_when_a_step_waits_to_be_tried_again_then_its_policy_bounds_it),
+        cmocka_unit_test(
+            test_timer_when_a_participant_wished_for_patience_then_ten_minutes_are_believed),
         cmocka_unit_test(test_call_when_the_saga_may_still_go_back_then_ends_with_its_deadline),
         cmocka_unit_test(test_call_when_it_must_happen_then_its_own_deadline_counts_alone),
         cmocka_unit_test(test_saga_when_parked_and_retried_then_goes_on_without_a_cause),
