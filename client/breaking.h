@@ -36,6 +36,8 @@ struct saga_breaking {
     bool json;
     struct saga_buf new_set;
     struct saga_breaking_source old_source, new_source;
+    json_t *errors;   /* what protoc refuses; NULL: no JSON is wanted */
+    bool reading_old; /* of OLD; else of NEW */
     struct saga_compat_config config;
     struct saga_compat **reports; /* the rows point into them */
     size_t report_count;
@@ -65,6 +67,10 @@ int saga_breaking_live(struct saga_breaking *breaking);
 
 /* Prints everything. Exit status: of printing. */
 int saga_breaking_print(const struct saga_breaking *breaking);
+
+/* Prints as JSON what protoc refuses, in the form of what is found; nothing, if that is not wanted
+ * or protoc has said nothing. Exit status: FAILED. */
+int saga_breaking_print_refused(const struct saga_breaking *breaking);
 
 /* Counts the rows of a severity. */
 size_t saga_breaking_count(const struct saga_breaking *breaking,

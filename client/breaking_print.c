@@ -121,6 +121,19 @@ static json_t *not_judged_json(const struct saga_breaking *breaking)
     return names;
 }
 
+/* Steals the findings. */
+static int print_report(const struct saga_breaking *breaking, const char *verdict, size_t errors,
+                        json_t *findings)
+{
+    size_t warnings = saga_breaking_count(breaking, SAGA_COMPAT_WARNING);
+    size_t notes = saga_breaking_count(breaking, SAGA_COMPAT_NOTE);
+    return saga_client_print_json(json_pack(
+        "{s:s,s:I,s:I,s:I,s:I,s:I,s:o,s:o}", "verdict", verdict, "errors", (json_int_t)errors,
+        "warnings", (json_int_t)warnings, "notes", (json_int_t)notes, "walked",
+        (json_int_t)breaking->walked, "not_shown", (json_int_t)breaking->dropped,
+        "sagas_not_judged", not_judged_json(breaking), "findings", findings));
+}
+
 static int print_json(const struct saga_breaking *breaking)
 {
     json_t *findings = json_array();
@@ -128,14 +141,28 @@ static int print_json(const struct saga_breaking *breaking)
         (void)json_array_append_new(findings, row_json(&breaking->rows[i]));
     }
     size_t errors = saga_breaking_count(breaking, SAGA_COMPAT_ERROR);
-    size_t warnings = saga_breaking_count(breaking, SAGA_COMPAT_WARNING);
-    size_t notes = saga_breaking_count(breaking, SAGA_COMPAT_NOTE);
-    const char *verdict = errors > 0 ? "breaking" : warnings > 0 ? "care" : "compatible";
-    return saga_client_print_json(json_pack(
-        "{s:s,s:I,s:I,s:I,s:I,s:I,s:o,s:o}", "verdict", verdict, "errors", (json_int_t)errors,
-        "warnings", (json_int_t)warnings, "notes", (json_int_t)notes, "walked",
-        (json_int_t)breaking->walked, "not_shown", (json_int_t)breaking->dropped,
-        "sagas_not_judged", not_judged_json(breaking), "findings", findings));
+    bool care = saga_breaking_count(breaking, SAGA_COMPAT_WARNING) > 0;
+    return print_report(breaking,
+                        errors > 0 ? "breaking"
+                        : care     ? "care"
+                                   : "compatible",
+                        errors, findings);
+}
+
+int saga_breaking_print_refused(const struct saga_breaking *breaking)
+{
+    size_t count = json_array_size(breaking->errors);
+    for (size_t i = 0; i < count; i++) {
+        json_t *rest =
+            json_pack("{s:s,s:s,s:b,s:n,s:n,s:s,s:n}", "kind", "protoc", "severity", "error",
+                      "in_old", (int)breaking->reading_old, "saga", "step", "hits", "none", "live");
+        (void)json_object_update(json_array_get(breaking->errors, i), rest);
+        json_decref(rest);
+    }
+    if (count > 0) {
+        (void)print_report(breaking, "refused", count, json_incref(breaking->errors));
+    }
+    return SAGA_EXIT_FAILED;
 }
 
 int saga_breaking_print(const struct saga_breaking *breaking)

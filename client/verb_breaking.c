@@ -151,6 +151,7 @@ void saga_breaking_fini(struct saga_breaking *breaking)
     }
     free(breaking->reports);
     free(breaking->rows);
+    json_decref(breaking->errors);
     saga_buf_fini(&breaking->new_set);
     saga_buf_fini(&breaking->old_source.text);
     saga_buf_fini(&breaking->new_source.text);
@@ -182,6 +183,7 @@ static int read_settings(struct saga_breaking *breaking, enum saga_compat_severi
         return SAGA_EXIT_USAGE;
     }
     breaking->json = json == 1;
+    breaking->errors = breaking->json ? json_array() : NULL;
     breaking->config.without_sagas = saga_options_on(options, "wire-only");
     breaking->config.without_wire = saga_options_on(options, "saga-only");
     if (breaking->config.without_sagas && breaking->config.without_wire) {
@@ -223,6 +225,13 @@ static int list_codes(bool json)
 
 /* ---- Running ---- */
 
+/* Reads OLD or NEW. Exit status; the message is printed, with -o json what protoc refuses too. */
+static int read_set(struct saga_breaking *breaking, const char *path, struct saga_buf *set)
+{
+    int status = saga_proto_file_read_noting(breaking->options, path, set, breaking->errors);
+    return status == SAGA_EXIT_OK ? status : saga_breaking_print_refused(breaking);
+}
+
 /* Definitions of OLD that fail a check run nowhere, and are not compared. */
 static void tell_refused(const struct saga_compat *report, const char *old_path)
 {
@@ -242,7 +251,8 @@ static int compare_files(struct saga_breaking *breaking, const char *old_path)
     struct saga_err_detail detail = {{0}};
     struct saga_buf old_set = {0};
     struct saga_compat *report = NULL;
-    int status = saga_proto_file_read(breaking->options, old_path, &old_set);
+    breaking->reading_old = true;
+    int status = read_set(breaking, old_path, &old_set);
     open_source(&breaking->old_source, old_path);
     if (status == SAGA_EXIT_OK) {
         enum saga_err err =
@@ -264,7 +274,7 @@ static int run_all(struct saga_breaking *breaking, enum saga_compat_severity fai
     bool live = saga_options_on(breaking->options, "live");
     size_t count = saga_options_operand_count(breaking->options);
     const char *new_path = saga_options_operand(breaking->options, count - 1);
-    int status = saga_proto_file_read(breaking->options, new_path, &breaking->new_set);
+    int status = read_set(breaking, new_path, &breaking->new_set);
     open_source(&breaking->new_source, new_path);
     if (status == SAGA_EXIT_OK && count == 2) {
         status = compare_files(breaking, saga_options_operand(breaking->options, 0));
@@ -323,8 +333,11 @@ const struct saga_verb saga_verb_breaking = {
         "have is told once. It is a look at one moment: pause the definition\n(`sagactl pause`) "
         "if it is to stay true.\n"
         "docs/breaking.md says of each code what it means and the safe way to do it.\n"
+        "-o json: an object with verdict (compatible, care, breaking; refused: protoc refuses OLD "
+        "or "
+        "NEW, its errors are the\nfindings, with the code PROTOC) and findings.\n"
         "Exit status: 0 compatible; 1 something breaks (--fail-on), or FILE cannot be read or "
-        "compiled (stdout is\nempty then); 2 wrong usage; 64 + N the "
+        "compiled (stdout is\nempty then, but for a refusal in JSON); 2 wrong usage; 64 + N the "
         "orchestrator answered with gRPC status N.",
     .options = breaking_options,
     .option_count = sizeof breaking_options / sizeof breaking_options[0],
