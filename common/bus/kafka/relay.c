@@ -2,15 +2,24 @@
  *
  * It fetches when it was woken and has room, produces in order, and tells the contiguous prefix of
  * what is acknowledged. A delivery that fails means that the producer's order can no longer be
- * trusted: the producer is made anew and everything behind the prefix that was not acknowledged is
- * produced again. At least once, in order of each key.
+ * trusted: the producer is made anew and every record behind the prefix that was not acknowledged
+ * is produced again. At least once, in order of each key; when a record may come twice, and that
+ * one which is acknowledged does not, is said in relay_window.h.
+ *
+ * A producer is made anew
+ * - when a delivery failed, or the producer is at its end (it is, when a batch was refused);
+ * - when records are to go one by one, and when they no longer are;
+ * - at every REFUSED_RESTART-th attempt at a record that is refused alone;
+ * - when a row appears before rows that are under way (no outbox of ours does that).
+ * Not when a topic is found, and not for a broker that was away: the producer waits for it.
  *
  * A broker that finds a batch too large refuses all its records, small as each may be. From then on
  * the relay is careful: one record a batch, the next one when it is acknowledged, until some
  * thousands are through. A record that is refused alone is tried again until it is taken.
  *
  * A record of a missing topic is taken into the window and not produced: it holds the prefix, while
- * those of other topics go on. When the topic is there the relay goes back to the prefix. */
+ * those of other topics go on. When the topic is there the relay looks at its window once more,
+ * from the prefix; what is acknowledged or under way is left alone. */
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -45,16 +54,18 @@ enum {
     KEY_TEXT_SIZE = 97,
 };
 
-/* The token of records that are in no outbox. */
+/* A record's token is its row's sequence and its place in the row; this one is of records that are
+ * in no outbox. */
 static const uint64_t token_outside = UINT64_MAX;
+
+_Static_assert((int)SAGA_RELAY_RECORDS_PER_ROW <= (int)SAGA_RELAY_WINDOW_RECORDS_MAX,
+               "a row's records are bits");
 
 /* One record at a time. */
 struct careful {
     bool on;
-    int left;         /* records before batches are tried again */
-    int batch_max;    /* of those batches; 0: the default */
-    int64_t position; /* of the last row that was begun */
-    size_t delivered; /* its records that are on Kafka */
+    int left;      /* records before batches are tried again */
+    int batch_max; /* of those batches; 0: the default */
     int64_t logged_ms;
     unsigned refusals;
 };
@@ -132,12 +143,14 @@ static void on_delivered(void *user, uint64_t token, enum saga_err err)
         }
         return;
     }
+    uint64_t sequence = token / SAGA_RELAY_RECORDS_PER_ROW;
     int64_t ahead = 0;
     bool tell = false;
     lock(relay);
     if (err == SAGA_ERR_OK) {
-        (void)saga_relay_window_acknowledge(&relay->window, token);
-        tell = tells_ahead(relay) && saga_relay_window_ahead(&relay->window, token, &ahead);
+        (void)saga_relay_window_acknowledge(&relay->window, sequence,
+                                            (uint32_t)(token % SAGA_RELAY_RECORDS_PER_ROW));
+        tell = tells_ahead(relay) && saga_relay_window_ahead(&relay->window, sequence, &ahead);
         note_prefix(relay);
     } else {
         relay->refused = relay->refused || err == SAGA_ERR_LIMIT;
@@ -203,19 +216,19 @@ static bool wait_for_queue(struct saga_relay *relay)
 
 /* Queues one record. Gives false when producing has to end here: stop, or restart. */
 static bool produce(struct saga_relay *relay, const struct saga_kafka_record *record,
-                    uint64_t sequence)
+                    uint64_t token)
 {
     enum saga_err err;
     bool go_on = true;
     do {
-        err = saga_kafka_produce(relay->producer, record, sequence);
+        err = saga_kafka_produce(relay->producer, record, token);
         go_on = err != SAGA_ERR_FULL || wait_for_queue(relay);
     } while (err == SAGA_ERR_FULL && go_on);
     if (err == SAGA_ERR_OK || !go_on) {
         return go_on;
     }
     if (err == SAGA_ERR_LIMIT) {
-        on_delivered(relay, sequence, err); /* larger than the producer takes */
+        on_delivered(relay, token, err); /* larger than the producer takes */
         return false;
     }
     saga_log(SAGA_LOG_WARN, "relay_produce_failed", "relay=%s topic=%s err=%s", relay->name,
@@ -227,7 +240,8 @@ static bool produce(struct saga_relay *relay, const struct saga_kafka_record *re
 }
 
 /* Tells of a record that is refused alone. */
-static void note_refused(struct saga_relay *relay, const struct saga_kafka_record *record)
+static void note_refused(struct saga_relay *relay, const struct saga_kafka_record *record,
+                         int64_t position)
 {
     struct careful *careful = &relay->careful;
     int64_t now_ms = saga_clock_mono_us() / 1000;
@@ -249,17 +263,26 @@ static void note_refused(struct saga_relay *relay, const struct saga_kafka_recor
     saga_log(SAGA_LOG_ERROR, "relay_record_too_large",
              "relay=%s topic=%s key=\"%s\" position=%" PRId64
              " size=%zu msg=\"waits until the limit of the topic is raised\"",
-             relay->name, record->topic, key, careful->position, record->value.size);
+             relay->name, record->topic, key, position, record->value.size);
 }
 
-/* Produces one record and waits for what becomes of it. Gives false when producing has to end. */
-static bool produce_alone(struct saga_relay *relay, const struct saga_kafka_record *record,
-                          uint64_t sequence)
+/* A row to produce. */
+struct taken {
+    const struct saga_relay_row *row;
+    uint64_t sequence;
+    uint8_t waits;  /* records whose topic is not there; without them the row is not acknowledged */
+    uint8_t wanted; /* records to produce now */
+};
+
+/* Produces one record of a row and waits for what becomes of it. Gives false when producing has to
+ * end. */
+static bool produce_alone(struct saga_relay *relay, const struct saga_relay_row *row, size_t index,
+                          uint64_t token)
 {
     lock(relay);
     relay->awaiting = true;
     unlock(relay);
-    bool go_on = produce(relay, record, sequence);
+    bool go_on = produce(relay, &row->records[index], token);
     lock(relay);
     while (go_on && relay->awaiting && !relay->stopping) {
         (void)pthread_cond_wait(&relay->changed, &relay->mutex);
@@ -270,64 +293,28 @@ static bool produce_alone(struct saga_relay *relay, const struct saga_kafka_reco
     unlock(relay);
     report(relay);
     if (go_on) {
-        relay->careful.delivered++;
         relay->careful.left--;
         if (atomic_exchange(&relay->blocked, false)) {
             saga_log(SAGA_LOG_INFO, "relay_goes_on", "relay=%s position=%" PRId64, relay->name,
-                     relay->careful.position);
+                     row->position);
         }
     } else if (refused) {
-        note_refused(relay, record);
+        note_refused(relay, &row->records[index], row->position);
     }
     return go_on;
 }
 
-/* A row to produce. */
-struct taken {
-    const struct saga_relay_row *row;
-    uint64_t sequence;
-    bool waits[SAGA_RELAY_RECORDS_PER_ROW]; /* the record's topic is not there */
-    bool any_waits;
-};
-
-/* Produces a row's records one by one. Those that came through before one of them was refused are
- * not produced at every attempt. */
-static bool produce_carefully(struct saga_relay *relay, const struct taken *taken)
-{
-    const struct saga_relay_row *row = taken->row;
-
-    struct careful *careful = &relay->careful;
-    if (careful->position != row->position) {
-        careful->position = row->position;
-        careful->delivered = 0;
-    }
-    lock(relay);
-    for (size_t i = 0; i < careful->delivered; i++) {
-        (void)saga_relay_window_acknowledge(&relay->window, taken->sequence);
-    }
-    note_prefix(relay);
-    unlock(relay);
-    bool go_on = true;
-    for (size_t i = careful->delivered; go_on && i < row->record_count; i++) {
-        go_on = taken->waits[i] || produce_alone(relay, &row->records[i], taken->sequence);
-    }
-    if (taken->any_waits) {
-        /* How many came through no longer says which. */
-        careful->position = INT64_MIN;
-    }
-    return go_on;
-}
-
-/* Produces a row's records but for those that wait for their topic: without them the row is never
- * acknowledged, and taken again when the topic is there. */
+/* Produces those of a row's records that are wanted. Gives false when producing has to end. */
 static bool produce_row(struct saga_relay *relay, const struct taken *taken)
 {
-    if (relay->careful.on) {
-        return produce_carefully(relay, taken);
-    }
+    const struct saga_relay_row *row = taken->row;
     bool go_on = true;
-    for (size_t i = 0; go_on && i < taken->row->record_count; i++) {
-        go_on = taken->waits[i] || produce(relay, &taken->row->records[i], taken->sequence);
+    for (size_t i = 0; go_on && i < row->record_count; i++) {
+        uint64_t token = taken->sequence * SAGA_RELAY_RECORDS_PER_ROW + i;
+        if ((taken->wanted & (1U << i)) != 0) {
+            go_on = relay->careful.on ? produce_alone(relay, row, i, token)
+                                      : produce(relay, &row->records[i], token);
+        }
     }
     return go_on;
 }
@@ -352,8 +339,9 @@ static bool find_topics(struct saga_relay *relay, struct taken *taken)
         enum saga_relay_topic_state state =
             saga_relay_topics_state(&relay->topics, relay->producer, taken->row->records[i].topic);
         known = state != SAGA_RELAY_TOPIC_UNKNOWN;
-        taken->waits[i] = state == SAGA_RELAY_TOPIC_MISSING;
-        taken->any_waits = taken->any_waits || taken->waits[i];
+        if (state == SAGA_RELAY_TOPIC_MISSING) {
+            taken->waits |= (uint8_t)(1U << i);
+        }
     }
     if (relay->topics.missing != missing) {
         note_topics(relay);
@@ -361,35 +349,47 @@ static bool find_topics(struct saga_relay *relay, struct taken *taken)
     return known;
 }
 
+/* Takes a row into the window. Gives false when producing has to end. */
+static bool take_row(struct saga_relay *relay, struct taken *taken)
+{
+    const struct saga_relay_row *row = taken->row;
+    int64_t ahead = 0;
+    bool tell = false;
+    lock(relay);
+    if (!saga_relay_window_fits(&relay->window, row->position)) {
+        saga_log(SAGA_LOG_WARN, "relay_row_appeared", "relay=%s position=%" PRId64, relay->name,
+                 row->position);
+        relay->failed = true;
+    }
+    bool go_on = !relay->stopping && !relay->failed;
+    if (go_on) {
+        taken->wanted =
+            saga_relay_window_take(&relay->window, row->position, (uint32_t)row->record_count,
+                                   taken->waits, &taken->sequence);
+        tell = tells_ahead(relay) && taken->wanted == 0 &&
+               saga_relay_window_ahead(&relay->window, taken->sequence, &ahead);
+        note_prefix(relay);
+    }
+    unlock(relay);
+    if (tell) {
+        /* It may not have been when nothing was missing. */
+        relay->delivered(relay->user, ahead);
+    }
+    return go_on;
+}
+
 /* Produces the rows that were fetched. Gives false when it ended early; the rows not taken are
  * fetched again. */
 static bool produce_rows(struct saga_relay *relay, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        const struct saga_relay_row *row = &relay->rows[i];
-        SAGA_ASSERT(row->record_count <= SAGA_RELAY_RECORDS_PER_ROW);
-        struct taken taken = {.row = row};
+        struct taken taken = {.row = &relay->rows[i]};
+        SAGA_ASSERT(taken.row->record_count <= SAGA_RELAY_RECORDS_PER_ROW);
         if (!find_topics(relay, &taken)) {
             pause_for(relay, UNKNOWN_MS);
             return false;
         }
-        int64_t ahead = 0;
-        lock(relay);
-        bool go_on = !relay->stopping && !relay->failed;
-        bool wanted = go_on && saga_relay_window_take(&relay->window, row->position,
-                                                      (uint32_t)row->record_count, &taken.sequence);
-        bool tell = go_on && !wanted && tells_ahead(relay) &&
-                    saga_relay_window_ahead(&relay->window, taken.sequence, &ahead);
-        note_prefix(relay);
-        unlock(relay);
-        if (tell) {
-            relay->delivered(relay->user,
-                             ahead); /* it may not have been when nothing was missing */
-        }
-        if (go_on && wanted) {
-            go_on = produce_row(relay, &taken);
-        }
-        if (!go_on) {
+        if (!take_row(relay, &taken) || !produce_row(relay, &taken)) {
             return false;
         }
     }
@@ -492,8 +492,6 @@ static void begin_care(struct saga_relay *relay)
     int batch = careful->batch_max == 0 ? BATCH_MAX : careful->batch_max;
     careful->on = true;
     careful->left = CAREFUL_RECORDS;
-    careful->delivered = 0;
-    careful->position = INT64_MIN;
     careful->batch_max = batch / BATCH_SHRINK < 2 ? 2 : batch / BATCH_SHRINK;
     saga_log(SAGA_LOG_WARN, "relay_batch_too_large",
              "relay=%s position=%" PRId64 " msg=\"a topic's max.message.bytes is small: "
@@ -537,21 +535,14 @@ static void restart(struct saga_relay *relay)
     resume(relay);
 }
 
-/* Looks for topics that are missing. When one is there, what waits for it is produced: from the
- * prefix, with a producer made anew, so that no acknowledgement of an earlier attempt counts for a
- * later one. */
+/* Looks for topics that are missing. When one is there, what waits for it is produced. */
 static void look_for_topics(struct saga_relay *relay)
 {
-    if (!saga_relay_topics_look(&relay->topics, relay->producer)) {
-        return;
-    }
-    end_producer(relay);
-    note_topics(relay);
-    if (make_producer(relay)) {
-        resume(relay);
-    } else {
+    if (saga_relay_topics_look(&relay->topics, relay->producer)) {
+        note_topics(relay);
         lock(relay);
-        relay->failed = true; /* tried again */
+        saga_relay_window_again(&relay->window);
+        relay->woken = true;
         unlock(relay);
     }
 }
@@ -721,7 +712,7 @@ static struct saga_relay *relay_new(const struct saga_relay_config *config)
     relay->restart_ms = RESTART_MS_MIN;
     relay->woken = true; /* there may be rows from before */
     relay->producer_mutex = &relay->producer_mutex_space;
-    relay->careful = (struct careful){.position = INT64_MIN, .batch_max = config->kafka.batch_max};
+    relay->careful = (struct careful){.batch_max = config->kafka.batch_max};
     atomic_init(&relay->blocked, false);
     atomic_init(&relay->missing, false);
     atomic_init(&relay->acknowledged, config->position);

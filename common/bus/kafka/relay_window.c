@@ -12,7 +12,7 @@ static struct saga_relay_entry *entry_at(const struct saga_relay_window *window,
 
 static bool is_acknowledged(const struct saga_relay_entry *entry)
 {
-    return entry->produced && entry->pending == 0;
+    return entry->acknowledged == entry->records;
 }
 
 static void check(const struct saga_relay_window *window)
@@ -75,44 +75,59 @@ static void pass_vanished(struct saga_relay_window *window, int64_t position)
 {
     while (window->resume < window->tail && entry_at(window, window->resume)->position < position) {
         struct saga_relay_entry *entry = entry_at(window, window->resume);
-        entry->produced = true;
-        entry->pending = 0;
+        entry->acknowledged = entry->records;
         window->resume++;
     }
 }
 
-/* Appends a row that was not known. */
-static void append(struct saga_relay_window *window, int64_t position)
+bool saga_relay_window_fits(const struct saga_relay_window *window, int64_t position)
 {
-    SAGA_ASSERT(window->resume == window->tail);
-    *entry_at(window, window->tail) = (struct saga_relay_entry){.position = position};
-    window->tail++;
+    uint64_t place = window->resume;
+    while (place < window->tail && entry_at(window, place)->position < position) {
+        place++;
+    }
+    if (place == window->tail || entry_at(window, place)->position == position ||
+        position <= saga_relay_window_after(window)) {
+        return true;
+    }
+    bool idle = true;
+    for (uint64_t i = place; i < window->tail; i++) {
+        const struct saga_relay_entry *entry = entry_at(window, i);
+        idle = idle && (entry->sent & ~entry->acknowledged) == 0;
+    }
+    return idle;
 }
 
-bool saga_relay_window_take(struct saga_relay_window *window, int64_t position,
-                            uint32_t record_count, uint64_t *sequence)
+uint8_t saga_relay_window_take(struct saga_relay_window *window, int64_t position,
+                               uint32_t record_count, uint8_t waits, uint64_t *sequence)
 {
+    SAGA_ASSERT(record_count <= SAGA_RELAY_WINDOW_RECORDS_MAX);
+    *sequence = UINT64_MAX;
+    if (position <= saga_relay_window_after(window)) {
+        /* While it was fetched a row before it was acknowledged, and it was so already. */
+        return 0;
+    }
     SAGA_ASSERT(saga_relay_window_room(window) > 0);
-    SAGA_ASSERT(position > saga_relay_window_after(window));
     pass_vanished(window, position);
     if (window->resume < window->tail && entry_at(window, window->resume)->position != position) {
         /* A row has appeared before known ones. What was known behind it is forgotten and produced
          * once more: better twice than out of order. */
+        SAGA_ASSERT(saga_relay_window_fits(window, position));
         window->tail = window->resume;
     }
-    if (window->resume == window->tail) {
-        append(window, position);
-    }
     struct saga_relay_entry *entry = entry_at(window, window->resume);
-    bool wanted = !is_acknowledged(entry);
-    if (wanted) {
-        entry->pending = record_count;
-        entry->produced = true;
+    if (window->resume == window->tail) {
+        *entry = (struct saga_relay_entry){.position = position};
+        window->tail++;
     }
+    entry->records = (uint8_t)((1U << record_count) - 1);
+    entry->acknowledged &= entry->records;
+    uint8_t wanted = (uint8_t)(entry->records & ~waits & ~entry->acknowledged & ~entry->sent);
+    entry->sent |= wanted;
     *sequence = window->resume;
     window->resume++;
     (void)advance(window);
-    return wanted && record_count > 0;
+    return wanted;
 }
 
 void saga_relay_window_caught_up(struct saga_relay_window *window)
@@ -124,7 +139,7 @@ void saga_relay_window_caught_up(struct saga_relay_window *window)
 bool saga_relay_window_ahead(const struct saga_relay_window *window, uint64_t sequence,
                              int64_t *position)
 {
-    if (sequence < window->head || sequence >= window->resume ||
+    if (sequence < window->head || sequence >= window->tail ||
         !is_acknowledged(entry_at(window, sequence))) {
         return false;
     }
@@ -132,28 +147,28 @@ bool saga_relay_window_ahead(const struct saga_relay_window *window, uint64_t se
     return true;
 }
 
-bool saga_relay_window_acknowledge(struct saga_relay_window *window, uint64_t sequence)
+bool saga_relay_window_acknowledge(struct saga_relay_window *window, uint64_t sequence,
+                                   uint32_t record)
 {
-    if (sequence < window->head || sequence >= window->resume) {
+    SAGA_ASSERT(record < SAGA_RELAY_WINDOW_RECORDS_MAX);
+    if (sequence < window->head || sequence >= window->tail) {
         return false;
     }
     struct saga_relay_entry *entry = entry_at(window, sequence);
-    if (!entry->produced || entry->pending == 0) {
-        return false;
-    }
-    entry->pending--;
-    return entry->pending == 0 && advance(window);
+    entry->acknowledged |= (uint8_t)(entry->sent & (1U << record));
+    return is_acknowledged(entry) && advance(window);
 }
 
 void saga_relay_window_rewind(struct saga_relay_window *window)
 {
     for (uint64_t i = window->head; i < window->tail; i++) {
-        struct saga_relay_entry *entry = entry_at(window, i);
-        if (!is_acknowledged(entry)) {
-            entry->produced = false;
-            entry->pending = 0;
-        }
+        entry_at(window, i)->sent = 0;
     }
+    saga_relay_window_again(window);
+}
+
+void saga_relay_window_again(struct saga_relay_window *window)
+{
     window->resume = window->head;
     check(window);
 }

@@ -6,9 +6,17 @@
  *     | in flight, or acknowledged out of order |
  *                   | after a rewind: to be produced again, unless acknowledged |
  *
- * Normally resume == tail. A rewind (the producer was restarted) sets resume to head: rows are
- * fetched again from the prefix and meet their entries; those that were acknowledged are not
- * produced twice. */
+ * Normally resume == tail. A rewind (the producer was made anew) and a second look (a topic was
+ * found) set resume to head: rows are fetched again from the prefix and meet their entries. What is
+ * known is known of each record: one that is acknowledged is never produced again while its row is
+ * in the window, whatever became of the row's other record; one that is under way is not produced
+ * again until a rewind says that its producer is no more.
+ *
+ * So a record comes twice only
+ * - when the producer was made anew and nobody can tell whether what it had under way arrived;
+ * - when a row appears before rows that were taken: those behind it are forgotten;
+ * - after a restart of the process: the durable cursor is one position, and says nothing of what is
+ *   acknowledged behind it. */
 #ifndef SAGA_BUS_KAFKA_RELAY_WINDOW_H
 #define SAGA_BUS_KAFKA_RELAY_WINDOW_H
 
@@ -18,10 +26,14 @@
 
 #include "common/base/err.h"
 
+/* Records of one row are the bits of a byte: 1 << index. */
+enum { SAGA_RELAY_WINDOW_RECORDS_MAX = 8 };
+
 struct saga_relay_entry {
     int64_t position;
-    uint32_t pending; /* records without acknowledgement */
-    bool produced;    /* all records were handed to the producer since the last rewind */
+    uint8_t records;      /* those that the row has */
+    uint8_t sent;         /* handed to the producer since the last rewind */
+    uint8_t acknowledged; /* on Kafka */
 };
 
 struct saga_relay_window {
@@ -38,7 +50,8 @@ enum saga_err saga_relay_window_init(struct saga_relay_window *window, size_t ca
                                      int64_t position) SAGA_WARN_UNUSED;
 void saga_relay_window_fini(struct saga_relay_window *window);
 
-/* Gives the position after which rows are to be fetched. */
+/* Gives the position after which rows are to be fetched. Acknowledgements may move it on, also
+ * while rows that were fetched are being taken. */
 int64_t saga_relay_window_after(const struct saga_relay_window *window);
 
 /* Gives how many rows can be taken. */
@@ -47,14 +60,19 @@ size_t saga_relay_window_room(const struct saga_relay_window *window);
 /* Tells whether every row taken is acknowledged. */
 bool saga_relay_window_empty(const struct saga_relay_window *window);
 
-/* Takes the next row, in the order of fetching. Returns whether it is to be produced (no: it was
- * acknowledged before a rewind, or it has no records); then *sequence is its token, and
- * acknowledgements count from now on. Pre: there is room. */
-bool saga_relay_window_take(struct saga_relay_window *window, int64_t position,
-                            uint32_t record_count, uint64_t *sequence);
+/* Tells whether the next row can be taken. It cannot when rows behind its place are under way:
+ * their acknowledgements would count for others. Rewind with a new producer first. */
+bool saga_relay_window_fits(const struct saga_relay_window *window, int64_t position);
 
-/* Tells that there are no rows after saga_relay_window_after: rows that a rewind expected are no
- * longer in the outbox. */
+/* Takes the next row, in the order of fetching, and gives which of its records are to be produced
+ * now: not those of `waits`, nor what is acknowledged or under way. They count as under way from
+ * now on, by the token *sequence (UINT64_MAX: the row was passed since it was fetched). Pre: it
+ * fits, and there is room. */
+uint8_t saga_relay_window_take(struct saga_relay_window *window, int64_t position,
+                               uint32_t record_count, uint8_t waits, uint64_t *sequence);
+
+/* Tells that there are no rows after saga_relay_window_after: rows that are expected once more are
+ * no longer in the outbox. */
 void saga_relay_window_caught_up(struct saga_relay_window *window);
 
 /* Gives the position of a row that is acknowledged while one before it is not. Returns false when
@@ -62,11 +80,15 @@ void saga_relay_window_caught_up(struct saga_relay_window *window);
 bool saga_relay_window_ahead(const struct saga_relay_window *window, uint64_t sequence,
                              int64_t *position);
 
-/* Counts an acknowledgement of one record. Returns whether the prefix grew. A sequence that is not
- * in flight is ignored. */
-bool saga_relay_window_acknowledge(struct saga_relay_window *window, uint64_t sequence);
+/* Notes that a row's record (0, 1, …) is on Kafka. Returns whether the prefix grew. A record that
+ * is not under way is ignored. */
+bool saga_relay_window_acknowledge(struct saga_relay_window *window, uint64_t sequence,
+                                   uint32_t record);
 
-/* Forgets what was produced and not acknowledged: it will be taken again. */
+/* Forgets what is under way and not acknowledged: it will be taken again. */
 void saga_relay_window_rewind(struct saga_relay_window *window);
+
+/* Looks at all rows once more, for records that waited. What is under way stays so. */
+void saga_relay_window_again(struct saga_relay_window *window);
 
 #endif

@@ -552,7 +552,7 @@ static void test_relay_when_one_topic_is_missing_then_records_of_others_go_on(vo
     outbox_commit(&outbox, 1000);
     struct saga_relay *relay = outbox_relay(&outbox, &shared, 3000);
     assert_true(collector_wait(&collector, 800));
-    assert_int_equal(outbox_advanced(&outbox), 3);
+    assert_true(outbox_wait_advanced(&outbox, 3)); /* told later than they can be read */
     /* What comes later goes on too. */
     outbox_commit(&outbox, 1000);
     saga_relay_wake(relay);
@@ -726,10 +726,9 @@ static void test_relay_when_a_record_is_too_large_then_it_waits_and_nothing_over
     assert_true(saga_relay_up(relay));
     assert_int_equal(outbox_advanced(&outbox), 1000);
     assert_true(collector_wait(&collector, 1002));
-    /* Those with the value 0/0; the first of the row again if the relay had to begin anew at it. */
-    size_t repeats = outbox_check(&outbox, &collector);
-    assert_in_range(repeats, 2, 3);
-    assert_int_equal(collector_count(&collector), 1000 + repeats);
+    /* Those with the value 0/0; the one of the outbox is acknowledged once and not sent again. */
+    assert_int_equal(outbox_check(&outbox, &collector), 2);
+    assert_int_equal(collector_count(&collector), 1002);
     assert_false(outbox.went_back);
     saga_kafka_consumer_free(consumer);
     saga_relay_free(relay);
@@ -759,6 +758,7 @@ static void test_relay_when_a_record_is_larger_than_the_producer_takes_then_it_w
 
 int main(void)
 {
+    (void)setvbuf(stdout, NULL, _IOLBF, 0); /* how far it came is told even if it is aborted */
     const struct CMUnitTest embedded[] = {
         cmocka_unit_test(test_relay_when_rows_are_there_then_each_key_comes_in_order),
         cmocka_unit_test(test_record_when_it_has_headers_and_no_value_then_it_arrives_so),

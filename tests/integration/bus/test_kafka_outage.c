@@ -199,6 +199,7 @@ test_relay_when_freed_while_the_broker_is_gone_then_its_successor_publishes(void
 
 int main(void)
 {
+    (void)setvbuf(stdout, NULL, _IOLBF, 0); /* how far it came is told even if it is aborted */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_relay_when_the_broker_is_killed_then_nothing_is_lost_or_overtaken),
         cmocka_unit_test(test_clients_when_the_broker_hangs_then_they_are_down_until_it_goes_on),

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -16,12 +17,23 @@ static struct saga_relay_window window_of(size_t capacity, int64_t position)
     return window;
 }
 
-/* Takes a row that has to be produced and gives its token. */
+/* Takes a row all of whose records have to be produced and gives its sequence. */
 static uint64_t take(struct saga_relay_window *window, int64_t position, uint32_t records)
 {
     uint64_t sequence = UINT64_MAX;
-    assert_true(saga_relay_window_take(window, position, records, &sequence));
+    assert_true(saga_relay_window_fits(window, position));
+    assert_int_equal(saga_relay_window_take(window, position, records, 0, &sequence),
+                     (1U << records) - 1);
     return sequence;
+}
+
+/* Takes a row of which some records wait, and gives which are wanted. */
+static unsigned take_some(struct saga_relay_window *window, int64_t position, uint32_t records,
+                          unsigned waits)
+{
+    uint64_t sequence = 0;
+    assert_true(saga_relay_window_fits(window, position));
+    return saga_relay_window_take(window, position, records, (uint8_t)waits, &sequence);
 }
 
 static void test_window_when_new_then_it_begins_after_the_cursor(void **state)
@@ -31,8 +43,8 @@ static void test_window_when_new_then_it_begins_after_the_cursor(void **state)
     assert_int_equal(saga_relay_window_after(&window), 100);
     assert_int_equal(saga_relay_window_room(&window), 4);
     assert_true(saga_relay_window_empty(&window));
-    assert_false(saga_relay_window_acknowledge(&window, 0));
-    assert_false(saga_relay_window_acknowledge(&window, UINT64_MAX));
+    assert_false(saga_relay_window_acknowledge(&window, 0, 0));
+    assert_false(saga_relay_window_acknowledge(&window, UINT64_MAX, 0));
     saga_relay_window_fini(&window);
 }
 
@@ -44,14 +56,14 @@ static void test_acknowledge_when_out_of_order_then_only_the_prefix_counts(void 
     uint64_t b = take(&window, 20, 1);
     uint64_t c = take(&window, 30, 1);
     assert_int_equal(saga_relay_window_after(&window), 30);
-    assert_false(saga_relay_window_acknowledge(&window, c));
-    assert_false(saga_relay_window_acknowledge(&window, b));
+    assert_false(saga_relay_window_acknowledge(&window, c, 0));
+    assert_false(saga_relay_window_acknowledge(&window, b, 0));
     assert_int_equal(window.prefix, 0);
-    assert_true(saga_relay_window_acknowledge(&window, a));
+    assert_true(saga_relay_window_acknowledge(&window, a, 0));
     assert_int_equal(window.prefix, 30);
     assert_true(saga_relay_window_empty(&window));
     /* Once more is ignored. */
-    assert_false(saga_relay_window_acknowledge(&window, a));
+    assert_false(saga_relay_window_acknowledge(&window, a, 0));
     saga_relay_window_fini(&window);
 }
 
@@ -62,14 +74,14 @@ static void test_ahead_when_a_row_before_waits_then_gives_its_position(void **st
     int64_t position = 0;
     uint64_t a = take(&window, 10, 1);
     uint64_t b = take(&window, 20, 2);
-    (void)saga_relay_window_acknowledge(&window, b);
+    (void)saga_relay_window_acknowledge(&window, b, 0);
     assert_false(saga_relay_window_ahead(&window, b, &position));
-    (void)saga_relay_window_acknowledge(&window, b);
+    (void)saga_relay_window_acknowledge(&window, b, 1);
     assert_true(saga_relay_window_ahead(&window, b, &position));
     assert_int_equal(position, 20);
     assert_false(saga_relay_window_ahead(&window, a, &position));
     assert_false(saga_relay_window_ahead(&window, b + 1, &position));
-    (void)saga_relay_window_acknowledge(&window, a);
+    (void)saga_relay_window_acknowledge(&window, a, 0);
     assert_false(saga_relay_window_ahead(&window, b, &position)); /* it is in the prefix */
     saga_relay_window_fini(&window);
 }
@@ -79,9 +91,10 @@ static void test_acknowledge_when_a_row_has_two_records_then_both_count(void **s
     (void)state;
     struct saga_relay_window window = window_of(4, 0);
     uint64_t a = take(&window, 1, 2);
-    assert_false(saga_relay_window_acknowledge(&window, a));
+    assert_false(saga_relay_window_acknowledge(&window, a, 1));
+    assert_false(saga_relay_window_acknowledge(&window, a, 1)); /* the same one, not the other */
     assert_int_equal(window.prefix, 0);
-    assert_true(saga_relay_window_acknowledge(&window, a));
+    assert_true(saga_relay_window_acknowledge(&window, a, 0));
     assert_int_equal(window.prefix, 1);
     saga_relay_window_fini(&window);
 }
@@ -90,13 +103,12 @@ static void test_take_when_a_row_has_no_records_then_it_is_done_in_its_turn(void
 {
     (void)state;
     struct saga_relay_window window = window_of(4, 0);
-    uint64_t sequence = 0;
-    assert_false(saga_relay_window_take(&window, 1, 0, &sequence));
+    assert_int_equal(take_some(&window, 1, 0, 0), 0);
     assert_int_equal(window.prefix, 1);
     uint64_t b = take(&window, 2, 1);
-    assert_false(saga_relay_window_take(&window, 3, 0, &sequence));
+    assert_int_equal(take_some(&window, 3, 0, 0), 0);
     assert_int_equal(window.prefix, 1);
-    assert_true(saga_relay_window_acknowledge(&window, b));
+    assert_true(saga_relay_window_acknowledge(&window, b, 0));
     assert_int_equal(window.prefix, 3);
     saga_relay_window_fini(&window);
 }
@@ -105,27 +117,59 @@ static void test_rewind_when_some_are_acknowledged_then_only_the_others_come_aga
 {
     (void)state;
     struct saga_relay_window window = window_of(4, 0);
-    uint64_t sequence = 0;
     uint64_t a = take(&window, 1, 1);
     uint64_t b = take(&window, 2, 2);
     uint64_t c = take(&window, 3, 1);
-    assert_false(saga_relay_window_acknowledge(&window, c));
-    assert_false(saga_relay_window_acknowledge(&window, b)); /* half of it */
+    assert_false(saga_relay_window_acknowledge(&window, c, 0));
+    assert_false(saga_relay_window_acknowledge(&window, b, 0)); /* one of the two */
     saga_relay_window_rewind(&window);
     assert_int_equal(saga_relay_window_after(&window), 0);
     assert_int_equal(saga_relay_window_room(&window), 4);
     /* What the old producer still says is not about what is produced now. */
-    assert_false(saga_relay_window_acknowledge(&window, a));
+    assert_false(saga_relay_window_acknowledge(&window, a, 0));
+    assert_int_equal(window.prefix, 0);
     assert_int_equal(take(&window, 1, 1), a);
-    assert_int_equal(take(&window, 2, 2), b);
-    assert_false(saga_relay_window_take(&window, 3, 1, &sequence));
+    assert_int_equal(take_some(&window, 2, 2, 0), 2); /* the record that was refused, alone */
+    assert_int_equal(take_some(&window, 3, 1, 0), 0);
     uint64_t d = take(&window, 4, 1);
-    assert_true(saga_relay_window_acknowledge(&window, a));
-    assert_false(saga_relay_window_acknowledge(&window, b));
-    assert_true(saga_relay_window_acknowledge(&window, b));
+    assert_true(saga_relay_window_acknowledge(&window, a, 0));
+    assert_false(saga_relay_window_acknowledge(&window, b, 0));
+    assert_int_equal(window.prefix, 1);
+    assert_true(saga_relay_window_acknowledge(&window, b, 1));
     assert_int_equal(window.prefix, 3);
-    assert_true(saga_relay_window_acknowledge(&window, d));
+    assert_true(saga_relay_window_acknowledge(&window, d, 0));
     assert_int_equal(window.prefix, 4);
+    saga_relay_window_fini(&window);
+}
+
+/* Rows 2 and 3 were acknowledged before a rewind. All three are fetched; row 1 is acknowledged
+ * while it is produced: the prefix is past the others when they are to be taken. */
+static void test_take_when_a_row_was_passed_since_it_was_fetched_then_it_is_done(void **state)
+{
+    (void)state;
+    struct saga_relay_window window = window_of(4, 0);
+    uint64_t sequence = 0;
+    uint64_t a = take(&window, 1, 1);
+    uint64_t b = take(&window, 2, 1);
+    uint64_t c = take(&window, 3, 1);
+    assert_false(saga_relay_window_acknowledge(&window, b, 0));
+    assert_false(saga_relay_window_acknowledge(&window, c, 0));
+    saga_relay_window_rewind(&window);
+    assert_int_equal(take(&window, 1, 1), a);
+    assert_true(saga_relay_window_acknowledge(&window, a, 0));
+    assert_int_equal(window.prefix, 3);
+    for (int64_t position = 2; position <= 3; position++) {
+        int64_t ahead = 0;
+        assert_true(saga_relay_window_fits(&window, position));
+        assert_int_equal(saga_relay_window_take(&window, position, 1, 0, &sequence), 0);
+        assert_int_equal(sequence, UINT64_MAX);
+        assert_false(saga_relay_window_ahead(&window, sequence, &ahead));
+    }
+    assert_int_equal(window.prefix, 3);
+    assert_int_equal(saga_relay_window_after(&window), 3);
+    uint64_t d = take(&window, 4, 1);
+    assert_true(saga_relay_window_acknowledge(&window, d, 0));
+    assert_true(saga_relay_window_empty(&window));
     saga_relay_window_fini(&window);
 }
 
@@ -152,16 +196,76 @@ static void test_rewind_when_a_row_appears_in_between_then_none_is_lost(void **s
     struct saga_relay_window window = window_of(4, 0);
     uint64_t a = take(&window, 1, 1);
     uint64_t c = take(&window, 3, 1);
-    assert_false(saga_relay_window_acknowledge(&window, c));
+    assert_false(saga_relay_window_acknowledge(&window, c, 0));
     saga_relay_window_rewind(&window);
     assert_int_equal(take(&window, 1, 1), a);
     uint64_t b = take(&window, 2, 1);
     uint64_t again = take(&window, 3, 1);
-    assert_true(saga_relay_window_acknowledge(&window, a));
-    assert_true(saga_relay_window_acknowledge(&window, b));
+    assert_true(saga_relay_window_acknowledge(&window, a, 0));
+    assert_true(saga_relay_window_acknowledge(&window, b, 0));
     assert_int_equal(window.prefix, 2);
-    assert_true(saga_relay_window_acknowledge(&window, again));
+    assert_true(saga_relay_window_acknowledge(&window, again, 0));
     assert_int_equal(window.prefix, 3);
+    saga_relay_window_fini(&window);
+}
+
+/* Row 2's second record waits for its topic, row 3 is under way, row 4 acknowledged. */
+static void test_again_when_a_record_waited_then_it_alone_is_wanted(void **state)
+{
+    (void)state;
+    struct saga_relay_window window = window_of(8, 0);
+    int64_t position = 0;
+    uint64_t a = take(&window, 1, 1);
+    assert_int_equal(take_some(&window, 2, 2, 2), 1);
+    uint64_t c = take(&window, 3, 1);
+    uint64_t d = take(&window, 4, 1);
+    assert_true(saga_relay_window_acknowledge(&window, a, 0));
+    assert_false(saga_relay_window_acknowledge(&window, d, 0));
+    /* It was never produced: nobody can say that it is there. */
+    assert_false(saga_relay_window_acknowledge(&window, c - 1, 1));
+    assert_false(saga_relay_window_acknowledge(&window, c - 1, 0));
+    saga_relay_window_again(&window);
+    assert_int_equal(saga_relay_window_after(&window), 1);
+    assert_int_equal(saga_relay_window_room(&window), 8);
+    assert_int_equal(take_some(&window, 2, 2, 0), 2);
+    /* What is under way is acknowledged meanwhile, before its row comes by. */
+    assert_false(saga_relay_window_acknowledge(&window, c, 0));
+    assert_true(saga_relay_window_ahead(&window, c, &position));
+    assert_int_equal(position, 3);
+    assert_int_equal(take_some(&window, 3, 1, 0), 0);
+    saga_relay_window_again(&window);
+    assert_int_equal(take_some(&window, 2, 2, 0), 0); /* under way itself */
+    assert_true(saga_relay_window_acknowledge(&window, c - 1, 1));
+    assert_int_equal(window.prefix, 4);
+    assert_true(saga_relay_window_empty(&window));
+    saga_relay_window_fini(&window);
+}
+
+/* A row that appears before rows under way: their acknowledgements would count for it. */
+static void test_again_when_a_row_appears_before_one_under_way_then_it_does_not_fit(void **state)
+{
+    (void)state;
+    struct saga_relay_window window = window_of(8, 0);
+    assert_int_equal(take_some(&window, 2, 1, 1), 0);
+    uint64_t b = take(&window, 5, 1);
+    uint64_t c = take(&window, 6, 1);
+    assert_false(saga_relay_window_acknowledge(&window, c, 0));
+    saga_relay_window_again(&window);
+    assert_true(saga_relay_window_fits(&window, 2));
+    assert_false(saga_relay_window_fits(&window, 1));
+    assert_false(saga_relay_window_fits(&window, 4));
+    assert_true(saga_relay_window_fits(&window, 5));
+    assert_true(saga_relay_window_fits(&window, 7)); /* behind all */
+    saga_relay_window_rewind(&window);
+    assert_true(saga_relay_window_fits(&window, 4));
+    saga_relay_window_again(&window);
+    assert_int_equal(take_some(&window, 2, 1, 1), 0);
+    assert_int_equal(take(&window, 5, 1), b);
+    assert_false(saga_relay_window_acknowledge(&window, b, 0));
+    saga_relay_window_again(&window);
+    assert_int_equal(take_some(&window, 2, 1, 1), 0);
+    assert_int_equal(take(&window, 4, 1), b); /* what was known behind it is forgotten */
+    assert_int_equal(take(&window, 5, 1), b + 1);
     saga_relay_window_fini(&window);
 }
 
@@ -172,6 +276,7 @@ struct play {
     struct saga_relay_window window;
     uint64_t random;
     bool acknowledged[PLAY_ROWS + 1];
+    bool under_way[PLAY_ROWS + 1];
     int64_t position_of[PLAY_ROWS * 8]; /* by token */
     uint64_t flying[PLAY_CAPACITY];
     size_t flying_count;
@@ -185,9 +290,12 @@ static void play_take(struct play *play)
         return;
     }
     uint64_t sequence = 0;
-    bool wanted = saga_relay_window_take(&play->window, position, 1, &sequence);
-    assert_int_equal(wanted, !play->acknowledged[position]);
+    uint8_t waits = saga_prng_below(&play->random, 10) == 0;
+    bool wanted = saga_relay_window_take(&play->window, position, 1, waits, &sequence) != 0;
+    assert_int_equal(wanted,
+                     !play->acknowledged[position] && !play->under_way[position] && waits == 0);
     if (wanted) {
+        play->under_way[position] = true;
         play->position_of[sequence] = position;
         play->flying[play->flying_count++] = sequence;
     }
@@ -202,7 +310,8 @@ static void play_acknowledge(struct play *play)
     uint64_t sequence = play->flying[i];
     play->flying[i] = play->flying[--play->flying_count];
     play->acknowledged[play->position_of[sequence]] = true;
-    (void)saga_relay_window_acknowledge(&play->window, sequence);
+    play->under_way[play->position_of[sequence]] = false;
+    (void)saga_relay_window_acknowledge(&play->window, sequence, 0);
 }
 
 static void test_window_when_played_at_random_then_the_prefix_is_exact(void **state)
@@ -218,9 +327,12 @@ static void test_window_when_played_at_random_then_the_prefix_is_exact(void **st
                 play_take(&play);
             } else if (act < 98) {
                 play_acknowledge(&play);
-            } else {
+            } else if (act == 98) {
                 saga_relay_window_rewind(&play.window);
                 play.flying_count = 0;
+                memset(play.under_way, 0, sizeof(play.under_way));
+            } else {
+                saga_relay_window_again(&play.window);
             }
             while (prefix < PLAY_ROWS && play.acknowledged[prefix + 1]) {
                 prefix++;
@@ -241,6 +353,9 @@ int main(void)
         cmocka_unit_test(test_acknowledge_when_a_row_has_two_records_then_both_count),
         cmocka_unit_test(test_take_when_a_row_has_no_records_then_it_is_done_in_its_turn),
         cmocka_unit_test(test_rewind_when_some_are_acknowledged_then_only_the_others_come_again),
+        cmocka_unit_test(test_take_when_a_row_was_passed_since_it_was_fetched_then_it_is_done),
+        cmocka_unit_test(test_again_when_a_record_waited_then_it_alone_is_wanted),
+        cmocka_unit_test(test_again_when_a_row_appears_before_one_under_way_then_it_does_not_fit),
         cmocka_unit_test(test_rewind_when_rows_are_gone_from_the_outbox_then_they_are_passed),
         cmocka_unit_test(test_rewind_when_a_row_appears_in_between_then_none_is_lost),
         cmocka_unit_test(test_window_when_played_at_random_then_the_prefix_is_exact),
