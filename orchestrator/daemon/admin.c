@@ -28,8 +28,9 @@ enum saga_err admin_new(const struct admin_config *config, struct admin **admin)
     return SAGA_ERR_OK;
 }
 
-void admin_set_versions(struct admin *admin, struct versions *versions)
+void admin_set_store(struct admin *admin, struct saga_store_port store, struct versions *versions)
 {
+    admin->store = store;
     admin->versions = versions;
 }
 

@@ -17,7 +17,6 @@ struct admin;
 
 struct admin_config {
     struct saga_inbox *inbox;
-    struct saga_store_port store;
     const struct health *health;
     struct saga_bytes descriptor_set; /* what reflection tells */
     const char *version;              /* "sagad 0.1.0" */
@@ -29,8 +28,8 @@ void admin_free(struct admin *admin);
 
 struct versions;
 
-/* Gives it the versions, before its first request. */
-void admin_set_versions(struct admin *admin, struct versions *versions);
+/* Gives it the store and the versions, before its first request. */
+void admin_set_store(struct admin *admin, struct saga_store_port store, struct versions *versions);
 
 /* The RPC server's handler; its context is the admin. Thread: NNG's. */
 void admin_handle(void *admin, struct saga_rpc_request *request);

@@ -44,6 +44,7 @@ enum { WAITER_BUCKETS = 4096 };
 
 struct admin {
     struct admin_config config;
+    struct saga_store_port store;
     struct versions *versions;
     struct slot *reads; /* wait for the end of the turn */
     struct slot *waiters[WAITER_BUCKETS];

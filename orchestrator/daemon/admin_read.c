@@ -316,7 +316,7 @@ static void append_events(struct reading *reading, uint32_t number, struct saga_
                           uint64_t after_seq)
 {
     struct event_appending appending = {reading, number};
-    const struct saga_store_port *store = &reading->admin->config.store;
+    const struct saga_store_port *store = &reading->admin->store;
     if (reading->err == SAGA_ERR_OK) {
         struct saga_audit_range range = {id, after_seq, SAGA_LIST_COUNT_MAX};
         enum saga_err err = store->ops->list_audit(store->store, &range, append_event, &appending,
@@ -336,7 +336,7 @@ static enum saga_err find_id(struct reading *reading, const Saga__V1__GetSagaReq
         return saga_err_set(&reading->detail, SAGA_ERR_INVALID, "saga_id: 16 bytes are required");
     }
     struct saga_row row;
-    const struct saga_store_port *store = &reading->admin->config.store;
+    const struct saga_store_port *store = &reading->admin->store;
     enum saga_err err =
         store->ops->find_key(store->store, in->definition, in->key, &row, &reading->detail);
     if (err == SAGA_ERR_OK) {
@@ -411,7 +411,7 @@ static void read_list(struct reading *reading, const ProtobufCMessage *message)
     if (filter.has_before) {
         memcpy(filter.before.b, in->before.data, SAGA_ID_SIZE);
     }
-    const struct saga_store_port *store = &reading->admin->config.store;
+    const struct saga_store_port *store = &reading->admin->store;
     enum saga_err err =
         store->ops->list_sagas(store->store, &filter, list_row, reading, &reading->detail);
     reading->err = reading->err == SAGA_ERR_OK ? err : reading->err;
@@ -516,7 +516,7 @@ static bool list_definition(void *user, const struct saga_definition_row *row)
 static void read_definitions(struct reading *reading, const ProtobufCMessage *message)
 {
     const Saga__V1__ListDefinitionsRequest *in = (const Saga__V1__ListDefinitionsRequest *)message;
-    const struct saga_store_port *store = &reading->admin->config.store;
+    const struct saga_store_port *store = &reading->admin->store;
     struct listing listing = {.reading = reading, .in = in, .behind = in->after_name[0] == '\0'};
     if (in->after_hash.len != 0 && (in->after_hash.len != SAGA_DIGEST_SIZE || listing.behind)) {
         reading->err =
@@ -575,7 +575,7 @@ static bool note_hash(void *user, const struct saga_definition_row *row)
 /* The set of one definition version, as it is stored. */
 static void read_stored_set(struct reading *reading, const Saga__V1__GetDescriptorSetRequest *in)
 {
-    const struct saga_store_port *store = &reading->admin->config.store;
+    const struct saga_store_port *store = &reading->admin->store;
     uint8_t hash[SAGA_DIGEST_SIZE] = {0};
     enum saga_err err = SAGA_ERR_OK;
     if (in->definition_hash.len == SAGA_DIGEST_SIZE) {

@@ -18,8 +18,14 @@
 
 enum { KAFKA_PROPERTIES_MAX = 64 };
 
+/* What there is of the ready file. */
+enum ready_file { READY_FILE_NONE, READY_FILE_WRITTEN, READY_FILE_SHOWN };
+
 struct daemon {
     const struct saga_options *options;
+    int64_t live_max, running_max;
+    struct saga_kafka_config kafka; /* bootstrap NULL: no Kafka configured */
+    enum ready_file ready_file;
     struct saga_inbox *inbox;
     struct saga_store_port store;
     struct saga_runtime *runtime;
@@ -37,8 +43,10 @@ struct daemon {
     bool server_closed;
 };
 
-/* Opens everything, recovers, opens the doors. Errors: any; detail says; what was opened stays for
- * daemon_close. */
+/* Opens everything, recovers, opens the doors. What its options make impossible is refused before
+ * the store is touched, and the definitions of its own set become current last: after a start that
+ * failed the next one, with other options, finds everything as before. Errors: any; detail says;
+ * what was opened stays for daemon_close. */
 enum saga_err daemon_open(struct daemon *daemon, struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
 /* Runs the loop until a signal, then drains. Returns the exit status. */

@@ -94,6 +94,9 @@ void health_make_report(const struct health *health, struct health_report *repor
                        "a write failed (%s); nothing is accepted until a restart (see the log)",
                        saga_err_text(failure));
     }
+    if (!atomic_load(&health->ready)) {
+        return; /* the other parts are still being made */
+    }
     int64_t paused = atomic_load(&health->paused);
     if (paused > 0) {
         /* Somebody wants it so: the daemon is as it should be. */

@@ -32,7 +32,7 @@ struct health_report {
 
 /* What the loop publishes about itself, and where the rest is asked. */
 struct health {
-    _Atomic bool ready; /* recovered and serving */
+    _Atomic bool ready; /* recovered and serving; what is no atomic is set before it */
     _Atomic bool stopping;
     _Atomic int failure; /* enum saga_err: of the store; OK: none */
     _Atomic int64_t live, started, completed, compensated, parked, stalled, refused, events,

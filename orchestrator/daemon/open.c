@@ -18,6 +18,7 @@ enum {
     SERVER_CONTEXTS = 2048,
     WAITING_REQUESTS_MAX = SERVER_CONTEXTS - 256,
     CURSOR_DELAY_MS = 200,
+    READY_PATH_SIZE = 4096,
 };
 
 static enum saga_err read_file(const char *path, struct saga_buf *out,
@@ -95,47 +96,67 @@ static enum saga_err open_transport(struct daemon *daemon, struct saga_err_detai
     struct transport_config config = {
         .inbox = daemon->inbox, .tls = tls_of(daemon), .committed = rows_committed, .user = daemon};
     enum saga_err err = transport_new(&config, &daemon->transport);
-    return err == SAGA_ERR_OK ? add_participants(daemon, detail) : err;
+    if (err == SAGA_ERR_OK) {
+        err = add_participants(daemon, detail);
+    }
+    daemon->health.transport = daemon->transport;
+    if (err == SAGA_ERR_OK) {
+        err = transport_start(daemon->transport, detail);
+        err = err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "--participant");
+    }
+    return err;
 }
 
-static enum saga_err open_runtime(struct daemon *daemon, struct saga_err_detail *detail)
+static enum saga_err open_admin(struct daemon *daemon, struct saga_err_detail *detail)
 {
     struct admin_config admin = {
         .inbox = daemon->inbox,
-        .store = daemon->store,
         .health = &daemon->health,
         .descriptor_set = saga_buf_view(&daemon->descriptor_set),
         .version = "sagad " SAGA_VERSION,
         .waiting_requests_max = WAITING_REQUESTS_MAX,
     };
     enum saga_err err = admin_new(&admin, &daemon->admin);
-    if (err != SAGA_ERR_OK) {
-        return err;
+    return err == SAGA_ERR_OK ? err : saga_err_set(detail, err, "admin API");
+}
+
+static enum saga_err read_limits(struct daemon *daemon, struct saga_err_detail *detail)
+{
+    enum saga_err err = saga_options_int(daemon->options, "live-max", 1, SAGA_LIVE_COUNT_MAX,
+                                         &daemon->live_max, detail);
+    if (err == SAGA_ERR_OK) {
+        err = saga_options_int(daemon->options, "running-max", 1, SAGA_LIVE_COUNT_MAX,
+                               &daemon->running_max, detail);
     }
+    return err;
+}
+
+static enum saga_err open_runtime(struct daemon *daemon, struct saga_err_detail *detail)
+{
     char owner[64];
     (void)snprintf(owner, sizeof owner, "sagad/%ld", (long)getpid());
-    int64_t live_max = 0;
-    err = saga_options_int(daemon->options, "live-max", 1, SAGA_LIVE_COUNT_MAX, &live_max, detail);
-    int64_t running_max = 0;
-    if (err == SAGA_ERR_OK) {
-        err = saga_options_int(daemon->options, "running-max", 1, SAGA_LIVE_COUNT_MAX, &running_max,
-                               detail);
-    }
     struct saga_runtime_config config = {
         .store = daemon->store,
         .transport = transport_port(daemon->transport),
         .client = admin_client_port(daemon->admin),
         .codec = saga_codec_port(),
         .owner = owner,
-        .live_count_max = (size_t)live_max,
-        .running_count_max = (size_t)running_max,
+        .live_count_max = (size_t)daemon->live_max,
+        .running_count_max = (size_t)daemon->running_max,
         .cursor_delay_ms = CURSOR_DELAY_MS,
     };
     saga_random_fill(&config.seed, sizeof config.seed);
-    return err == SAGA_ERR_OK ? saga_runtime_new(&config, &daemon->runtime, detail) : err;
+    return saga_runtime_new(&config, &daemon->runtime, detail);
 }
 
-static enum saga_err open_kafka(struct daemon *daemon, struct saga_err_detail *detail)
+static void ignore_delivered(void *user, uint64_t token, enum saga_err err)
+{
+    (void)user, (void)token, (void)err;
+}
+
+/* Reads what was given of Kafka. librdkafka refuses settings, and files they name, only when a
+ * client is made of them: one is, and let go again. */
+static enum saga_err check_kafka(struct daemon *daemon, struct saga_err_detail *detail)
 {
     const char *bootstrap = saga_options_text(daemon->options, "kafka");
     if (bootstrap == NULL) {
@@ -143,23 +164,39 @@ static enum saga_err open_kafka(struct daemon *daemon, struct saga_err_detail *d
                  "msg=\"undos and audit events wait in the outbox until --kafka is given\"");
         return SAGA_ERR_OK;
     }
-    struct saga_kafka_config kafka = {
+    struct saga_kafka_config *kafka = &daemon->kafka;
+    *kafka = (struct saga_kafka_config){
         .bootstrap = bootstrap, .client_id = "sagad", .properties = daemon->properties};
     const char *name = NULL;
     const char *value = NULL;
-    while (saga_options_family(daemon->options, "kafka.", kafka.property_count, &name, &value)) {
-        if (kafka.property_count == KAFKA_PROPERTIES_MAX) {
+    while (saga_options_family(daemon->options, "kafka.", kafka->property_count, &name, &value)) {
+        if (kafka->property_count == KAFKA_PROPERTIES_MAX) {
             return saga_err_set(detail, SAGA_ERR_LIMIT, "--kafka.*: at most %d properties",
                                 KAFKA_PROPERTIES_MAX);
         }
-        daemon->properties[kafka.property_count++] = (struct saga_kafka_property){name, value};
+        daemon->properties[kafka->property_count++] = (struct saga_kafka_property){name, value};
+    }
+    struct saga_kafka_config as_relay = *kafka;
+    struct saga_kafka_producer *producer = NULL;
+    as_relay.in_order = true;
+    enum saga_err err =
+        saga_kafka_producer_start(&as_relay, ignore_delivered, NULL, &producer, detail);
+    saga_kafka_producer_free(producer);
+    return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "kafka");
+}
+
+static enum saga_err open_kafka(struct daemon *daemon, struct saga_err_detail *detail)
+{
+    if (daemon->kafka.bootstrap == NULL) {
+        return SAGA_ERR_OK;
     }
     const char *topics[SAGA_REPLY_TOPICS_MAX];
     size_t topic_count = versions_reply_topics(daemon->versions, topics);
     enum saga_err err =
-        relays_start(&kafka, &daemon->store, daemon->inbox, &daemon->relays, detail);
+        relays_start(&daemon->kafka, &daemon->store, daemon->inbox, &daemon->relays, detail);
     if (err == SAGA_ERR_OK) {
-        struct replies_config config = {kafka, topics, topic_count, daemon->store, daemon->inbox};
+        struct replies_config config = {daemon->kafka, topics, topic_count, daemon->store,
+                                        daemon->inbox};
         err = replies_start(&config, &daemon->replies, detail);
     }
     daemon->health.relays = daemon->relays;
@@ -206,6 +243,7 @@ static enum saga_err open_server(struct daemon *daemon, struct saga_err_detail *
         .handler = admin_handle,
         .context = daemon->admin,
         .contexts = SERVER_CONTEXTS,
+        .door_shut = true,
     };
     return saga_rpc_server_start(&config, &daemon->server, detail);
 }
@@ -221,15 +259,23 @@ static enum saga_err open_http(struct daemon *daemon, struct saga_err_detail *de
                           &daemon->health, &daemon->http, detail);
 }
 
+/* Names the file that becomes the ready file. False: its name is too long. */
+static bool ready_temporary(const char *path, char out[READY_PATH_SIZE])
+{
+    int size = snprintf(out, READY_PATH_SIZE, "%s.tmp", path);
+    return size > 0 && size < READY_PATH_SIZE;
+}
+
+/* Writes what the ready file will say; show_ready_file puts it in its place. */
 static enum saga_err write_ready_file(struct daemon *daemon, struct saga_err_detail *detail)
 {
     const char *path = saga_options_text(daemon->options, "ready-file");
+    char temporary[READY_PATH_SIZE];
     if (path == NULL) {
         return SAGA_ERR_OK;
     }
-    char temporary[4096];
-    int size = snprintf(temporary, sizeof temporary, "%s.tmp", path);
-    FILE *file = size > 0 && (size_t)size < sizeof temporary ? fopen(temporary, "w") : NULL;
+    (void)unlink(path); /* of one that was killed: its addresses are ours now */
+    FILE *file = ready_temporary(path, temporary) ? fopen(temporary, "w") : NULL;
     if (file == NULL) {
         return saga_err_set(detail, SAGA_ERR_IO, "--ready-file: cannot write %s", path);
     }
@@ -238,69 +284,118 @@ static enum saga_err write_ready_file(struct daemon *daemon, struct saga_err_det
         (long)getpid(), saga_rpc_server_address(daemon->server, 0),
         saga_options_text(daemon->options, "http-address"), (unsigned)saga_http_port(daemon->http));
     bool closed = fclose(file) == 0;
-    if (written < 0 || !closed || rename(temporary, path) != 0) {
+    daemon->ready_file = READY_FILE_WRITTEN;
+    if (written < 0 || !closed) {
         return saga_err_set(detail, SAGA_ERR_IO, "--ready-file: cannot write %s", path);
     }
     return SAGA_ERR_OK;
 }
 
-enum saga_err daemon_open(struct daemon *daemon, struct saga_err_detail *detail)
+static enum saga_err show_ready_file(struct daemon *daemon, struct saga_err_detail *detail)
+{
+    const char *path = saga_options_text(daemon->options, "ready-file");
+    char temporary[READY_PATH_SIZE];
+    if (path != NULL && (!ready_temporary(path, temporary) || rename(temporary, path) != 0)) {
+        return saga_err_set(detail, SAGA_ERR_IO, "--ready-file: cannot write %s", path);
+    }
+    daemon->ready_file = READY_FILE_SHOWN;
+    return SAGA_ERR_OK;
+}
+
+/* Takes away what of it is there: another daemon's is left alone. */
+static void remove_ready_file(const struct daemon *daemon)
+{
+    const char *path = saga_options_text(daemon->options, "ready-file");
+    char temporary[READY_PATH_SIZE];
+    if (daemon->ready_file == READY_FILE_SHOWN) {
+        (void)unlink(path);
+    } else if (daemon->ready_file == READY_FILE_WRITTEN && ready_temporary(path, temporary)) {
+        (void)unlink(temporary);
+    }
+}
+
+/* ---- All of it ---- */
+
+static enum saga_err open_inbox(struct daemon *daemon, struct saga_err_detail *detail)
 {
     enum saga_err err = saga_inbox_new(SAGA_INBOX_COUNT_MAX, &daemon->inbox);
-    if (err == SAGA_ERR_OK) {
-        err = load_descriptor_set(daemon, detail);
+    return err == SAGA_ERR_OK ? err : saga_err_set(detail, err, "inbox");
+}
+
+static enum saga_err make_versions(struct daemon *daemon, struct saga_err_detail *detail)
+{
+    return versions_new(saga_buf_view(&daemon->descriptor_set), &daemon->versions, detail);
+}
+
+static enum saga_err open_store(struct daemon *daemon, struct saga_err_detail *detail)
+{
+    return saga_store_sqlite_open(saga_options_text(daemon->options, "data"), &daemon->store,
+                                  detail);
+}
+
+static enum saga_err load_versions(struct daemon *daemon, struct saga_err_detail *detail)
+{
+    struct versions_config config = {
+        .store = daemon->store,
+        .transport = daemon->transport,
+        .runtime = daemon->runtime,
+        .now_unix_ms = saga_clock_unix_ms(),
+    };
+    admin_set_store(daemon->admin, daemon->store, daemon->versions);
+    return versions_load(daemon->versions, &config, detail);
+}
+
+static enum saga_err keep_versions(struct daemon *daemon, struct saga_err_detail *detail)
+{
+    return versions_keep(daemon->versions, detail);
+}
+
+static enum saga_err open_door(struct daemon *daemon, struct saga_err_detail *detail)
+{
+    health_publish(&daemon->health, daemon->runtime, 0);
+    atomic_store(&daemon->health.ready, true);
+    saga_rpc_server_open_door(daemon->server);
+    return show_ready_file(daemon, detail);
+}
+
+typedef enum saga_err step(struct daemon *daemon, struct saga_err_detail *detail);
+
+/* What can be refused by the options alone, and what somebody else may have already. None of it
+ * touches the store: a second daemon started by mistake does not take the lease from the first. */
+static step *const first_steps[] = {
+    open_inbox,  load_descriptor_set, make_versions, open_transport, read_limits,
+    check_kafka, open_admin,          open_http,     open_server,    write_ready_file,
+};
+
+/* Its own definitions are kept last, so that a start that fails leaves those that were current; and
+ * nobody is served before they are. */
+static step *const then_steps[] = {
+    open_store, open_runtime, load_versions, recover, open_kafka, keep_versions, open_door,
+};
+
+static enum saga_err do_steps(struct daemon *daemon, step *const *steps, size_t count,
+                              struct saga_err_detail *detail)
+{
+    enum saga_err err = SAGA_ERR_OK;
+    for (size_t i = 0; i < count && err == SAGA_ERR_OK; i++) {
+        err = steps[i](daemon, detail);
     }
+    return err;
+}
+
+enum saga_err daemon_open(struct daemon *daemon, struct saga_err_detail *detail)
+{
+    enum saga_err err =
+        do_steps(daemon, first_steps, sizeof first_steps / sizeof first_steps[0], detail);
     if (err == SAGA_ERR_OK) {
-        err = saga_store_sqlite_open(saga_options_text(daemon->options, "data"), &daemon->store,
-                                     detail);
-    }
-    if (err == SAGA_ERR_OK) {
-        err = open_transport(daemon, detail);
-    }
-    if (err == SAGA_ERR_OK) {
-        err = open_runtime(daemon, detail);
-    }
-    if (err == SAGA_ERR_OK) {
-        struct versions_config versions = {
-            .descriptor_set = saga_buf_view(&daemon->descriptor_set),
-            .store = daemon->store,
-            .transport = daemon->transport,
-            .runtime = daemon->runtime,
-            .now_unix_ms = saga_clock_unix_ms(),
-        };
-        err = versions_load(&versions, &daemon->versions, detail);
-    }
-    if (err == SAGA_ERR_OK) {
-        daemon->health.transport = daemon->transport;
-        admin_set_versions(daemon->admin, daemon->versions);
-        err = transport_start(daemon->transport, detail);
-    }
-    if (err == SAGA_ERR_OK) {
-        err = open_http(daemon, detail);
-    }
-    if (err == SAGA_ERR_OK) {
-        err = recover(daemon, detail);
-    }
-    if (err == SAGA_ERR_OK) {
-        err = open_kafka(daemon, detail);
-    }
-    if (err == SAGA_ERR_OK) {
-        err = open_server(daemon, detail);
-    }
-    if (err == SAGA_ERR_OK) {
-        health_publish(&daemon->health, daemon->runtime, 0);
-        atomic_store(&daemon->health.ready, true);
-        err = write_ready_file(daemon, detail);
+        err = do_steps(daemon, then_steps, sizeof then_steps / sizeof then_steps[0], detail);
     }
     return err;
 }
 
 void daemon_close(struct daemon *daemon)
 {
-    const char *ready = saga_options_text(daemon->options, "ready-file");
-    if (ready != NULL) {
-        (void)unlink(ready);
-    }
+    remove_ready_file(daemon);
     if (daemon->server != NULL && !daemon->server_closed) {
         saga_rpc_server_close_door(daemon->server);
     }

@@ -188,11 +188,6 @@ enum saga_err transport_start(struct transport *transport, struct saga_err_detai
 {
     for (size_t i = 0; i < transport->count; i++) {
         struct participant *participant = transport->participants[i];
-        if (participant->address_count == 0) {
-            saga_log(SAGA_LOG_WARN, "participant_without_address", "service=%s",
-                     participant->service);
-            continue;
-        }
         const char *addresses[SAGA_ADDRESSES_MAX];
         for (size_t j = 0; j < participant->address_count; j++) {
             addresses[j] = participant->addresses[j];
@@ -205,6 +200,17 @@ enum saga_err transport_start(struct transport *transport, struct saga_err_detai
     }
     transport->started = true;
     return SAGA_ERR_OK;
+}
+
+void transport_warn_nowhere(const struct transport *transport)
+{
+    for (size_t i = 0; i < transport->count; i++) {
+        const struct participant *participant = transport->participants[i];
+        if (participant != NULL && participant->address_count == 0) {
+            saga_log(SAGA_LOG_WARN, "participant_without_address", "service=%s",
+                     participant->service);
+        }
+    }
 }
 
 /* ---- While it runs ---- */

@@ -48,7 +48,7 @@ struct transport_dialed {
 };
 
 /* Checks addresses, of services with or without a number, and begins to dial those that are others
- * than before (after start). Nothing is changed; *dialed is for transport_set_addresses or
+ * than before. After start. Nothing is changed; *dialed is for transport_set_addresses or
  * transport_hang_up, unless there is an error. Errors: LIMIT, INVALID (an address; detail says),
  * NO_MEMORY. */
 enum saga_err transport_dial(const struct transport *transport,
@@ -88,9 +88,13 @@ void transport_sweep(struct transport *transport, transport_keep *keep, void *us
 enum saga_err transport_number(struct transport *transport, const char *service,
                                uint16_t *number) SAGA_WARN_UNUSED;
 
-/* Begins to dial. */
+/* Begins to dial what was added. Before any service is numbered otherwise. Errors: INVALID (an
+ * address, or a TLS file; detail says), NO_MEMORY. */
 enum saga_err transport_start(struct transport *transport,
                               struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
+/* Logs which services have no address. */
+void transport_warn_nowhere(const struct transport *transport);
 
 /* The port. */
 struct saga_transport_port transport_port(struct transport *transport);

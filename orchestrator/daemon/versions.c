@@ -133,6 +133,7 @@ static enum saga_err adopt_addresses(struct versions *versions, struct saga_err_
     }
     if (err == SAGA_ERR_OK) {
         transport_set_addresses(versions->transport, adopting->sets, adopting->count, &dialed);
+        transport_warn_nowhere(versions->transport);
     }
     free(adopting);
     return err;
@@ -150,20 +151,22 @@ static void log_findings(const struct saga_schema *schema)
     }
 }
 
-static enum saga_err load_own(struct versions *versions, struct saga_bytes set,
-                              const struct saga_schema **own, struct saga_err_detail *detail)
+static enum saga_err load_own(struct versions *versions, struct saga_err_detail *detail)
 {
-    enum saga_err err = saga_catalog_load(versions->catalog, set, own, detail);
+    enum saga_err err =
+        saga_catalog_load(versions->catalog, versions->own_set, &versions->own, detail);
     if (err != SAGA_ERR_OK) {
         return saga_err_wrap(detail, err, "descriptor set");
     }
-    log_findings(*own);
-    if (saga_schema_finding_count(*own) > 0 || saga_schema_decl_count(*own) == 0) {
+    size_t findings = saga_schema_finding_count(versions->own);
+    size_t count = saga_schema_decl_count(versions->own);
+    log_findings(versions->own);
+    if (findings > 0 || count == 0) {
         /* To serve without it would refuse every start of that saga for good. */
         return saga_err_set(
             detail, SAGA_ERR_INVALID,
-            "descriptor set: %zu findings (see the log and docs/lint.md), %zu sagas",
-            saga_schema_finding_count(*own), saga_schema_decl_count(*own));
+            "descriptor set: %zu findings (see the log and docs/lint.md), %zu sagas", findings,
+            count);
     }
     return SAGA_ERR_OK;
 }
@@ -188,8 +191,8 @@ static bool visit_seen(void *user, const struct saga_definition_row *row)
 
 /* Puts a definition of the daemon's own if it is to be current: what was applied or removed while
  * the daemon ran holds over a restart. */
-static enum saga_err put_own(struct versions *versions, const struct versions_config *config,
-                             const struct saga_decl *decl, struct saga_err_detail *detail)
+static enum saga_err put_own(struct versions *versions, const struct saga_decl *decl, bool tell,
+                             struct saga_err_detail *detail)
 {
     const struct saga_store_port *store = &versions->store;
     struct seeing seeing = {.decl = decl};
@@ -198,28 +201,29 @@ static enum saga_err put_own(struct versions *versions, const struct versions_co
     if (err != SAGA_ERR_OK) {
         return err;
     }
-    if (saga_runtime_removed(versions->runtime, decl->name)) {
+    bool removed = saga_runtime_removed(versions->runtime, decl->name);
+    bool replaced = seeing.seen && seeing.replaced;
+    if (removed && tell) {
         saga_log(SAGA_LOG_WARN, "definition_stays_removed",
                  "definition=%s next=\"sagactl apply brings it back\"", decl->name);
-        return SAGA_ERR_OK;
-    }
-    if (seeing.seen && seeing.replaced) {
+    } else if (replaced && tell) {
         saga_log(SAGA_LOG_WARN, "definition_not_current",
                  "definition=%s msg=\"the version of the daemon's own descriptor set was replaced "
                  "by another\" next=\"sagactl apply makes it current again\"",
                  decl->name);
-        return SAGA_ERR_OK;
     }
-    return store->ops->put_definition(store->store, decl->hash, decl->name, config->descriptor_set,
-                                      config->now_unix_ms, detail);
+    return removed || replaced
+               ? SAGA_ERR_OK
+               : store->ops->put_definition(store->store, decl->hash, decl->name, versions->own_set,
+                                            versions->own_unix_ms, detail);
 }
 
-static enum saga_err put_all_own(struct versions *versions, const struct versions_config *config,
-                                 const struct saga_schema *own, struct saga_err_detail *detail)
+static enum saga_err put_all_own(struct versions *versions, bool tell,
+                                 struct saga_err_detail *detail)
 {
     enum saga_err err = SAGA_ERR_OK;
-    for (size_t i = 0; i < saga_schema_decl_count(own) && err == SAGA_ERR_OK; i++) {
-        err = put_own(versions, config, saga_schema_decl_at(own, i), detail);
+    for (size_t i = 0; i < saga_schema_decl_count(versions->own) && err == SAGA_ERR_OK; i++) {
+        err = put_own(versions, saga_schema_decl_at(versions->own, i), tell, detail);
     }
     return err;
 }
@@ -361,22 +365,19 @@ static enum saga_err load_stored(struct versions *versions, struct saga_err_deta
     return err == SAGA_ERR_OK ? adopt_addresses(versions, detail) : err;
 }
 
-/* In one transaction: a set that does not fit with what is stored must not be stored, or no start
- * would get further than this one. */
-static enum saga_err put_and_load(struct versions *versions, const struct versions_config *config,
-                                  const struct saga_schema *own, struct saga_err_detail *detail)
+/* In a transaction that is rolled back: what is seen is what will be. Whatever fails later in the
+ * start, a set that the daemon does not come to serve must not be stored: the next start, with the
+ * set before, would find that replaced. */
+static enum saga_err try_own(struct versions *versions, struct saga_err_detail *detail)
 {
     const struct saga_store_port *store = &versions->store;
     enum saga_err err = store->ops->begin(store->store, detail);
     if (err != SAGA_ERR_OK) {
         return err;
     }
-    err = put_all_own(versions, config, own, detail);
+    err = put_all_own(versions, true, detail);
     if (err == SAGA_ERR_OK) {
         err = load_stored(versions, detail);
-    }
-    if (err == SAGA_ERR_OK) {
-        return store->ops->commit(store->store, detail);
     }
     store->ops->rollback(store->store);
     if (err == SAGA_ERR_LIMIT) {
@@ -389,17 +390,14 @@ static enum saga_err put_and_load(struct versions *versions, const struct versio
     return err;
 }
 
-enum saga_err versions_load(const struct versions_config *config, struct versions **versions,
-                            struct saga_err_detail *detail)
+enum saga_err versions_new(struct saga_bytes descriptor_set, struct versions **versions,
+                           struct saga_err_detail *detail)
 {
     struct versions *made = calloc(1, sizeof *made);
-    const struct saga_schema *own = NULL;
     if (made == NULL) {
         return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "definitions");
     }
-    made->store = config->store;
-    made->transport = config->transport;
-    made->runtime = config->runtime;
+    made->own_set = descriptor_set;
     made->dirty = true; /* of its own set perhaps nothing is needed */
     made->addresses_dirty = true;
     enum saga_err err = saga_catalog_new(&made->catalog);
@@ -407,16 +405,45 @@ enum saga_err versions_load(const struct versions_config *config, struct version
         err = saga_catalog_new(&made->peeks);
     }
     if (err == SAGA_ERR_OK) {
-        err = load_own(made, config->descriptor_set, &own, detail);
-    }
-    if (err == SAGA_ERR_OK) {
-        err = put_and_load(made, config, own, detail);
+        err = load_own(made, detail);
     }
     if (err != SAGA_ERR_OK) {
         versions_free(made);
         return saga_err_wrap(detail, err, "definitions");
     }
     *versions = made;
+    return SAGA_ERR_OK;
+}
+
+enum saga_err versions_load(struct versions *versions, const struct versions_config *config,
+                            struct saga_err_detail *detail)
+{
+    versions->store = config->store;
+    versions->transport = config->transport;
+    versions->runtime = config->runtime;
+    versions->own_unix_ms = config->now_unix_ms;
+    enum saga_err err = try_own(versions, detail);
+    return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "definitions");
+}
+
+enum saga_err versions_keep(struct versions *versions, struct saga_err_detail *detail)
+{
+    const struct saga_store_port *store = &versions->store;
+    SAGA_ASSERT(versions->own != NULL);
+    enum saga_err err = store->ops->begin(store->store, detail);
+    if (err == SAGA_ERR_OK) {
+        err = put_all_own(versions, false, detail);
+        if (err == SAGA_ERR_OK) {
+            err = store->ops->commit(store->store, detail);
+        } else {
+            store->ops->rollback(store->store);
+        }
+    }
+    if (err != SAGA_ERR_OK) {
+        return saga_err_wrap(detail, err, "definitions");
+    }
+    versions->own = NULL; /* it may be let go from now on */
+    versions->own_set = (struct saga_bytes){0};
     return SAGA_ERR_OK;
 }
 
@@ -495,7 +522,9 @@ static bool visit_forgotten(void *user, const struct saga_participant_row *row)
 
 void versions_turn(struct versions *versions)
 {
-    if (versions == NULL || !versions->addresses_dirty || saga_runtime_failed(versions->runtime)) {
+    /* A start that fails before it has kept its own definitions forgets nothing either. */
+    if (versions == NULL || versions->own != NULL || !versions->addresses_dirty ||
+        saga_runtime_failed(versions->runtime)) {
         return;
     }
     const struct saga_store_port *store = &versions->store;
@@ -520,7 +549,7 @@ void versions_turn(struct versions *versions)
 
 void versions_settle(struct versions *versions)
 {
-    if (versions == NULL) {
+    if (versions == NULL || versions->own != NULL) {
         return;
     }
     bool forgotten = saga_runtime_forget_idle(versions->runtime);

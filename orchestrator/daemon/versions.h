@@ -14,20 +14,29 @@
 
 struct versions;
 
+/* Makes them of the daemon's own FileDescriptorSet, borrowed until they are freed. A set with
+ * findings, or without a saga, is refused: logged, INVALID. Errors: of the schema; NO_MEMORY. */
+enum saga_err versions_new(struct saga_bytes descriptor_set, struct versions **versions,
+                           struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
 struct versions_config {
-    struct saga_bytes descriptor_set; /* the daemon's own FileDescriptorSet */
     struct saga_store_port store;
     struct transport *transport;
     struct saga_runtime *runtime;
     int64_t now_unix_ms;
 };
 
-/* Loads the daemon's own schema, and what is needed from the store. A definition of the schema
- * becomes current if the store has never seen its hash, unless its name was removed: what was
- * applied stays. A set with findings, or without a saga, is refused: logged, INVALID. Errors: of
- * the schema; of the store; LIMIT (detail says which). With an error nothing is written: a start as
- * before does as before. Pre: the store's lease is taken; transport is not started. */
-enum saga_err versions_load(const struct versions_config *config, struct versions **versions,
+/* Loads what is needed from the store, as if the daemon's own definitions stood in it: nothing is
+ * written. A definition of its own is to be current if the store has never seen its hash, unless
+ * its name was removed: what was applied stays. Errors: of the store; LIMIT (detail says which).
+ * Pre: the store's lease is taken; transport is started. */
+enum saga_err versions_load(struct versions *versions, const struct versions_config *config,
+                            struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
+/* Writes the daemon's own definitions, as they were loaded; the last step of a start, so that one
+ * that fails has changed nothing: the next one does as before. Errors: the store's. Between turns,
+ * before the first request. */
+enum saga_err versions_keep(struct versions *versions,
                             struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
 /* What is to be applied. All borrowed for the call. */

@@ -8,6 +8,10 @@
 struct versions {
     struct saga_catalog *catalog;
     struct saga_catalog *peeks; /* versions that were only shown */
+    /* The daemon's own, until they are kept. */
+    struct saga_bytes own_set;
+    const struct saga_schema *own;
+    int64_t own_unix_ms;
     struct saga_store_port store;
     struct transport *transport;
     struct saga_runtime *runtime;

@@ -41,6 +41,8 @@ struct saga_rpc_server_config {
     saga_rpc_handler *handler;
     void *context;
     size_t contexts; /* requests worked on at once; 0: SAGA_RPC_CONTEXTS */
+    bool door_shut;  /* nothing is handed over before saga_rpc_server_open_door: requests wait in
+                        their connections */
 };
 
 /* Listens. Errors: INVALID (bad URL), UNAVAILABLE (address in use), NO_MEMORY; detail names the
@@ -49,6 +51,10 @@ struct saga_rpc_server_config {
 enum saga_err saga_rpc_server_start(const struct saga_rpc_server_config *config,
                                     struct saga_rpc_server **server,
                                     struct saga_err_detail *detail) SAGA_WARN_UNUSED;
+
+/* Begins to hand over requests. Once, on a server that was started with door_shut and not closed.
+ * Thread: the starter's. */
+void saga_rpc_server_open_door(struct saga_rpc_server *server);
 
 /* Gives the i-th address as it can be dialled (with the port that was taken). */
 const char *saga_rpc_server_address(const struct saga_rpc_server *server, size_t index);

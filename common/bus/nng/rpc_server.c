@@ -459,9 +459,16 @@ enum saga_err saga_rpc_server_start(const struct saga_rpc_server_config *config,
     }
     /* Requests are taken only once every address is listened on: a start that fails has handed over
      * nothing. */
-    for (size_t i = 0; i < made->request_count; i++) {
-        receive(&made->requests[i]);
+    if (!config->door_shut) {
+        saga_rpc_server_open_door(made);
     }
     *server = made;
     return SAGA_ERR_OK;
+}
+
+void saga_rpc_server_open_door(struct saga_rpc_server *server)
+{
+    for (size_t i = 0; i < server->request_count; i++) {
+        receive(&server->requests[i]);
+    }
 }
