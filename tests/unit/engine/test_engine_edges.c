@@ -91,16 +91,34 @@ static void test_backoff_when_tried_for_long_then_stops_growing_and_stays_positi
                                   .now_unix_ms = now};
         saga_step(&def, &saga, &busy, &up);
         int64_t wait = up.next_due_unix_ms - now;
-        assert_true(wait > 0);
+        /* It doubles 31 times at most; jitter takes up to half of it. */
+        int64_t delay = INT64_C(1) << (attempt < 32 ? attempt - 1 : 31);
+        assert_true(wait > 0 && wait >= delay / 2 && wait <= delay);
         wait_max = wait > wait_max ? wait : wait_max;
         now = up.next_due_unix_ms;
         struct saga_event timer = {.kind = SAGA_EVENT_TIMER, .now_unix_ms = now};
         saga_step(&def, &saga, &timer, &up);
         assert_int_equal(up.send_count, 1);
     }
-    /* It doubles 31 times at most, less jitter. */
-    assert_true(wait_max > INT64_C(1) << 29);
-    assert_true(wait_max <= INT64_C(1) << 31);
+    assert_true(wait_max > INT64_C(1) << 30);
+}
+
+static void test_backoff_when_the_policy_has_no_delay_then_the_next_millisecond(void **state)
+{
+    (void)state;
+    struct saga_definition def = chain();
+    def.steps[0].call_delay_ms = 0;
+    def.steps[0].call_delay_ms_max = 0;
+    struct saga saga = started(&def);
+    struct saga_update up;
+    struct saga_event busy = {.kind = SAGA_EVENT_REPLY,
+                              .op = SAGA_OP_CALL,
+                              .attempt = 1,
+                              .code = SAGA_CODE_UNAVAILABLE,
+                              .now_unix_ms = NOW};
+    saga_step(&def, &saga, &busy, &up);
+    assert_int_equal(saga.steps[0].wait, SAGA_WAIT_RETRY);
+    assert_int_equal(saga.steps[0].due_unix_ms, NOW + 1);
 }
 
 static void test_invariant_when_a_number_is_out_of_range_then_says_so(void **state)
@@ -192,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_step_when_the_event_or_act_has_no_name_then_nothing_changes),
         cmocka_unit_test(test_backoff_when_tried_for_long_then_stops_growing_and_stays_positive),
+        cmocka_unit_test(test_backoff_when_the_policy_has_no_delay_then_the_next_millisecond),
         cmocka_unit_test(test_invariant_when_a_number_is_out_of_range_then_says_so),
         cmocka_unit_test(test_invariant_when_undone_in_the_wrong_order_then_names_s5),
         cmocka_unit_test(test_invariant_when_it_went_back_with_an_unknown_pivot_then_names_s2),
