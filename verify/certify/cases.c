@@ -298,6 +298,18 @@ const struct certify_case certify_cases[] = {
      CERTIFY_OF_PAIR,
      certify_restart_forbidden,
      certify_restart_forbidden_after},
+    /* The undos first: what they need must be accepted, and may be scarce. */
+    {{"CERT-RESTART-FLIGHT-UNDO", "B4", "undos that are under way while it is killed",
+      "who was answered gets the same again, replayed; what was undone stays undone", HINT_DURABLE},
+     CERTIFY_OF_UNDO,
+     certify_flight_undo,
+     certify_flight_after},
+    {{"CERT-RESTART-FLIGHT", "B1", "calls that are under way while it is killed",
+      "who was answered gets the same again, replayed; who was not, one answer from then on",
+      HINT_DURABLE},
+     CERTIFY_OF_CALL,
+     certify_flight_call,
+     certify_flight_after},
 
     {{"CERT-B6-RETRY", "B6", "refusals that mean \"later\"", "never replayed",
       "Store only successes and definitive noes; roll everything else back."},

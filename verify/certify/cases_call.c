@@ -202,7 +202,7 @@ void certify_b1_concurrent(struct certify_trial *trial)
 
 /* ---- Effects, told by the participant itself ---- */
 
-static bool probe(struct certify_trial *trial, struct certify_scope *scope, struct saga_bytes *out)
+bool certify_probe(struct certify_trial *trial, struct certify_scope *scope, struct saga_bytes *out)
 {
     const struct saga_certify_config *config = trial->run->config;
     const struct saga_method *method = saga_schema_method(config->schema, config->probe_method);
@@ -257,8 +257,9 @@ void certify_b1_effect(struct certify_trial *trial)
     certify_sent(trial, "CALL %s; %s; duplicates; %s", trial->step->call->full_name,
                  trial->run->config->probe_method, trial->run->config->probe_method);
     struct certify_scope *scope = certify_scope_new(trial);
-    if (scope == NULL || !certify_call_ok(trial, scope, &reply) || !probe(trial, scope, &before) ||
-        !duplicates(trial, scope) || !probe(trial, scope, &after)) {
+    if (scope == NULL || !certify_call_ok(trial, scope, &reply) ||
+        !certify_probe(trial, scope, &before) || !duplicates(trial, scope) ||
+        !certify_probe(trial, scope, &after)) {
         return;
     }
     if (!saga_bytes_equal(before, after)) {

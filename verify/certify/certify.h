@@ -41,8 +41,11 @@ struct saga_certify_port {
     /* Sends all messages at once and returns when each was answered or timed out. */
     void (*exchange)(void *context, struct saga_certify_message *messages, size_t count,
                      int64_t timeout_ms);
-    /* Restarts the participant and returns when it answers again. NULL: it cannot be. */
-    enum saga_err (*restart)(void *context, struct saga_err_detail *detail);
+    /* Kills the participant, starts it again, and returns when it answers. While that goes on it
+     * sends the messages, in their order and as close to the kill as can be; those that came too
+     * late to be sent are not answered. NULL: it cannot be restarted. */
+    enum saga_err (*restart)(void *context, struct saga_certify_message *messages, size_t count,
+                             int64_t timeout_ms, struct saga_err_detail *detail);
     /* Sends a message of so many bytes over a connection of its own and hangs up; what comes of it
      * does not matter. False: it could not be sent at all (tls). NULL: neither. */
     bool (*flood)(void *context, uint64_t size);

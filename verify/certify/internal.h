@@ -11,6 +11,12 @@ enum {
     CERTIFY_TRIES_MAX = 20, /* of a command that is answered "later" */
     CERTIFY_KEPT_MAX = 4,   /* replies that a case keeps over a restart */
     CERTIFY_BEFORE_MAX = 8, /* commands that prepare a request */
+    /* Under way while it is killed: for all cases together by round and at most, and for each. */
+    CERTIFY_FLIGHT_BASE = 32,
+    CERTIFY_FLIGHT_ROUND = 8,
+    CERTIFY_FLIGHT_TOTAL = 192,
+    CERTIFY_FLIGHT_MIN = 8,
+    CERTIFY_FLIGHT_MAX = 128,
 };
 
 /* ---- Values ---- */
@@ -61,6 +67,7 @@ struct certify_run {
     uint16_t counter;
     bool retry_seen;     /* a retryable refusal came */
     bool retry_replayed; /* and one was replayed: B6 */
+    size_t flight_share; /* commands that each case sends into the restart */
     const char *dead;    /* the case after which the participant answered no more; NULL: it does */
 };
 
@@ -96,6 +103,19 @@ struct certify_scope {
     bool undone;
 };
 
+/* One command to be sent. */
+struct certify_ask {
+    struct certify_scope *scope; /* NULL: command alone counts */
+    struct saga_command command;
+};
+
+/* A command that is under way while the participant is killed. */
+struct certify_flight {
+    struct certify_ask ask;
+    struct saga_buf answer;
+    bool answered; /* before the kill, or behind it */
+};
+
 struct certify_trial {
     struct certify_run *run;
     const struct certify_case *about;
@@ -106,6 +126,8 @@ struct certify_trial {
     bool judged; /* the verdict stands */
     struct certify_scope *kept_scope;
     struct saga_reply kept[CERTIFY_KEPT_MAX];
+    struct certify_flight *flights; /* CERTIFY_FLIGHT_MAX, in the arena; NULL: none */
+    size_t flight_count;
 };
 
 /* Begins and ends a trial; end undoes what was done. */
@@ -135,12 +157,6 @@ struct certify_scope *certify_scope_beside(struct certify_trial *trial,
 
 /* A fresh id. */
 struct saga_id certify_saga_id(struct certify_run *run);
-
-/* One command to be sent. */
-struct certify_ask {
-    struct certify_scope *scope; /* NULL: command alone counts */
-    struct saga_command command;
-};
 
 /* A scope's call or undo, as an orchestrator would send it first. */
 struct certify_ask certify_ask(struct certify_trial *trial, struct certify_scope *scope,
@@ -173,6 +189,19 @@ bool certify_send_bytes(struct certify_trial *trial, struct saga_bytes bytes, co
 /* Sends bytes that must be refused as a whole by one reply with one of two codes. */
 bool certify_refused(struct certify_trial *trial, struct saga_bytes bytes, const char *what,
                      enum saga_code code, enum saga_code or_code);
+
+/* Reads the answer to a command that was sent alone. False: the trial was judged. */
+bool certify_read_answer(struct certify_trial *trial, const struct certify_ask *ask,
+                         struct saga_bytes answer, struct saga_reply *reply);
+
+/* Asks the probe, with a scope's names. False: the trial was judged. */
+bool certify_probe(struct certify_trial *trial, struct certify_scope *scope,
+                   struct saga_bytes *out);
+
+/* Restarts the participant while the trials' flights are under way. Errors: NO_MEMORY, and those of
+ * the port's restart. */
+enum saga_err certify_flight_restart(struct certify_run *run, struct certify_trial *trials,
+                                     size_t count, struct saga_err_detail *detail);
 
 /* Tells whether the participant answers a health check now. */
 bool certify_alive(struct certify_run *run);
@@ -274,5 +303,8 @@ void certify_restart_undo(struct certify_trial *trial);
 void certify_restart_undo_after(struct certify_trial *trial);
 void certify_restart_forbidden(struct certify_trial *trial);
 void certify_restart_forbidden_after(struct certify_trial *trial);
+void certify_flight_call(struct certify_trial *trial);
+void certify_flight_undo(struct certify_trial *trial);
+void certify_flight_after(struct certify_trial *trial);
 
 #endif

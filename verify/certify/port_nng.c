@@ -3,48 +3,23 @@
  * Thread: one; the answers come on NNG's and are waited for. */
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "common/bus/nng/rpc.h"
 #include "common/sys/clock.h"
 #include "verify/certify/internal.h"
+#include "verify/certify/port_nng.h"
 
 enum {
-    CONNECTIONS = 4,
-    CONTEXTS = SAGA_CERTIFY_AT_ONCE_MAX / CONNECTIONS,
-    MORE_MS = 250,  /* for the connections behind the first, which a small server may not take */
-    POLL_MS = 20,   /* between looks at the command */
-    CHECK_MS = 500, /* for one sign of life */
+    CONTEXTS = SAGA_CERTIFY_AT_ONCE_MAX / CERTIFY_CONNECTIONS,
+    MORE_MS = 250, /* for the connections behind the first, which a small server may not take */
 };
 
-struct saga_certify_nng {
-    struct saga_rpc_client *clients[CONNECTIONS];
-    size_t client_count;
-    struct saga_certify_nng_config config;
-    pthread_mutex_t mutex;
-    pthread_cond_t changed;
-    size_t waiting;
-};
-
-/* One message on its way. */
-struct flight {
-    struct saga_certify_nng *nng;
-    struct saga_certify_message *message;
-};
-
-static int64_t mono_ms(void)
+void certify_nng_pause_us(int64_t us)
 {
-    return saga_clock_mono_us() / 1000;
-}
-
-static void pause_ms(int64_t ms)
-{
-    struct timespec rest = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000L};
+    struct timespec rest = {.tv_sec = us / 1000000, .tv_nsec = (long)(us % 1000000) * 1000L};
     while (nanosleep(&rest, &rest) != 0 && errno == EINTR) {
     }
 }
@@ -52,7 +27,7 @@ static void pause_ms(int64_t ms)
 static void port_pause(void *context, int64_t ms)
 {
     (void)context;
-    pause_ms(ms);
+    certify_nng_pause_us(ms * 1000);
 }
 
 static int64_t port_now(void *context)
@@ -66,11 +41,13 @@ static int64_t port_now(void *context)
 /* Thread: NNG's. */
 static void on_done(void *user, enum saga_rpc_outcome outcome, struct saga_bytes bytes)
 {
-    struct flight *flight = user;
+    struct certify_nng_flight *flight = user;
     struct saga_certify_nng *nng = flight->nng;
     (void)pthread_mutex_lock(&nng->mutex);
     flight->message->answered = outcome == SAGA_RPC_REPLIED &&
                                 saga_buf_append(&flight->message->answer, bytes) == SAGA_ERR_OK;
+    nng->broken = nng->broken || !flight->message->answered;
+    nng->ended++;
     nng->waiting--;
     (void)pthread_cond_signal(&nng->changed);
     (void)pthread_mutex_unlock(&nng->mutex);
@@ -88,36 +65,24 @@ static struct saga_rpc_client *pick(struct saga_certify_nng *nng, size_t n)
     return nng->clients[0];
 }
 
-static void launch(struct saga_certify_nng *nng, struct flight *flight, size_t n,
-                   int64_t timeout_ms)
+bool certify_nng_launch(struct certify_nng_flight *flight, size_t n, int64_t timeout_ms)
 {
-    struct saga_rpc_client *client = pick(nng, n);
-    /* A participant that dropped the connection may take another. */
-    if (saga_rpc_client_wait(client, timeout_ms) != SAGA_ERR_OK) {
-        return;
-    }
+    struct saga_certify_nng *nng = flight->nng;
     (void)pthread_mutex_lock(&nng->mutex);
     nng->waiting++;
     (void)pthread_mutex_unlock(&nng->mutex);
     enum saga_err err =
-        saga_rpc_client_send(client, flight->message->request, timeout_ms, on_done, flight);
+        saga_rpc_client_send(pick(nng, n), flight->message->request, timeout_ms, on_done, flight);
     if (err != SAGA_ERR_OK) {
         (void)pthread_mutex_lock(&nng->mutex);
         nng->waiting--;
         (void)pthread_mutex_unlock(&nng->mutex);
     }
+    return err == SAGA_ERR_OK;
 }
 
-static void exchange(void *context, struct saga_certify_message *messages, size_t count,
-                     int64_t timeout_ms)
+void certify_nng_land(struct saga_certify_nng *nng)
 {
-    struct saga_certify_nng *nng = context;
-    struct flight flights[SAGA_CERTIFY_AT_ONCE_MAX];
-    for (size_t i = 0; i < count; i++) {
-        flights[i] = (struct flight){.nng = nng, .message = &messages[i]};
-        messages[i].answered = false;
-        launch(nng, &flights[i], i, timeout_ms);
-    }
     (void)pthread_mutex_lock(&nng->mutex);
     while (nng->waiting > 0) { /* each ends by its time-out at the latest */
         (void)pthread_cond_wait(&nng->changed, &nng->mutex);
@@ -125,96 +90,29 @@ static void exchange(void *context, struct saga_certify_message *messages, size_
     (void)pthread_mutex_unlock(&nng->mutex);
 }
 
-/* ---- Restarting ---- */
-
-static enum saga_err start_command(const char *command, pid_t *pid, struct saga_err_detail *detail)
+void certify_nng_exchange(void *context, struct saga_certify_message *messages, size_t count,
+                          int64_t timeout_ms)
 {
-    *pid = fork();
-    if (*pid < 0) {
-        return saga_err_set(detail, SAGA_ERR_IO, "fork: %s", strerror(errno));
+    struct saga_certify_nng *nng = context;
+    struct certify_nng_flight flights[SAGA_CERTIFY_AT_ONCE_MAX];
+    for (size_t i = 0; i < count; i++) {
+        flights[i] = (struct certify_nng_flight){.nng = nng, .message = &messages[i]};
+        messages[i].answered = false;
+        /* A participant that dropped the connection may take another. */
+        if (saga_rpc_client_wait(pick(nng, i), timeout_ms) == SAGA_ERR_OK) {
+            (void)certify_nng_launch(&flights[i], i, timeout_ms);
+        }
     }
-    if (*pid == 0) {
-        (void)setpgid(0, 0);
-        /* What it prints is for people: stdout is the report's. */
-        (void)dup2(STDERR_FILENO, STDOUT_FILENO);
-        (void)execl("/bin/sh", "sh", "-c", command, (char *)NULL);
-        _exit(127);
-    }
-    return SAGA_ERR_OK;
+    certify_nng_land(nng);
 }
 
-static enum saga_err run_command(const char *command, int64_t end_ms,
-                                 struct saga_err_detail *detail)
-{
-    pid_t pid = 0;
-    int status = 0;
-    enum saga_err err = start_command(command, &pid, detail);
-    if (err != SAGA_ERR_OK) {
-        return err;
-    }
-    pid_t ended = 0;
-    while ((ended = waitpid(pid, &status, WNOHANG)) == 0 && mono_ms() < end_ms) {
-        pause_ms(POLL_MS);
-    }
-    if (ended == 0) {
-        (void)kill(-pid, SIGKILL);
-        (void)waitpid(pid, &status, 0);
-        return saga_err_set(detail, SAGA_ERR_TIMEOUT,
-                            "the command does not end (start the participant in the background)");
-    }
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        return saga_err_set(detail, SAGA_ERR_IO, "the command failed with status %d",
-                            WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
-    }
-    return SAGA_ERR_OK;
-}
-
-static bool answers(struct saga_certify_nng *nng)
-{
-    struct saga_command command = {.step = "",
-                                   .op = SAGA_OP_NONE,
-                                   .method = "saga.v1.HealthService/Check",
-                                   .attempt = 1,
-                                   .traceparent = "",
-                                   .cause_step = "",
-                                   .cause_status = saga_status_ok()};
-    struct saga_buf request = {0};
-    struct saga_certify_message message = {0};
-    if (saga_command_batch_add(&command, &request) == SAGA_ERR_OK) {
-        message.request = saga_buf_view(&request);
-        exchange(nng, &message, 1, CHECK_MS);
-    }
-    saga_buf_fini(&message.answer);
-    saga_buf_fini(&request);
-    return message.answered;
-}
+/* ---- Opening ---- */
 
 static bool port_flood(void *context, uint64_t size)
 {
     const struct saga_certify_nng *nng = context;
     return certify_flood(nng->config.address, size);
 }
-
-static enum saga_err port_restart(void *context, struct saga_err_detail *detail)
-{
-    struct saga_certify_nng *nng = context;
-    int64_t end_ms = mono_ms() + nng->config.restart_ms_max;
-    enum saga_err err = run_command(nng->config.restart_command, end_ms, detail);
-    if (err != SAGA_ERR_OK) {
-        return err;
-    }
-    while (!answers(nng)) {
-        if (mono_ms() >= end_ms) {
-            return saga_err_set(detail, SAGA_ERR_TIMEOUT,
-                                "the participant does not answer again within %lld ms",
-                                (long long)nng->config.restart_ms_max);
-        }
-        pause_ms(POLL_MS);
-    }
-    return SAGA_ERR_OK;
-}
-
-/* ---- Opening ---- */
 
 static enum saga_err open_clients(struct saga_certify_nng *nng, struct saga_err_detail *detail)
 {
@@ -225,7 +123,7 @@ static enum saga_err open_clients(struct saga_certify_nng *nng, struct saga_err_
         .tls = {nng->config.tls_ca, nng->config.tls_cert, nng->config.tls_key},
         .contexts = CONTEXTS,
     };
-    for (size_t i = 0; i < CONNECTIONS; i++) {
+    for (size_t i = 0; i < CERTIFY_CONNECTIONS; i++) {
         enum saga_err err = saga_rpc_client_start(&config, &nng->clients[i], detail);
         if (err != SAGA_ERR_OK) {
             return err;
@@ -258,8 +156,8 @@ enum saga_err saga_certify_nng_open(const struct saga_certify_nng_config *config
     *nng = made;
     *port = (struct saga_certify_port){
         .context = made,
-        .exchange = exchange,
-        .restart = config->restart_command == NULL ? NULL : port_restart,
+        .exchange = certify_nng_exchange,
+        .restart = config->restart_command == NULL ? NULL : certify_nng_restart,
         .flood = port_flood,
         .now_unix_ms = port_now,
         .pause = port_pause,

@@ -171,6 +171,20 @@ static void run_now(struct certify_run *run, size_t at, size_t done)
     finish(run, &trial, at, done);
 }
 
+/* Deals the commands that are under way during the restart out among the cases. */
+static size_t flight_share(const struct certify_run *run)
+{
+    size_t cases = 0;
+    for (size_t i = 0; i < run->report->count; i++) {
+        cases += case_of(run->report->results[i].about)->after == certify_flight_after ? 1 : 0;
+    }
+    size_t total = CERTIFY_FLIGHT_BASE + CERTIFY_FLIGHT_ROUND * run->config->rounds;
+    total = total < CERTIFY_FLIGHT_TOTAL ? total : CERTIFY_FLIGHT_TOTAL;
+    size_t share = total / (cases == 0 ? 1 : cases);
+    share = share < CERTIFY_FLIGHT_MAX ? share : CERTIFY_FLIGHT_MAX;
+    return share > CERTIFY_FLIGHT_MIN ? share : CERTIFY_FLIGHT_MIN;
+}
+
 /* Runs the cases that need a restart: all first halves, the restart, all second halves. */
 static enum saga_err run_restart(struct certify_run *run, size_t count, size_t done)
 {
@@ -185,6 +199,7 @@ static enum saga_err run_restart(struct certify_run *run, size_t count, size_t d
         free(places);
         return SAGA_ERR_NO_MEMORY;
     }
+    run->flight_share = flight_share(run);
     for (size_t i = 0; i < run->report->count && at < count; i++) {
         const struct certify_case *about = case_of(run->report->results[i].about);
         if (about->after != NULL) {
@@ -200,7 +215,7 @@ static enum saga_err run_restart(struct certify_run *run, size_t count, size_t d
     }
     int64_t begun_ms = now_ms(run);
     if (port->restart != NULL && run->dead == NULL) {
-        err = port->restart(port->context, &detail);
+        err = certify_flight_restart(run, trials, at, &detail);
     }
     for (size_t i = 0; i < at; i++) {
         if (err != SAGA_ERR_OK) {

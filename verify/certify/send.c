@@ -168,27 +168,37 @@ bool certify_send_batch(struct certify_trial *trial, const struct certify_ask *a
     return true;
 }
 
+bool certify_read_answer(struct certify_trial *trial, const struct certify_ask *ask,
+                         struct saga_bytes answer, struct saga_reply *reply)
+{
+    struct saga_reply *got = NULL;
+    size_t count = 0;
+    if (!decode(trial, answer, &got, &count)) {
+        return false;
+    }
+    if (count != 1) {
+        certify_fail(trial, "%zu replies came to one command", count);
+        return false;
+    }
+    *reply = got[0];
+    note_reply(trial->run, ask, reply);
+    return true;
+}
+
 static bool take_apart(struct certify_trial *trial, const struct certify_ask *asks,
                        struct saga_certify_message *messages, size_t count,
                        struct saga_reply *replies)
 {
     for (size_t i = 0; i < count; i++) {
-        struct saga_reply *got = NULL;
-        size_t got_count = 0;
         if (!messages[i].answered) {
             certify_fail(trial, "message %zu of %zu that were sent at once was not answered", i + 1,
                          count);
             return false;
         }
-        if (!decode(trial, saga_buf_view(&messages[i].answer), &got, &got_count)) {
+        if (!certify_read_answer(trial, &asks[i], saga_buf_view(&messages[i].answer),
+                                 &replies[i])) {
             return false;
         }
-        if (got_count != 1) {
-            certify_fail(trial, "%zu replies came to one command", got_count);
-            return false;
-        }
-        replies[i] = got[0];
-        note_reply(trial->run, &asks[i], &got[0]);
     }
     return true;
 }

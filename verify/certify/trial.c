@@ -51,6 +51,9 @@ void certify_trial_end(struct certify_trial *trial)
         }
         json_decref(scope->names.before);
     }
+    for (size_t i = 0; i < trial->flight_count; i++) {
+        saga_buf_fini(&trial->flights[i].answer);
+    }
     trial->result = result;
     clean(trial->result.reason);
     clean(trial->result.sent);

@@ -132,12 +132,40 @@ class CertifyTest(unittest.TestCase):
                              participant.restart(f"rm -f {self.directory}/paymentd.db*"), status=FAILED)
         self.assertFalse(report["certified"])
         self.assertEqual([case["id"] for case in report["cases"] if case["verdict"] == "FAIL"],
-                         ["CERT-RESTART-CALL", "CERT-RESTART-NO", "CERT-RESTART-UNDO", "CERT-RESTART-FORBIDDEN"])
+                         ["CERT-RESTART-CALL", "CERT-RESTART-NO", "CERT-RESTART-UNDO", "CERT-RESTART-FORBIDDEN",
+                          "CERT-RESTART-FLIGHT-UNDO", "CERT-RESTART-FLIGHT"])
         text = self.certify(participant.address, "--case=CERT-RESTART-CALL", "-q", "--restart",
                             participant.restart(f"rm -f {self.directory}/paymentd.db*"), status=FAILED).stdout
         self.assertIn("not certified", text)
         self.assertIn("replayed", text)
         self.assertIn("to mend", text)
+
+    def test_participant_when_what_it_answered_last_is_not_kept_then_the_commands_under_way_tell(self):
+        """It is as if it answered first and committed later: a kill loses what it has committed in the last moments. What is
+        asked well before the kill, and again after it, does not show that."""
+        participant = self.start("paymentd")
+        saved = self.directory / "saved"
+        script = self.directory / "restart.py"
+        script.write_text(f"""
+import os, pathlib, signal, sqlite3, subprocess, time
+data, pid = pathlib.Path({f"{self.directory}/paymentd.db"!r}), {participant.pid()}
+with sqlite3.connect(data) as live, sqlite3.connect({str(saved)!r}) as copy:
+    live.backup(copy)
+copy.close()
+time.sleep(0.2)
+os.kill(pid, signal.SIGKILL)
+while pathlib.Path(f"/proc/{{pid}}/fd/1").exists():
+    time.sleep(0.02)
+live.close()
+for name in data.parent.glob(data.name + "*"):
+    name.unlink()
+os.rename({str(saved)!r}, data)
+subprocess.run(["/bin/sh", "-c", {participant.command!r}], check=True)
+""", encoding="utf-8")
+        report = self.report(participant, f"--values={VALUES}", "--case=CERT-RESTART-*", "--rounds=20", "--restart",
+                             f"/usr/bin/python3 {script}", status=FAILED)
+        self.assertEqual([case["id"] for case in report["cases"] if case["verdict"] == "FAIL"],
+                         ["CERT-RESTART-FLIGHT-UNDO", "CERT-RESTART-FLIGHT"])
 
     def test_participant_when_the_restart_fails_then_that_is_said(self):
         participant = self.start("paymentd")

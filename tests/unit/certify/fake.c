@@ -72,7 +72,8 @@ static bool own_hidden(const struct fake *fake, const struct fake_row *row,
            (is(fake, FAKE_KEY_CAUSE) && !call && strcmp(row->cause, command->cause_step) != 0) ||
            (is(fake, FAKE_BATCH_BLIND) && call && row->batch == fake->batch) ||
            (is(fake, FAKE_AT_ONCE_BLIND) && call && at_once) ||
-           (is(fake, FAKE_UNDO_AT_ONCE) && !call && at_once);
+           (is(fake, FAKE_UNDO_AT_ONCE) && !call && at_once) ||
+           (is(fake, FAKE_UNANSWERED_ANEW) && call && row->unanswered);
 }
 
 static struct fake_row *find_own(struct fake *fake, const struct saga_command *command)
@@ -101,9 +102,21 @@ static struct fake_row *find_other(struct fake *fake, const struct saga_command 
     return NULL;
 }
 
+/* Tells whether an answer to a key was ever taken by a kill. */
+static bool taken_by_kill(const struct fake *fake, const struct saga_command *command)
+{
+    for (size_t i = 0; i < fake->row_count && is(fake, FAKE_UNANSWERED_ANEW); i++) {
+        if (fake->rows[i].unanswered && same_key(fake, &fake->rows[i], command, command->op)) {
+            return true;
+        }
+    }
+    return fake->unanswered;
+}
+
 static void store(struct fake *fake, const struct saga_command *command,
                   const struct saga_reply *reply)
 {
+    bool unanswered = taken_by_kill(fake, command);
     if (fake->row_count == fake->row_capacity) {
         fake->row_capacity = fake->row_capacity == 0 ? 256 : fake->row_capacity * 2;
         fake->rows = realloc(fake->rows, fake->row_capacity * sizeof *fake->rows);
@@ -120,7 +133,9 @@ static void store(struct fake *fake, const struct saga_command *command,
                              .empty = reply->empty,
                              .attempt = command->attempt,
                              .batch = fake->batch,
-                             .exchange = fake->exchange};
+                             .exchange = fake->exchange,
+                             .killed_soon = fake->killed_soon,
+                             .unanswered = unanswered};
     (void)snprintf(row->step, sizeof row->step, "%s", command->step);
     (void)snprintf(row->method, sizeof row->method, "%s", command->method);
     (void)snprintf(row->reason, sizeof row->reason, "%s", reply->status.reason);
@@ -163,6 +178,9 @@ static void handle(struct fake *fake, const struct saga_command *command, struct
     bool payment = strstr(command->method, "AuthorizePayment") != NULL;
     if (command->op == SAGA_OP_UNDO) {
         fake->open_calls--;
+        if (is(fake, FAKE_UNDO_RESPONSE)) {
+            reply->payload = (struct saga_bytes){(const uint8_t *)"\x0a\x05", 2};
+        }
         return;
     }
     if (fake->refuses || (payment && number(command->payload, 3) == 0)) {
@@ -197,7 +215,8 @@ static void replay(struct fake *fake, const struct saga_command *command,
     if (is(fake, FAKE_BYTES_CHANGE) && row->response.size > 0) {
         reply->payload = (struct saga_bytes){other, sizeof other};
     }
-    if (command->op == SAGA_OP_CALL && is(fake, FAKE_EFFECT_TWICE)) {
+    if (command->op == SAGA_OP_CALL &&
+        (is(fake, FAKE_EFFECT_TWICE) || (is(fake, FAKE_UNANSWERED_EFFECT) && row->unanswered))) {
         fake->effects++;
     }
     if (command->epoch > fake->epoch_max && !is(fake, FAKE_EPOCH_REPLAY)) {
@@ -295,14 +314,21 @@ static bool first(struct fake *fake, const struct saga_command *command, struct 
     return true;
 }
 
+/* Tells whether a duplicate is done again because its undo is there. */
+static bool late_anew(struct fake *fake, const struct saga_command *command)
+{
+    const struct fake_row *undo = find_other(fake, command, SAGA_OP_UNDO);
+    return undo != NULL && (is(fake, FAKE_LATE_DUPLICATE) ||
+                            (is(fake, FAKE_LATE_ANEW) && undo->exchange != fake->exchange));
+}
+
 static void guarded(struct fake *fake, const struct saga_command *command, struct saga_reply *reply)
 {
     if (fenced(fake, command, reply)) {
         return;
     }
     struct fake_row *own = find_own(fake, command);
-    if (own != NULL && command->op == SAGA_OP_CALL && is(fake, FAKE_LATE_DUPLICATE) &&
-        find_other(fake, command, SAGA_OP_UNDO) != NULL) {
+    if (own != NULL && command->op == SAGA_OP_CALL && late_anew(fake, command)) {
         handle(fake, command, reply);
         return;
     }
@@ -582,14 +608,40 @@ static bool lost(const struct fake *fake, const struct fake_row *row)
     bool ok = row->code == SAGA_CODE_OK;
     return (is(fake, FAKE_LOST_CALLS) && call && ok) || (is(fake, FAKE_LOST_NOES) && call && !ok) ||
            (is(fake, FAKE_LOST_UNDOS) && !call && !row->empty) ||
-           (is(fake, FAKE_LOST_FORBIDDEN) && !call && row->empty);
+           (is(fake, FAKE_LOST_FORBIDDEN) && !call && row->empty) ||
+           (is(fake, FAKE_LOST_LATE_CALLS) && call && row->killed_soon) ||
+           (is(fake, FAKE_LOST_LATE_UNDOS) && !call && row->killed_soon) ||
+           (is(fake, FAKE_LOST_LATE) && row->killed_soon);
 }
 
-static enum saga_err restart(void *context, struct saga_err_detail *detail)
+/* The first messages are answered, some are done without an answer, the last ones never come. */
+static void under_way(struct fake *fake, struct saga_certify_message *messages, size_t count)
+{
+    size_t answered = count - count / 3;
+    size_t done = count - count / 6;
+    for (size_t i = 0; i < done; i++) {
+        fake->exchange++;
+        fake->killed_soon = i + count / 3 >= answered;
+        fake->unanswered = i >= answered;
+        message(fake, &messages[i]);
+        if (i >= answered) {
+            saga_buf_fini(&messages[i].answer);
+            messages[i].answered = false;
+        }
+    }
+    fake->killed_soon = false;
+    fake->unanswered = false;
+}
+
+static enum saga_err restart(void *context, struct saga_certify_message *messages, size_t count,
+                             int64_t timeout_ms, struct saga_err_detail *detail)
 {
     struct fake *fake = context;
     size_t kept = 0;
+    (void)timeout_ms;
     fake->restarts++;
+    under_way(fake, messages, count);
+    fake->flights += count;
     if (is(fake, FAKE_RESTART_NEVER)) {
         return saga_err_set(detail, SAGA_ERR_TIMEOUT, "it does not come back");
     }

@@ -69,6 +69,8 @@
     X(FORBIDDEN_REASON)   /* it is refused without the reason */                                   \
     X(FORBIDDEN_IN_BATCH) /* it is done when both are in one batch */                              \
     X(LATE_DUPLICATE)     /* a duplicate after the undo is done again */                           \
+    X(LATE_ANEW)          /* so it is, but for what comes at once with the undo */                 \
+    X(UNDO_RESPONSE)      /* the undo's response is not of its type */                             \
     X(UNDO_SAYS_EMPTY)    /* the undo of a done call says empty */                                 \
     X(UNDO_TWICE)                                                                                  \
     X(EMPTY_ONCE)   /* a replayed undo never says empty */                                         \
@@ -79,7 +81,12 @@
     X(LOST_NOES)                                                                                   \
     X(LOST_UNDOS)                                                                                  \
     X(LOST_FORBIDDEN)                                                                              \
-    X(RESTART_NEVER) /* it does not come back */
+    X(LOST_LATE_CALLS)   /* calls are answered before they are kept: a kill loses the last ones */ \
+    X(LOST_LATE_UNDOS)   /* the same for undos */                                                  \
+    X(LOST_LATE)         /* and for both */                                                        \
+    X(UNANSWERED_ANEW)   /* a call whose answer a kill took is done anew each time */              \
+    X(UNANSWERED_EFFECT) /* it is replayed, and has an effect each time */                         \
+    X(RESTART_NEVER)     /* it does not come back */
 
 enum fake_fault {
 #define X(name) FAKE_##name,
@@ -109,8 +116,10 @@ struct fake_row {
     bool empty;
     uint32_t attempt;
     char cause[32];
-    size_t batch;    /* the message that made it */
-    size_t exchange; /* the messages that came with it */
+    size_t batch;     /* the message that made it */
+    size_t exchange;  /* the messages that came with it */
+    bool killed_soon; /* made shortly before a kill */
+    bool unanswered;  /* its answer never arrived */
 };
 
 struct fake {
@@ -127,6 +136,9 @@ struct fake {
     size_t replayed_count;
     size_t restarts;
     size_t open_calls; /* done and not undone */
+    size_t flights;    /* messages that a restart was given */
+    bool killed_soon;
+    bool unanswered;
 };
 
 /* Makes the port of a fake. */
