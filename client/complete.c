@@ -263,7 +263,11 @@ static void offer_addresses(const struct line *line)
     }
     for (int i = 0; i < SAGA_DAEMON_COUNT; i++) {
         if (endpoints.daemons[i].nng[0] != 0) {
-            offer(line, saga_daemon_name((enum saga_daemon)i), endpoints.daemons[i].nng);
+            const char *name = saga_daemon_name((enum saga_daemon)i);
+            offer(line, name, endpoints.daemons[i].nng);
+            if (line->current[0] != 0) { /* URLs only to somebody who began one */
+                offer(line, endpoints.daemons[i].nng, name);
+            }
         }
     }
 }
@@ -427,7 +431,8 @@ static void offer_values(struct line *line, const struct saga_option *option)
             return;
         }
     }
-    if (strcmp(argument, "FILE") == 0) {
+    bool at_file = line->current[0] == '@' && strstr(argument, "@FILE") != NULL;
+    if (strcmp(argument, "FILE") == 0 || at_file) {
         offer_source(line, FILES);
     } else if (strcmp(argument, "DIR") == 0) {
         offer_source(line, DIRS);

@@ -1,5 +1,5 @@
 # What `cmake --install` puts where (scripts/install): programs, the kit as one library with headers, CMake package and
-# pkg-config file, schemas, man page.
+# pkg-config file, schemas, man page, shell completion.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -26,6 +26,20 @@ set(saga_share "${CMAKE_INSTALL_DATADIR}/sagad")
 install(DIRECTORY proto DESTINATION "${saga_share}" FILES_MATCHING PATTERN "*.proto")
 install(FILES generated/sagad.binpb services/seed.json DESTINATION "${saga_share}")
 install(DIRECTORY docs/man/ DESTINATION "${CMAKE_INSTALL_MANDIR}/man1" FILES_MATCHING PATTERN "*.1")
+
+# Shell completion, printed by the program itself, where bash-completion, zsh and fish look.
+install(CODE "
+    foreach(shell bash zsh fish)
+        file(MAKE_DIRECTORY \"${PROJECT_BINARY_DIR}/completion\")
+        execute_process(COMMAND ${SAGA_TEST_LAUNCHER} \"$<TARGET_FILE:sagactl>\" completion \${shell}
+            OUTPUT_FILE \"${PROJECT_BINARY_DIR}/completion/\${shell}\" COMMAND_ERROR_IS_FATAL ANY)
+    endforeach()" COMPONENT completion)
+install(FILES "${PROJECT_BINARY_DIR}/completion/bash" RENAME sagactl COMPONENT completion
+    DESTINATION "${CMAKE_INSTALL_DATADIR}/bash-completion/completions")
+install(FILES "${PROJECT_BINARY_DIR}/completion/zsh" RENAME _sagactl COMPONENT completion
+    DESTINATION "${CMAKE_INSTALL_DATADIR}/zsh/site-functions")
+install(FILES "${PROJECT_BINARY_DIR}/completion/fish" RENAME sagactl.fish COMPONENT completion
+    DESTINATION "${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d")
 
 set(saga_package "${CMAKE_INSTALL_LIBDIR}/cmake/saga")
 set(SAGA_CONFIG_PROTO_DIR "${saga_share}/proto")

@@ -12,7 +12,7 @@ RUN_PACKAGES=(
 )
 TEST_PACKAGES=(
     python3 python3-protobuf python3-yaml kcat openjdk-17-jre-headless maven postgresql-15
-    clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev cppcheck python3-confluent-kafka graphviz mandoc universal-ctags binutils procps util-linux spin gcovr
+    clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev cppcheck python3-confluent-kafka graphviz mandoc zsh fish universal-ctags binutils procps util-linux spin gcovr
 )
 
 # Colours only for people.

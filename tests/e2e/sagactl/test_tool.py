@@ -1,4 +1,4 @@
-"""sagactl as a protobuf client: list-services, describe, call as somebody uses them who knows grpcurl, what a shell completes, and
+"""sagactl as a protobuf client: list-services, describe, call as somebody uses them who knows grpcurl, and
 the picture of a saga that runs."""
 import json
 import os
@@ -227,89 +227,6 @@ class ToolTest(unittest.TestCase):
         _, problem = self.ctl("call", "customerd", "s.S/Many", "--descriptor-set", stream, expect=1)
         self.assertIn("streaming", problem)
         self.assertIn("streaming", self.ctl("describe", "--descriptor-set", stream)[0])
-
-    # ---- Completion ----
-
-    def complete(self, *words, environment=None):
-        """What bash offers for the last word; bash splits at = and : too."""
-        pieces = []
-        for word in words:
-            pieces += [p for p in re.split(r"([=:]+)", word) if p] or [""]
-            if word.endswith("="):
-                pieces.append("")
-        script = ('source <("$1" completion bash); eval "$SETTINGS"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _sagactl; '
-                  'printf "%s\\n" "${COMPREPLY[@]}"')
-        settings = "".join(f"export {name}='{value}';" for name, value in (environment or {}).items())
-        env = {**os.environ, "SAGACTL_DIR": str(self.run_dir), "SETTINGS": settings}
-        done = subprocess.run(["bash", "--norc", "-c", script, "bash", str(util.bin_dir() / "sagactl"), *pieces], env=env,
-                              capture_output=True, text=True, check=False, timeout=base.VERB_SECONDS, cwd=self.directory)
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
-        # What bash is not told: whether what it asked ended well.
-        asked = subprocess.run([str(util.bin_dir() / "sagactl"), "completion", "--complete", "--", *words], capture_output=True,
-                               env={**env, "SAGACTL_DIR": (environment or {}).get("SAGACTL_DIR", str(self.run_dir))}, check=False,
-                               timeout=base.VERB_SECONDS, cwd=self.directory)
-        self.assertEqual((asked.returncode, asked.stderr), (0, b""), words)
-        return [line for line in done.stdout.splitlines() if line]
-
-    def test_bash_completes_verbs_options_and_values(self):
-        self.assertLessEqual({"list", "lint", "list-services"}, set(self.complete("li")))
-        self.assertLessEqual({"call", "graph", "dev", "help", "--version"}, set(self.complete("")))
-        self.assertEqual(self.complete("call", "--desc"), ["--descriptor-set"])
-        self.assertEqual(self.complete("graph", "--format", ""), ["text", "dot", "svg", "mermaid", "json"])
-        self.assertEqual(self.complete("call", "--op", ""), ["call", "undo"])
-        self.assertEqual(self.complete("call", "--op=u"), ["undo"])
-        self.assertEqual(self.complete("get", "-o", "j"), ["json"])
-        self.assertEqual(self.complete("list", "--state", "COMP"), ["COMPENSATING", "COMPLETED", "COMPENSATED"])
-        self.assertEqual(self.complete("topics", "pr"), ["probe"])
-        self.assertEqual(self.complete("lint", "--disable", "PACKAGE_DEF"), ["PACKAGE_DEFINED"])
-        self.assertEqual(self.complete("breaking", "--disable=FIELD_RENA"), ["FIELD_RENAMED"])
-        self.assertEqual(self.complete("completion", ""), ["bash", "zsh", "fish"])
-        self.assertEqual(self.complete("help", "descr"), ["describe"])
-        self.assertEqual(self.complete("no-such-verb", ""), [])
-
-    def test_bash_completes_from_daemons_that_run(self):
-        self.assertEqual(self.complete("call", "cust"), ["customerd"])
-        self.assertEqual(self.complete("call", "customerd", "customer.v1.C"), [VALIDATE])
-        self.assertIn(RESERVE, self.complete("call", "productd", ""))
-        served = {method.partition("/")[0] for method in self.complete("call", "customerd", "")}
-        self.assertEqual(served, {"customer.v1.CustomerService", "saga.v1.HealthService", "saga.v1.ReflectionService"})
-        self.assertEqual(set(self.complete("list-services", "customerd", "")), served)
-        address = self.dev.endpoints()["customerd"]["nng"]
-        self.assertEqual(self.complete("call", address, "customer.v1.C"), [VALIDATE])
-        self.assertEqual(self.complete("call", "-H", "a: b", "customerd", "customer.v1.C"), [VALIDATE])
-        self.assertEqual(self.complete("describe", "customerd", "customer.v1.ValidateCustomerRe"),
-                         ["customer.v1.ValidateCustomerRequest", "customer.v1.ValidateCustomerResponse"])
-        self.assertLessEqual({"kitchend", "kitchen.v1.KitchenService"}, set(self.complete("describe", "kitch")))
-        sagas = {self.saga_of(self.approved), self.saga_of(self.rejected)}
-        for verb in "get", "why", "watch", "graph", "cancel":
-            self.assertLessEqual(sagas, set(self.complete(verb, "")), verb)
-        self.assertEqual(self.complete("get", self.saga_of(self.approved)[:-2]), [self.saga_of(self.approved)])
-        for verb in "start", "pause", "resume":
-            self.assertLessEqual({"create-order", "create-order-async"}, set(self.complete(verb, "create-")), verb)
-        self.assertIn("create-order", self.complete("list", "--saga="))
-        self.assertIn("payment", self.complete("skip", self.saga_of(self.approved), "--step", ""))
-        self.assertLessEqual(sagas, set(self.complete("call", "productd", RESERVE, "--saga", "")))
-
-    def test_completion_of_files_and_of_nothing_that_runs_is_quiet(self):
-        (self.directory / "some file.proto").write_text("", encoding="utf-8")
-        self.assertEqual(self.complete("lint", "some"), ["some file.proto"])
-        self.assertEqual(self.complete("check", "--tls-ca", "some"), ["some file.proto"])
-        self.assertIn("run", self.complete("list", "--dir", "ru"))
-        nowhere = {"SAGACTL_DIR": str(self.directory / "nowhere")}
-        for words in ("get", ""), ("call", ""), ("call", "customerd", ""), ("start", ""), ("call", f"ipc://{self.directory}/nobody", ""):
-            begun = time.monotonic()
-            self.assertEqual(self.complete(*words, environment=nowhere), [])
-            self.assertLess(time.monotonic() - begun, 10)
-        self.assertEqual(self.complete("get", "", environment={"SAGACTL_NO_SUCH": "1"}), [])
-
-    def test_scripts_of_other_shells_are_sound_where_there_are_such_shells(self):
-        for shell, check in ("bash", ["bash", "-n"]), ("zsh", ["zsh", "-n"]), ("fish", ["fish", "--no-execute"]):
-            text, _ = self.ctl("completion", shell)
-            self.assertIn("completion --complete --", text)
-            if shutil.which(shell):
-                done = subprocess.run(check, input=text, capture_output=True, text=True, check=False, timeout=base.VERB_SECONDS)
-                self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertIn("bash, zsh or fish", self.ctl("completion", "ksh", expect=2)[1])
 
     # ---- graph ----
 
