@@ -103,26 +103,31 @@ static int next_char(FILE *file)
     return c == EOF ? EOF : ' ';
 }
 
+/* Reads to the end of a quoted text. One that does not end is refused by protoc, wherever it is. */
+static void skip_quoted(FILE *file, int quote)
+{
+    for (int c = getc(file); c != EOF && c != quote; c = getc(file)) {
+        if (c == '\\') {
+            (void)getc(file); /* what is escaped ends nothing */
+        }
+    }
+}
+
 /* Reads one statement, up to ';', '{', '}', blanks and quoted texts as one blank. Returns false at
  * the end of the file. */
 static bool next_statement(FILE *file, char *text, size_t size)
 {
     size_t used = 0;
-    int quote = 0;
-    for (int c = quote == 0 ? next_char(file) : getc(file); c != EOF;
-         c = quote == 0 ? next_char(file) : getc(file)) {
-        if (quote != 0) {
-            quote = c == quote || c == '\n' ? 0 : quote;
-            continue;
-        }
+    for (int c = next_char(file); c != EOF; c = next_char(file)) {
         if (c == ';' || c == '{' || c == '}') {
             text[used] = '\0';
             return true;
         }
-        if (c == '"' || c == '\'') {
-            quote = c;
+        bool quoted = c == '"' || c == '\'';
+        if (quoted) {
+            skip_quoted(file, c);
         }
-        bool blank = quote != 0 || isspace(c);
+        bool blank = quoted || isspace(c);
         if (used + 1 < size && !(blank && (used == 0 || text[used - 1] == ' '))) {
             text[used++] = blank ? ' ' : (char)c;
         }
