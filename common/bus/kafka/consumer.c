@@ -18,9 +18,10 @@
 #include "common/sys/log.h"
 
 enum {
-    LOOK_MS = 5000,        /* between looks for new partitions; also the proof of a living broker */
-    LOOK_MISSING_MS = 200, /* while a topic or every broker is missing; doubled up to LOOK_MS while
-                              nothing is found */
+    LOOK_MS = 5000, /* between looks for new partitions; also the proof of a living broker */
+    LOOK_MISSING_MS =
+        200, /* while a topic is missing; doubled up to LOOK_MS while nothing is found.
+                While no broker answers not: a look then waits for LOOK_TIMEOUT_MS */
     LOOK_TIMEOUT_MS = 2000, /* how long a broker may take to answer */
     BATCH_COUNT = 500,      /* records taken from librdkafka at once */
     FULL_PAUSE_MS = 10,     /* after the user refused a record */
@@ -161,7 +162,10 @@ static void look(struct saga_kafka_consumer *consumer)
     for (size_t i = 0; i < consumer->topic_count; i++) {
         all = all && consumer->topics[i].partition_count > 0;
     }
-    atomic_store(&consumer->assigned, all);
+    /* One that was added meanwhile was not asked for. */
+    (void)pthread_mutex_lock(&consumer->mutex);
+    atomic_store(&consumer->assigned, all && consumer->added_count == 0);
+    (void)pthread_mutex_unlock(&consumer->mutex);
     /* Every look asks for every topic: one that stays missing must not cost that five times a
      * second. */
     int64_t longer_ms = consumer->look_wait_ms * 2 > LOOK_MS ? LOOK_MS : consumer->look_wait_ms * 2;
