@@ -191,6 +191,161 @@ static void test_invariant_when_it_went_back_with_an_unknown_pivot_then_names_s2
     assert_memory_equal(saga_invariant(&def, &saga), "S2", 2);
 }
 
+static void test_invariant_when_only_one_thing_is_wrong_then_says_which(void **state)
+{
+    (void)state;
+    static const char waits[] = "a step waits exactly while it is CALLED or UNDOING and not parked";
+    static const char before[] = "a step was called before those that it comes after";
+    struct saga_definition def = chain();
+    struct saga saga = started(&def);
+    saga.steps[0].wait = SAGA_WAIT_NONE;
+    saga.steps[0].due_unix_ms = 0;
+    assert_string_equal(saga_invariant(&def, &saga), waits);
+    saga = started(&def);
+    saga.steps[1].wait = SAGA_WAIT_DURABLE; /* and it is WAITING */
+    assert_string_equal(saga_invariant(&def, &saga), waits);
+    saga = started(&def);
+    saga.steps[1] = saga.steps[0]; /* only the first is missing */
+    assert_string_equal(saga_invariant(&def, &saga), before);
+    saga = started(&def);
+    saga.steps[2] = saga.steps[0]; /* only the second is */
+    saga.steps[0] = (struct saga_step_run){.state = SAGA_STEP_SUCCEEDED};
+    assert_string_equal(saga_invariant(&def, &saga), before);
+    saga.steps[2] = (struct saga_step_run){.state = SAGA_STEP_SUCCEEDED};
+    assert_string_equal(saga_invariant(&def, &saga), before);
+    saga.steps[1] = (struct saga_step_run){.state = SAGA_STEP_SKIPPED};
+    saga.steps[2] = (struct saga_step_run){.state = SAGA_STEP_WAITING};
+    assert_null(saga_invariant(&def, &saga));
+    saga = started(&def);
+    saga.cause_step = 3; /* one behind the last */
+    assert_string_equal(saga_invariant(&def, &saga), "the cause names no step");
+}
+
+/* The first comes behind the last, and the last was undone before it. */
+static void test_invariant_when_undone_before_an_earlier_line_then_names_s5(void **state)
+{
+    (void)state;
+    struct saga_definition def;
+    struct saga saga = turned_back(&def);
+    def.steps[0].after_mask = 2;
+    def.steps[1].after_mask = 0;
+    assert_true(saga_definition_finish(&def));
+    saga.steps[0] = (struct saga_step_run){.state = SAGA_STEP_SUCCEEDED};
+    saga.steps[1] = (struct saga_step_run){.state = SAGA_STEP_UNDONE};
+    assert_memory_equal(saga_invariant(&def, &saga), "S5: a step is undone only after", 31);
+    saga.steps[0].state = SAGA_STEP_UNDONE;
+    assert_null(saga_invariant(&def, &saga));
+}
+
+/* ---- A saga that is as large as can be ---- */
+
+/* What lies behind the last step makes a noise if it is ever taken for one. */
+struct full {
+    struct saga saga;
+    struct saga_step_run trap;
+    struct saga_definition def;
+    struct saga_update up;
+};
+
+static void give(struct full *full, struct saga_event ev)
+{
+    static const struct saga_step_run trap = {.state = SAGA_STEP_UNDOING,
+                                              .wait = SAGA_WAIT_RETRY,
+                                              .parked = true,
+                                              .maybe_effect = true,
+                                              .due_unix_ms = 1};
+    full->trap = trap;
+    saga_step(&full->def, &full->saga, &ev, &full->up);
+    assert_int_equal(full->up.verdict, SAGA_VERDICT_TAKEN);
+    assert_memory_equal(&full->trap, &trap, sizeof trap);
+    assert_int_not_equal(full->up.next_due_unix_ms, 1);
+}
+
+static void answer(struct full *full, uint8_t step, enum saga_op op, enum saga_code code)
+{
+    const struct saga_step_run *run = &full->saga.steps[step];
+    give(full, (struct saga_event){.kind = SAGA_EVENT_REPLY,
+                                   .step = step,
+                                   .op = op,
+                                   .attempt =
+                                       op == SAGA_OP_CALL ? run->call_attempts : run->undo_attempts,
+                                   .code = code,
+                                   .now_unix_ms = NOW});
+}
+
+/* All steps at once; the first is parked and tried again, the second lost and tried again. */
+static void start_full(struct full *full)
+{
+    *full = (struct full){.def = {.step_count = SAGA_STEPS_MAX, .deadline_ms = 1000000}};
+    struct saga_definition small = chain();
+    for (uint32_t i = 0; i < SAGA_STEPS_MAX; i++) {
+        full->def.steps[i] = small.steps[0];
+    }
+    assert_true(saga_definition_finish(&full->def));
+    give(full, (struct saga_event){.kind = SAGA_EVENT_START, .now_unix_ms = NOW, .seed = 1});
+    assert_int_equal(full->up.send_count, SAGA_STEPS_MAX);
+    give(full, (struct saga_event){.kind = SAGA_EVENT_RECOVERED, .now_unix_ms = NOW});
+    assert_int_equal(full->up.send_count, SAGA_STEPS_MAX);
+    answer(full, 0, SAGA_OP_CALL, SAGA_CODE_PERMISSION_DENIED);
+    assert_int_equal(full->saga.state, SAGA_STATE_PARKED);
+    give(full, (struct saga_event){.kind = SAGA_EVENT_OPERATOR,
+                                   .act = SAGA_ACT_RETRY,
+                                   .step = SAGA_STEP_ALL,
+                                   .now_unix_ms = NOW});
+    assert_int_equal(full->saga.state, SAGA_STATE_RUNNING);
+    assert_int_equal(full->up.send_count, 1);
+    answer(full, 1, SAGA_OP_CALL, SAGA_CODE_UNAVAILABLE);
+    give(full, (struct saga_event){.kind = SAGA_EVENT_TIMER, .now_unix_ms = NOW + 50});
+    assert_int_equal(full->up.send_count, 1);
+}
+
+static void test_saga_when_it_has_the_most_steps_and_all_succeed_then_completes(void **state)
+{
+    (void)state;
+    struct full full;
+    start_full(&full);
+    for (uint8_t i = 0; i < SAGA_STEPS_MAX; i++) {
+        assert_int_equal(full.saga.state, SAGA_STATE_RUNNING);
+        answer(&full, i, SAGA_OP_CALL, SAGA_CODE_OK);
+    }
+    assert_int_equal(full.saga.state, SAGA_STATE_COMPLETED);
+    assert_int_equal(full.up.next_due_unix_ms, 0);
+}
+
+static void test_saga_when_it_has_the_most_steps_and_turns_back_then_is_compensated(void **state)
+{
+    (void)state;
+    struct full full;
+    start_full(&full);
+    answer(&full, 2, SAGA_OP_CALL, SAGA_CODE_NOT_FOUND);
+    assert_int_equal(full.saga.state, SAGA_STATE_COMPENSATING);
+    for (uint8_t i = 0; i < SAGA_STEPS_MAX; i++) {
+        if (full.saga.steps[i].state == SAGA_STEP_UNDOING) {
+            answer(&full, i, SAGA_OP_UNDO, SAGA_CODE_OK);
+        }
+    }
+    assert_int_equal(full.saga.state, SAGA_STATE_COMPENSATED);
+    assert_int_equal(full.up.next_due_unix_ms, 0);
+}
+
+static void test_act_when_its_step_is_one_behind_the_last_then_is_refused(void **state)
+{
+    (void)state;
+    struct saga_definition def = chain();
+    struct saga saga = started(&def);
+    struct saga before = saga;
+    struct saga_update up;
+    struct saga_event ev = {
+        .kind = SAGA_EVENT_OPERATOR, .act = SAGA_ACT_SKIP, .step = 3, .now_unix_ms = NOW};
+    saga_step(&def, &saga, &ev, &up);
+    assert_int_equal(up.verdict, SAGA_VERDICT_REFUSED);
+    assert_string_equal(up.refusal, "this act needs a step");
+    ev.act = SAGA_ACT_RESOLVE;
+    saga_step(&def, &saga, &ev, &up);
+    assert_string_equal(up.refusal, "this act needs a step");
+    assert_memory_equal(&before, &saga, sizeof saga);
+}
+
 static void test_names_when_a_number_is_not_listed_then_say_so(void **state)
 {
     (void)state;
@@ -214,6 +369,11 @@ int main(void)
         cmocka_unit_test(test_invariant_when_a_number_is_out_of_range_then_says_so),
         cmocka_unit_test(test_invariant_when_undone_in_the_wrong_order_then_names_s5),
         cmocka_unit_test(test_invariant_when_it_went_back_with_an_unknown_pivot_then_names_s2),
+        cmocka_unit_test(test_invariant_when_only_one_thing_is_wrong_then_says_which),
+        cmocka_unit_test(test_invariant_when_undone_before_an_earlier_line_then_names_s5),
+        cmocka_unit_test(test_saga_when_it_has_the_most_steps_and_all_succeed_then_completes),
+        cmocka_unit_test(test_saga_when_it_has_the_most_steps_and_turns_back_then_is_compensated),
+        cmocka_unit_test(test_act_when_its_step_is_one_behind_the_last_then_is_refused),
         cmocka_unit_test(test_names_when_a_number_is_not_listed_then_say_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
