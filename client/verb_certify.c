@@ -37,7 +37,11 @@ static const struct saga_option certify_options[] = {
     {"restart-timeout", "TIME", "30s", "for the command, and until it answers again", false},
     {"probe", "METHOD=JSON", NULL,
      "a method without side effects that tells what effects there are: its answer must not change "
-     "by duplicates",
+     "by duplicates nor by refused calls",
+     false},
+    {"balance", "METHOD=JSON", NULL,
+     "a probe whose answer must be the same again when a call was undone (a history's is not); "
+     "default for --probe",
      false},
     {"case", "PATTERN", NULL, "run only the cases whose id is like this: 'CERT-B1-*'", false},
     {"list", NULL, "false", "list the cases that would run, and stop", false},
@@ -70,6 +74,7 @@ struct certify {
     struct saga_certify_nng *nng;
     struct saga_certify_config config;
     char *probe_method; /* with its JSON behind it */
+    char *balance_method;
     int64_t seed;
 };
 
@@ -287,30 +292,47 @@ static int certify_values(struct certify *certify)
     return status;
 }
 
-static int certify_probe(struct certify *certify)
+/* Takes METHOD=JSON of an option apart; *copy holds both. Without the option *method stays NULL. */
+static int take_probe(const struct certify *certify, const char *option, char **copy,
+                      const char **method, const char **request)
 {
-    const char *given = saga_options_text(certify->options, "probe");
+    const char *given = saga_options_text(certify->options, option);
     if (given == NULL) {
         return SAGA_EXIT_OK;
     }
-    certify->probe_method = strdup(given);
-    if (certify->probe_method == NULL) {
+    *copy = strdup(given);
+    if (*copy == NULL) {
         return saga_client_fail("out of memory");
     }
-    char *equals = strchr(certify->probe_method, '=');
+    char *equals = strchr(*copy, '=');
     if (equals != NULL) {
         *equals = '\0';
     }
-    certify->config.probe_method = certify->probe_method;
-    certify->config.probe_request = equals == NULL ? "{}" : equals + 1;
-    const struct saga_method *method =
-        saga_schema_method(certify->schema, certify->config.probe_method);
-    if (method == NULL || !method->no_side_effects) {
-        return saga_client_usage("--probe %s: it must be a method of the schema with "
+    *method = *copy;
+    *request = equals == NULL ? "{}" : equals + 1;
+    const struct saga_method *found = saga_schema_method(certify->schema, *method);
+    if (found == NULL || !found->no_side_effects) {
+        return saga_client_usage("--%s %s: it must be a method of the schema with "
                                  "idempotency_level = NO_SIDE_EFFECTS",
-                                 certify->config.probe_method);
+                                 option, *method);
     }
     return SAGA_EXIT_OK;
+}
+
+static int certify_probe(struct certify *certify)
+{
+    struct saga_certify_config *config = &certify->config;
+    int status = take_probe(certify, "probe", &certify->probe_method, &config->probe_method,
+                            &config->probe_request);
+    if (status == SAGA_EXIT_OK) {
+        status = take_probe(certify, "balance", &certify->balance_method, &config->balance_method,
+                            &config->balance_request);
+    }
+    if (config->probe_method == NULL) {
+        config->probe_method = config->balance_method;
+        config->probe_request = config->balance_request;
+    }
+    return status;
 }
 
 static int certify_numbers(struct certify *certify)
@@ -591,6 +613,7 @@ static int certify_run(const struct saga_options *options)
     }
     free(certify->services);
     free(certify->probe_method);
+    free(certify->balance_method);
     free(certify);
     return status;
 }

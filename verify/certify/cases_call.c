@@ -200,77 +200,9 @@ void certify_b1_concurrent(struct certify_trial *trial)
     }
 }
 
-/* ---- Effects, told by the participant itself ---- */
-
-bool certify_probe(struct certify_trial *trial, struct certify_scope *scope, struct saga_bytes *out)
-{
-    const struct saga_certify_config *config = trial->run->config;
-    const struct saga_method *method = saga_schema_method(config->schema, config->probe_method);
-    struct saga_err_detail detail = {{0}};
-    struct saga_buf wire = {0};
-    struct saga_reply reply;
-    json_t *value = json_loads(config->probe_request, JSON_REJECT_DUPLICATES, NULL);
-    enum saga_err err = value == NULL ? SAGA_ERR_INVALID
-                                      : certify_values_encode(config->schema, method->request,
-                                                              value, &scope->names, &wire, &detail);
-    json_decref(value);
-    struct saga_bytes payload = certify_keep(trial, saga_buf_view(&wire));
-    saga_buf_fini(&wire);
-    if (err != SAGA_ERR_OK) {
-        certify_skip(trial, "the probe's request: %s", detail.text);
-        return false;
-    }
-    struct certify_ask ask = certify_ask_plain(trial, method->full_name, payload);
-    if (!certify_send(trial, &ask, &reply)) {
-        return false;
-    }
-    if (reply.status.code != SAGA_CODE_OK) {
-        char text[CERTIFY_REPLY_TEXT_SIZE];
-        certify_reply_text(&reply, text);
-        certify_skip(trial, "the probe is not answered: %s", text);
-        return false;
-    }
-    *out = reply.payload;
-    return true;
-}
-
-static bool duplicates(struct certify_trial *trial, struct certify_scope *scope)
-{
-    struct certify_ask asks[SAGA_CERTIFY_AT_ONCE_MAX];
-    struct saga_reply replies[SAGA_CERTIFY_AT_ONCE_MAX];
-    size_t count = trial->run->config->at_once;
-    for (size_t i = 0; i < count; i++) {
-        asks[i] = certify_ask(trial, scope, SAGA_OP_CALL);
-    }
-    return certify_send_apart(trial, asks, count, replies);
-}
-
-void certify_b1_effect(struct certify_trial *trial)
-{
-    struct saga_reply reply;
-    struct saga_bytes before;
-    struct saga_bytes after;
-    if (trial->run->config->probe_method == NULL) {
-        certify_skip(trial, "nobody tells what effects there are: give --probe");
-        return;
-    }
-    certify_sent(trial, "CALL %s; %s; duplicates; %s", trial->step->call->full_name,
-                 trial->run->config->probe_method, trial->run->config->probe_method);
-    struct certify_scope *scope = certify_scope_new(trial);
-    if (scope == NULL || !certify_call_ok(trial, scope, &reply) ||
-        !certify_probe(trial, scope, &before) || !duplicates(trial, scope) ||
-        !certify_probe(trial, scope, &after)) {
-        return;
-    }
-    if (!saga_bytes_equal(before, after)) {
-        certify_fail(trial, "the probe answers otherwise after the duplicates: they had an effect");
-    }
-}
-
 /* ---- B6 ---- */
 
-/* Finds a call that is refused for good; else the trial is skipped. */
-static struct certify_scope *refused(struct certify_trial *trial, struct saga_reply *first)
+struct certify_scope *certify_scope_refused(struct certify_trial *trial)
 {
     const struct saga_certify_values *values = trial->run->config->values;
     const char *method = trial->step->call->full_name;
@@ -281,32 +213,34 @@ static struct certify_scope *refused(struct certify_trial *trial, struct saga_re
         return NULL;
     }
     /* Without a better one: an empty request. */
-    struct certify_scope *scope = certify_scope_for(trial, CERTIFY_EXPECT_NO);
-    if (scope == NULL) {
-        return NULL;
-    }
-    struct certify_ask ask = certify_ask(trial, scope, SAGA_OP_CALL);
     certify_sent(trial, "CALL %s with %s", method, empty ? "an empty request" : "refused values");
-    if (!certify_send(trial, &ask, first)) {
-        return NULL;
+    return certify_scope_for(trial, CERTIFY_EXPECT_NO);
+}
+
+bool certify_call_refused(struct certify_trial *trial, struct certify_scope *scope,
+                          struct saga_reply *reply)
+{
+    struct certify_ask ask = certify_ask(trial, scope, SAGA_OP_CALL);
+    if (!certify_send(trial, &ask, reply)) {
+        return false;
     }
-    if (saga_code_class(first->status.code) != SAGA_CODE_CLASS_REJECT) {
+    if (saga_code_class(reply->status.code) != SAGA_CODE_CLASS_REJECT) {
         char text[CERTIFY_REPLY_TEXT_SIZE];
-        certify_reply_text(first, text);
+        certify_reply_text(reply, text);
         certify_skip(trial,
                      "no definitive no, but %s: give a request with \"$expect\": \"no\" (--values)",
                      text);
-        return NULL;
+        return false;
     }
-    return scope;
+    return true;
 }
 
 void certify_b6_no(struct certify_trial *trial)
 {
     struct saga_reply first;
     struct saga_reply again;
-    struct certify_scope *scope = refused(trial, &first);
-    if (scope == NULL) {
+    struct certify_scope *scope = certify_scope_refused(trial);
+    if (scope == NULL || !certify_call_refused(trial, scope, &first)) {
         return;
     }
     struct certify_ask ask = certify_ask(trial, scope, SAGA_OP_CALL);
@@ -319,8 +253,9 @@ void certify_b6_undo(struct certify_trial *trial)
 {
     struct saga_reply first;
     struct saga_reply undone;
-    struct certify_scope *scope = refused(trial, &first);
-    if (scope == NULL || !certify_undo_ok(trial, scope, &undone)) {
+    struct certify_scope *scope = certify_scope_refused(trial);
+    if (scope == NULL || !certify_call_refused(trial, scope, &first) ||
+        !certify_undo_ok(trial, scope, &undone)) {
         return;
     }
     if (!undone.empty) {

@@ -40,29 +40,12 @@ void certify_restart_call_after(struct certify_trial *trial)
 void certify_restart_no(struct certify_trial *trial)
 {
     struct saga_reply reply;
-    const struct saga_certify_values *values = trial->run->config->values;
-    const char *method = trial->step->call->full_name;
-    if (certify_values_find(values, method, CERTIFY_EXPECT_NO, 0) == NULL &&
-        certify_values_given(values, method)) {
-        certify_skip(trial,
-                     "no request that is refused: give one with \"$expect\": \"no\" (--values)");
-        return;
+    struct certify_scope *scope = certify_scope_refused(trial);
+    certify_sent(trial, "CALL %s with refused values; restart; the same again",
+                 trial->step->call->full_name);
+    if (scope != NULL && certify_call_refused(trial, scope, &reply)) {
+        keep(trial, scope, 0, &reply);
     }
-    struct certify_scope *scope = certify_scope_for(trial, CERTIFY_EXPECT_NO);
-    if (scope == NULL) {
-        return;
-    }
-    struct certify_ask ask = certify_ask(trial, scope, SAGA_OP_CALL);
-    certify_sent(trial, "CALL %s with refused values; restart; the same again", method);
-    if (!certify_send(trial, &ask, &reply)) {
-        return;
-    }
-    if (saga_code_class(reply.status.code) != SAGA_CODE_CLASS_REJECT) {
-        certify_skip(trial, "the call is not refused for good: give a request with "
-                            "\"$expect\": \"no\" (--values)");
-        return;
-    }
-    keep(trial, scope, 0, &reply);
 }
 
 void certify_restart_no_after(struct certify_trial *trial)

@@ -179,8 +179,11 @@ struct saga_certify_config {
     const char *cases;         /* pattern of ids ('*', '?'), or NULL: all */
     const char *probe_method;  /* read-only method that tells effects; NULL: none */
     const char *probe_request; /* its JSON, with placeholders */
-    bool reflection;           /* the participant must answer reflection */
-    bool narrowed;             /* the steps are not all that the participant has */
+    /* A read-only method whose answer is the same again when a call was undone; NULL: none. */
+    const char *balance_method;
+    const char *balance_request;
+    bool reflection; /* the participant must answer reflection */
+    bool narrowed;   /* the steps are not all that the participant has */
     /* Told after each result; may be NULL. */
     void (*progress)(void *user, const struct saga_certify_result *result, size_t done,
                      size_t total);

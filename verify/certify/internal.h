@@ -33,6 +33,7 @@ enum certify_expect {
     CERTIFY_EXPECT_OK,    /* to be accepted, as far as anybody knows */
     CERTIFY_EXPECT_NO,    /* "$expect": "no": a definitive no */
     CERTIFY_EXPECT_RETRY, /* "$expect": "retry" */
+    CERTIFY_EXPECT_ONCE,  /* "$expect": "once": accepted when no other one stands */
 };
 
 /* Finds the n-th variant of a method for a purpose; NULL: there is none. */
@@ -194,9 +195,17 @@ bool certify_refused(struct certify_trial *trial, struct saga_bytes bytes, const
 bool certify_read_answer(struct certify_trial *trial, const struct certify_ask *ask,
                          struct saga_bytes answer, struct saga_reply *reply);
 
-/* Asks the probe, with a scope's names. False: the trial was judged. */
+/* Asks the probe (the balance), with a scope's names. False: the trial was judged. */
 bool certify_probe(struct certify_trial *trial, struct certify_scope *scope,
                    struct saga_bytes *out);
+bool certify_balance(struct certify_trial *trial, struct certify_scope *scope,
+                     struct saga_bytes *out);
+
+/* Makes a scope whose call should be refused for good, and sends it. False: the trial was judged
+ * (skipped). */
+struct certify_scope *certify_scope_refused(struct certify_trial *trial);
+bool certify_call_refused(struct certify_trial *trial, struct certify_scope *scope,
+                          struct saga_reply *reply);
 
 /* Restarts the participant while the trials' flights are under way. Errors: NO_MEMORY, and those of
  * the port's restart. */
@@ -250,6 +259,8 @@ void certify_b1_effect(struct certify_trial *trial);
 void certify_read(struct certify_trial *trial);
 void certify_b6_no(struct certify_trial *trial);
 void certify_b6_undo(struct certify_trial *trial);
+void certify_b6_effect(struct certify_trial *trial);
+void certify_undo_effect(struct certify_trial *trial);
 void certify_b6_retry(struct certify_trial *trial);
 void certify_key_step(struct certify_trial *trial);
 void certify_key_saga(struct certify_trial *trial);

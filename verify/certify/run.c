@@ -253,18 +253,18 @@ static enum saga_err run_all(struct certify_run *run)
     return err;
 }
 
-static enum saga_err check_probe(const struct saga_certify_config *config,
+static enum saga_err check_probe(const struct saga_certify_config *config, const char *name,
                                  struct saga_err_detail *detail)
 {
-    if (config->probe_method == NULL) {
+    if (name == NULL) {
         return SAGA_ERR_OK;
     }
-    const struct saga_method *method = saga_schema_method(config->schema, config->probe_method);
+    const struct saga_method *method = saga_schema_method(config->schema, name);
     if (method == NULL || !method->no_side_effects) {
         return saga_err_set(detail, SAGA_ERR_INVALID,
                             "the probe %s must be a method of the schema with idempotency_level = "
                             "NO_SIDE_EFFECTS",
-                            config->probe_method);
+                            name);
     }
     return SAGA_ERR_OK;
 }
@@ -274,7 +274,10 @@ enum saga_err saga_certify_run(const struct saga_certify_config *config,
 {
     struct certify_run run = {
         .config = config, .report = report, .random = config->seed, .nonce = config->nonce};
-    enum saga_err err = check_probe(config, detail);
+    enum saga_err err = check_probe(config, config->probe_method, detail);
+    if (err == SAGA_ERR_OK) {
+        err = check_probe(config, config->balance_method, detail);
+    }
     if (err == SAGA_ERR_OK) {
         err = saga_certify_plan(config, report);
     }

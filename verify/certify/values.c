@@ -12,13 +12,37 @@ struct saga_certify_values {
     json_t *given; /* the names of methods that the file has */
 };
 
+/* What may stand in "$expect". */
+static const struct {
+    const char *text;
+    enum certify_expect expect;
+} expects[] = {
+    {"ok", CERTIFY_EXPECT_OK},
+    {"no", CERTIFY_EXPECT_NO},
+    {"retry", CERTIFY_EXPECT_RETRY},
+    {"once", CERTIFY_EXPECT_ONCE},
+};
+
+/* Reads "$expect"; false: something else stands there. */
+static bool read_expect(const json_t *variant, enum certify_expect *expect)
+{
+    const json_t *given = json_object_get(variant, "$expect");
+    const char *text = json_string_value(given);
+    *expect = CERTIFY_EXPECT_OK;
+    for (size_t i = 0; text != NULL && i < sizeof expects / sizeof expects[0]; i++) {
+        if (strcmp(text, expects[i].text) == 0) {
+            *expect = expects[i].expect;
+            return true;
+        }
+    }
+    return given == NULL;
+}
+
 static enum certify_expect expect_of(const json_t *variant)
 {
-    const char *text = json_string_value(json_object_get(variant, "$expect"));
-    if (text != NULL && strcmp(text, "no") == 0) {
-        return CERTIFY_EXPECT_NO;
-    }
-    return text != NULL && strcmp(text, "retry") == 0 ? CERTIFY_EXPECT_RETRY : CERTIFY_EXPECT_OK;
+    enum certify_expect expect;
+    (void)read_expect(variant, &expect);
+    return expect;
 }
 
 /* Checks what stands beside the fields of a variant, and that it can be encoded. */
@@ -26,16 +50,15 @@ static enum saga_err check_variant(const struct saga_certify_values *values,
                                    const struct saga_method *method, const json_t *variant,
                                    struct saga_err_detail *detail)
 {
-    const json_t *expect = json_object_get(variant, "$expect");
-    const char *text = json_string_value(expect);
+    enum certify_expect expect;
     if (!json_is_object(variant)) {
         return saga_err_set(detail, SAGA_ERR_INVALID, "%s: a request must be a JSON object",
                             method->full_name);
     }
-    if (expect != NULL && (text == NULL || (strcmp(text, "ok") != 0 && strcmp(text, "no") != 0 &&
-                                            strcmp(text, "retry") != 0))) {
+    if (!read_expect(variant, &expect)) {
         return saga_err_set(detail, SAGA_ERR_INVALID,
-                            "%s: $expect must be \"ok\", \"no\" or \"retry\"", method->full_name);
+                            "%s: $expect must be \"ok\", \"no\", \"retry\" or \"once\"",
+                            method->full_name);
     }
     if (json_object_get(variant, "$before") != NULL) {
         return SAGA_ERR_OK; /* its fields may come from replies: seen when it runs */

@@ -171,20 +171,36 @@ static bool readable(struct saga_bytes payload)
     return next == SAGA_WIRE_NEXT_END;
 }
 
-/* Payments of 0 cents are refused, those of 99 are put off; each response has its number. */
+static void undo(struct fake *fake, const struct saga_command *command, struct saga_reply *reply)
+{
+    const struct fake_row *call = find_other(fake, command, SAGA_OP_CALL);
+    if (is(fake, FAKE_UNDO_RESPONSE)) {
+        reply->payload = (struct saga_bytes){(const uint8_t *)"\x0a\x05", 2};
+    }
+    if (is(fake, FAKE_UNDO_IDLE)) {
+        return;
+    }
+    fake->open_calls -= is(fake, FAKE_UNDO_MORE) && fake->open_calls > 1 ? 2 : 1;
+    fake->taken -= call != NULL && number(call->payload, 3) == 77 ? 1 : 0;
+}
+
+/* Payments of 0 cents are refused, those of 99 are put off, of those of 77 there is one at a time;
+ * each response has its number. */
 static void handle(struct fake *fake, const struct saga_command *command, struct saga_reply *reply)
 {
     static uint8_t response[16];
     bool payment = strstr(command->method, "AuthorizePayment") != NULL;
     if (command->op == SAGA_OP_UNDO) {
-        fake->open_calls--;
-        if (is(fake, FAKE_UNDO_RESPONSE)) {
-            reply->payload = (struct saga_bytes){(const uint8_t *)"\x0a\x05", 2};
-        }
+        undo(fake, command, reply);
         return;
     }
     if (fake->refuses || (payment && number(command->payload, 3) == 0)) {
         say(reply, SAGA_CODE_FAILED_PRECONDITION, "NO_MONEY");
+        fake->effects += is(fake, FAKE_NO_EFFECT) ? 1 : 0;
+        return;
+    }
+    if (payment && number(command->payload, 3) == 77 && fake->taken > 0) {
+        say(reply, SAGA_CODE_FAILED_PRECONDITION, "TAKEN");
         return;
     }
     if (payment && number(command->payload, 3) == 99) {
@@ -193,6 +209,7 @@ static void handle(struct fake *fake, const struct saga_command *command, struct
     }
     fake->effects++;
     fake->open_calls++;
+    fake->taken += payment && number(command->payload, 3) == 77 ? 1 : 0;
     if (payment) {
         char text[8];
         (void)snprintf(text, sizeof text, "p%llu", (unsigned long long)fake->effects % 100000);
@@ -363,7 +380,8 @@ static void builtin(struct fake *fake, const struct saga_command *command, struc
     reply->payload = (struct saga_bytes){bytes, (size_t)(end - bytes)};
 }
 
-/* GetOrder tells how many effects there are: order.created_unix_ms. */
+/* GetOrder tells how many effects there ever were, ListOrders how many stand:
+ * order.created_unix_ms. */
 static void read_only(struct fake *fake, const struct saga_command *command,
                       struct saga_reply *reply)
 {
@@ -373,9 +391,10 @@ static void read_only(struct fake *fake, const struct saga_command *command,
         say(reply, SAGA_CODE_INTERNAL, "BROKEN");
         return;
     }
-    if (strstr(command->method, "GetOrder") != NULL) {
+    bool ever = strstr(command->method, "GetOrder") != NULL;
+    if (ever || strstr(command->method, "ListOrders") != NULL) {
         uint8_t *at = saga_wire_put_tag(inner, 7, SAGA_WIRE_VARINT);
-        at = saga_wire_put_varint(at, fake->effects);
+        at = saga_wire_put_varint(at, ever ? fake->effects : fake->open_calls);
         at = saga_wire_put_bytes(response, 1, (struct saga_bytes){inner, (size_t)(at - inner)});
         reply->payload = (struct saga_bytes){response, (size_t)(at - response)};
     }
@@ -394,6 +413,7 @@ static bool exists(const struct saga_command *command)
         "kitchen.v1.KitchenService/ApproveTicket",
         "customer.v1.CustomerService/ValidateCustomer",
         "order.v1.OrderService/GetOrder",
+        "order.v1.OrderService/ListOrders",
         "saga.v1.HealthService/Check",
         "saga.v1.ReflectionService/GetDescriptorSet",
     };
@@ -435,7 +455,7 @@ static void one(struct fake *fake, const struct saga_command *command, struct sa
         builtin(fake, command, reply, arena);
     } else if (late(fake, command, reply)) {
         return;
-    } else if (has(command, "Validate") || has(command, "GetOrder")) {
+    } else if (has(command, "Validate") || has(command, "Orders") || has(command, "GetOrder")) {
         read_only(fake, command, reply);
     } else if (!readable(command->payload)) {
         say(reply,

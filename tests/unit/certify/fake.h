@@ -70,6 +70,9 @@
     X(FORBIDDEN_IN_BATCH) /* it is done when both are in one batch */                              \
     X(LATE_DUPLICATE)     /* a duplicate after the undo is done again */                           \
     X(LATE_ANEW)          /* so it is, but for what comes at once with the undo */                 \
+    X(UNDO_IDLE)          /* an undo answers OK and does nothing */                                \
+    X(UNDO_MORE)          /* it takes back more than the call has done */                          \
+    X(NO_EFFECT)          /* a refused call has an effect */                                       \
     X(UNDO_RESPONSE)      /* the undo's response is not of its type */                             \
     X(UNDO_SAYS_EMPTY)    /* the undo of a done call says empty */                                 \
     X(UNDO_TWICE)                                                                                  \
@@ -135,6 +138,7 @@ struct fake {
     size_t batch, exchange;
     size_t replayed_count;
     size_t restarts;
+    size_t taken;      /* calls of 77 cents that stand: there may be one */
     size_t open_calls; /* done and not undone */
     size_t flights;    /* messages that a restart was given */
     bool killed_soon;

@@ -17,6 +17,7 @@ static const char values_text[] =
     "{\"payment.v1.PaymentService/AuthorizePayment\": ["
     "  {\"order_id\": \"${id}\", \"customer_id\": 1, \"total_cents\": 250},"
     "  {\"$expect\": \"no\", \"order_id\": \"${id}\", \"customer_id\": 1},"
+    "  {\"$expect\": \"once\", \"order_id\": \"${id}\", \"customer_id\": 1, \"total_cents\": 77},"
     "  {\"$expect\": \"retry\", \"order_id\": \"${id}\", \"total_cents\": 99}]}";
 
 struct world {
@@ -117,7 +118,9 @@ static const struct row rows[] = {
     {FAKE_BATCH_BLIND, "B1-BATCH"},
     {FAKE_AT_ONCE_BLIND, "B1-CONCURRENT"},
     {FAKE_EFFECT_TWICE, "B1-EFFECT RESTART-FLIGHT-UNDO RESTART-FLIGHT"},
-    {FAKE_BYTES_CHANGE, "B1-DUPLICATE B1-ATTEMPT B1-BATCH B1-CONCURRENT B5-CALL " "S8-FENCE-REPLAY B3-LATE S4-RACE RESTART-CALL " "RESTART-FLIGHT-UNDO RESTART-FLIGHT"},
+    {FAKE_BYTES_CHANGE, "B1-DUPLICATE B1-ATTEMPT B1-BATCH B1-CONCURRENT B5-CALL "
+                        "S8-FENCE-REPLAY B3-LATE S4-RACE RESTART-CALL "
+                        "RESTART-FLIGHT-UNDO RESTART-FLIGHT"},
     {FAKE_KEY_NO_STEP, "B1-OTHER-STEP"},
     {FAKE_KEY_SAGA_CUT, "B1-OTHER-SAGA"},
     {FAKE_REUSED_CALL, "B5-CALL"},
@@ -143,6 +146,9 @@ static const struct row rows[] = {
     {FAKE_FORBIDDEN_IN_BATCH, "B3-BATCH"},
     {FAKE_LATE_DUPLICATE, "B3-LATE S4-RACE RESTART-FLIGHT-UNDO"},
     {FAKE_LATE_ANEW, "B3-LATE S4-RACE RESTART-FLIGHT-UNDO"},
+    {FAKE_UNDO_IDLE, "UNDO-EFFECT"},
+    {FAKE_UNDO_MORE, "UNDO-EFFECT"},
+    {FAKE_NO_EFFECT, "B6-EFFECT"},
     {FAKE_UNDO_RESPONSE, "B4-UNDO"},
     {FAKE_UNDO_SAYS_EMPTY, "B4-UNDO S4-RACE RESTART-FLIGHT-UNDO"},
     {FAKE_UNDO_TWICE, "B4-TWICE B4-EMPTY B4-CAUSE B4-CONCURRENT B5-UNDO S4-RACE "
@@ -182,6 +188,8 @@ static enum saga_err judge(const struct world *world, struct fake *fake, char *b
         .timeout_ms = 1000,
         .probe_method = "order.v1.OrderService/GetOrder",
         .probe_request = "{\"order_id\": \"${id}\"}",
+        .balance_method = "order.v1.OrderService/ListOrders",
+        .balance_request = "{\"customer_id\": 1}",
         .reflection = true,
     };
     broken[0] = '\0';
