@@ -12,7 +12,7 @@ enum {
     CERTIFY_KEPT_MAX = 4,   /* replies that a case keeps over a restart */
     CERTIFY_BEFORE_MAX = 8, /* commands that prepare a request */
     /* Under way while it is killed: for all cases together by round and at most, and for each. */
-    CERTIFY_FLIGHT_BASE = 32,
+    CERTIFY_FLIGHT_BASE = 16,
     CERTIFY_FLIGHT_ROUND = 8,
     CERTIFY_FLIGHT_TOTAL = 192,
     CERTIFY_FLIGHT_MIN = 8,

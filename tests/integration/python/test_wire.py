@@ -585,7 +585,7 @@ class CertifyTest(Folder):
     def test_certify_when_everything_is_judged_then_nothing_fails(self):
         before = self.pid_file.read_text(encoding="utf-8")
         status, report = self.certify(
-            f"--probe={SERVICE}/GetBalance={json.dumps({'customer_id': 7})}", f"--restart={self.restart}", "--strict")
+            f"--balance={SERVICE}/GetBalance={json.dumps({'customer_id': 7})}", f"--restart={self.restart}", "--strict")
         self.assertEqual(status, 0, report)
         self.assertNotEqual(self.pid_file.read_text(encoding="utf-8"), before)  # it was killed and came back
         self.assertNotRegex(self.loyalty.log_text(), CRASHES)

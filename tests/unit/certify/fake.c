@@ -194,7 +194,8 @@ static void handle(struct fake *fake, const struct saga_command *command, struct
         undo(fake, command, reply);
         return;
     }
-    if (fake->refuses || (payment && number(command->payload, 3) == 0)) {
+    if (fake->refuses || (fake->room > 0 && fake->open_calls >= fake->room) ||
+        (payment && number(command->payload, 3) == 0)) {
         say(reply, SAGA_CODE_FAILED_PRECONDITION, "NO_MONEY");
         fake->effects += is(fake, FAKE_NO_EFFECT) ? 1 : 0;
         return;
@@ -394,7 +395,8 @@ static void read_only(struct fake *fake, const struct saga_command *command,
     bool ever = strstr(command->method, "GetOrder") != NULL;
     if (ever || strstr(command->method, "ListOrders") != NULL) {
         uint8_t *at = saga_wire_put_tag(inner, 7, SAGA_WIRE_VARINT);
-        at = saga_wire_put_varint(at, ever ? fake->effects : fake->open_calls);
+        fake->asked += is(fake, FAKE_READ_RESTLESS) ? 1 : 0;
+        at = saga_wire_put_varint(at, (ever ? fake->effects : fake->open_calls) + fake->asked);
         at = saga_wire_put_bytes(response, 1, (struct saga_bytes){inner, (size_t)(at - inner)});
         reply->payload = (struct saga_bytes){response, (size_t)(at - response)};
     }

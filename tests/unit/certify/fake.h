@@ -34,6 +34,7 @@
     X(OP_OK)                                                                                       \
     X(ATTEMPT_OK)                                                                                  \
     X(METADATA_OK)                                                                                 \
+    X(READ_RESTLESS) /* tells of effects otherwise each time: nothing can be judged by it */       \
     X(READ_INTERNAL)                                                                               \
     X(CALL_RESPONSE)    /* a response that is not of its type */                                   \
     X(CALL_REPLAYED)    /* a first reply is marked as replayed */                                  \
@@ -128,7 +129,9 @@ struct fake_row {
 struct fake {
     enum fake_fault fault;
     bool dead;
-    bool refuses; /* says no to every call */
+    bool refuses;                /* says no to every call */
+    size_t room;                 /* and above so many that stand; 0: there is room for all */
+    const char *probe, *balance; /* methods that a test names */
     struct fake_row *rows;
     size_t row_count, row_capacity;
     uint64_t epoch_max;
@@ -143,6 +146,7 @@ struct fake {
     size_t flights;    /* messages that a restart was given */
     bool killed_soon;
     bool unanswered;
+    uint64_t asked;
 };
 
 /* Makes the port of a fake. */

@@ -201,6 +201,10 @@ static void run(struct fake *fake, const struct saga_certify_values *values, con
         .at_once = 4,
         .timeout_ms = 1000,
         .cases = cases,
+        .probe_method = fake->probe,
+        .probe_request = "{}",
+        .balance_method = fake->balance,
+        .balance_request = "{}",
         .reflection = true,
     };
     if (!restart) {
@@ -253,6 +257,104 @@ static void test_run_when_a_stored_no_is_lost_then_it_fails_though_all_is_refuse
     saga_certify_report_fini(&report);
     saga_certify_values_free(values);
     fake_fini(&fake);
+}
+
+/* Runs one case; its verdict, and whether its reason has a text. */
+static enum saga_certify_verdict verdict_of(struct fake *fake, const char *text, const char *id,
+                                            const char *says)
+{
+    struct saga_certify_report report;
+    struct saga_certify_values *values = make_values(text);
+    run(fake, values, id, true, &report);
+    assert_int_equal(report.count, 1);
+    enum saga_certify_verdict verdict = report.results[0].verdict;
+    if (says != NULL && strstr(report.results[0].reason, says) == NULL) {
+        fail_msg("%s: \"%s\" does not say \"%s\"", id, report.results[0].reason, says);
+    }
+    saga_certify_report_fini(&report);
+    saga_certify_values_free(values);
+    fake_fini(fake);
+    return verdict;
+}
+
+#define ONCE                                                                                       \
+    "{\"" AUTHORIZE "\": [{\"order_id\": \"${id}\", \"total_cents\": 250},"                        \
+    "{\"$expect\": \"once\", \"order_id\": \"${id}\", \"total_cents\": 77}]}"
+#define NOT_ONCE                                                                                   \
+    "{\"" AUTHORIZE "\": [{\"$expect\": \"once\", \"order_id\": \"${id}\", \"total_cents\": 78}]}"
+#define REFUSED                                                                                    \
+    "{\"" AUTHORIZE "\": [{\"$expect\": \"no\", \"order_id\": \"${id}\", \"total_cents\": 0}]}"
+#define ORDERS_EVER "order.v1.OrderService/GetOrder"
+#define ORDERS_NOW "order.v1.OrderService/ListOrders"
+
+static void test_undo_when_it_undoes_nothing_then_what_there_is_once_tells(void **state)
+{
+    static const char id[] = "CERT-UNDO-EFFECT";
+    struct fake good = {.fault = FAKE_NONE};
+    struct fake idle = {.fault = FAKE_UNDO_IDLE};
+    (void)state;
+    assert_int_equal(verdict_of(&good, ONCE, id, NULL), SAGA_CERTIFY_PASS);
+    assert_int_equal(good.taken, 0);
+    assert_int_equal(verdict_of(&idle, ONCE, id, "instead of OK"), SAGA_CERTIFY_FAIL);
+}
+
+static void test_undo_when_it_undoes_nothing_then_a_balance_tells(void **state)
+{
+    static const char id[] = "CERT-UNDO-EFFECT";
+    struct fake good = {.fault = FAKE_NONE, .balance = ORDERS_NOW};
+    struct fake idle = {.fault = FAKE_UNDO_IDLE, .balance = ORDERS_NOW};
+    struct fake more = {.fault = FAKE_UNDO_MORE, .balance = ORDERS_NOW, .open_calls = 5};
+    (void)state;
+    assert_int_equal(verdict_of(&good, "", id, NULL), SAGA_CERTIFY_PASS);
+    assert_int_equal(verdict_of(&idle, "", id, "undone nothing"), SAGA_CERTIFY_FAIL);
+    assert_int_equal(verdict_of(&more, "", id, "than before the call"), SAGA_CERTIFY_FAIL);
+}
+
+static void test_undo_when_nobody_can_tell_then_it_is_not_judged(void **state)
+{
+    static const char id[] = "CERT-UNDO-EFFECT";
+    struct fake idle = {.fault = FAKE_UNDO_IDLE};
+    struct fake blind = {.fault = FAKE_UNDO_IDLE,
+                         .balance = "customer.v1.CustomerService/ValidateCustomer"};
+    struct fake restless = {.fault = FAKE_READ_RESTLESS, .balance = ORDERS_NOW};
+    struct fake many = {.fault = FAKE_NONE};
+    (void)state;
+    assert_int_equal(verdict_of(&idle, "", id, "--balance"), SAGA_CERTIFY_SKIP);
+    assert_int_equal(verdict_of(&blind, "", id, "does not tell"), SAGA_CERTIFY_SKIP);
+    assert_int_equal(verdict_of(&restless, "", id, "otherwise each time"), SAGA_CERTIFY_SKIP);
+    assert_int_equal(verdict_of(&many, NOT_ONCE, id, "another one stood"), SAGA_CERTIFY_SKIP);
+}
+
+static void test_refusal_when_it_has_an_effect_then_the_probe_tells(void **state)
+{
+    static const char id[] = "CERT-B6-EFFECT";
+    struct fake good = {.fault = FAKE_NONE, .probe = ORDERS_EVER};
+    struct fake bad = {.fault = FAKE_NO_EFFECT, .probe = ORDERS_EVER};
+    struct fake silent = {.fault = FAKE_NO_EFFECT};
+    struct fake restless = {.fault = FAKE_READ_RESTLESS, .probe = ORDERS_EVER};
+    (void)state;
+    assert_int_equal(verdict_of(&good, REFUSED, id, NULL), SAGA_CERTIFY_PASS);
+    assert_int_equal(verdict_of(&bad, REFUSED, id, "had an effect"), SAGA_CERTIFY_FAIL);
+    assert_int_equal(verdict_of(&silent, REFUSED, id, "--probe"), SAGA_CERTIFY_SKIP);
+    assert_int_equal(verdict_of(&restless, REFUSED, id, "otherwise each time"), SAGA_CERTIFY_SKIP);
+}
+
+static void test_flight_when_there_is_room_for_few_then_it_is_judged_by_those(void **state)
+{
+    static const char *const ids[] = {"CERT-RESTART-FLIGHT", "CERT-RESTART-FLIGHT-UNDO"};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct fake good = {.fault = FAKE_NONE, .room = 3};
+        struct fake none = {.fault = FAKE_NONE, .refuses = true};
+        struct fake bad = {.fault = FAKE_LOST_LATE, .room = 3};
+        assert_int_equal(verdict_of(&good, "", ids[i], NULL), SAGA_CERTIFY_PASS);
+        assert_int_equal(good.open_calls, 0);
+        assert_true(good.flights > 0);
+        assert_int_equal(verdict_of(&bad, "", ids[i], NULL), SAGA_CERTIFY_FAIL);
+        /* Calls that are refused for good are answers like others; undos need one that was done. */
+        assert_int_equal(verdict_of(&none, "", ids[i], NULL),
+                         i == 0 ? SAGA_CERTIFY_PASS : SAGA_CERTIFY_SKIP);
+    }
 }
 
 static void test_run_when_it_cannot_be_restarted_then_those_cases_are_skipped(void **state)
@@ -453,6 +555,11 @@ int main(void)
         cmocka_unit_test(test_values_when_wrong_then_the_message_names_method_and_place),
         cmocka_unit_test(test_run_when_all_values_are_refused_then_what_needs_them_is_skipped),
         cmocka_unit_test(test_run_when_a_stored_no_is_lost_then_it_fails_though_all_is_refused),
+        cmocka_unit_test(test_undo_when_it_undoes_nothing_then_what_there_is_once_tells),
+        cmocka_unit_test(test_undo_when_it_undoes_nothing_then_a_balance_tells),
+        cmocka_unit_test(test_undo_when_nobody_can_tell_then_it_is_not_judged),
+        cmocka_unit_test(test_refusal_when_it_has_an_effect_then_the_probe_tells),
+        cmocka_unit_test(test_flight_when_there_is_room_for_few_then_it_is_judged_by_those),
         cmocka_unit_test(test_run_when_it_cannot_be_restarted_then_those_cases_are_skipped),
         cmocka_unit_test(test_run_when_repeated_with_another_nonce_then_no_key_is_met_again),
         cmocka_unit_test(test_run_when_the_probe_has_effects_then_it_is_refused),
