@@ -356,6 +356,77 @@ static void test_forget_when_addresses_are_forgotten_then_the_turn_commits_it(vo
     assert_int_equal(stored_addresses(world), 0);
 }
 
+static bool keep_set(void *user, const uint8_t hash[SAGA_DIGEST_SIZE], const char *name,
+                     struct saga_bytes descriptor_set, bool current)
+{
+    (void)hash, (void)name, (void)descriptor_set;
+    *(bool *)user = current;
+    return true;
+}
+
+static bool is_stored(struct world *world, const struct saga_version *version)
+{
+    bool current = false;
+    struct saga_err_detail detail;
+    return world->inner.ops->find_definition(world->inner.store, version->hash, keep_set, &current,
+                                             &detail) == SAGA_ERR_OK;
+}
+
+static void test_drop_when_any_store_call_fails_then_the_version_is_there_or_gone(void **state)
+{
+    struct world *world = *state;
+    struct saga_version third = world->version;
+    third.hash[1] ^= 0xff;
+    begin(world);
+    apply(world, &other);
+    end(world);
+    begin(world);
+    apply(world, &third);
+    end(world);
+    assert_true(saga_runtime_forget_idle(world->runtime));
+    assert_true(is_stored(world, &other));
+    bool failed = true;
+    for (unsigned at = 1; failed; at++) {
+        uint8_t current[SAGA_DIGEST_SIZE];
+        memcpy(current, stored_current(world), sizeof current);
+        begin(world);
+        world->calls = 0;
+        world->fail_at = at;
+        saga_runtime_drop_version(world->runtime, other.hash);
+        failed = saga_runtime_turn_end(world->runtime, false, NULL) != SAGA_ERR_OK;
+        world->fail_at = 0;
+        assert_int_equal(is_stored(world, &other), failed);
+        assert_memory_equal(stored_current(world), current, sizeof current);
+        assert_true(at < 20);
+        if (failed) {
+            world_crash(world);
+        }
+    }
+    world_crash(world);
+    assert_false(is_stored(world, &other));
+}
+
+static void test_drop_when_a_saga_began_with_the_version_then_it_stays(void **state)
+{
+    struct world *world = *state;
+    begin(world);
+    apply(world, &other);
+    end(world);
+    struct saga_id id = start(world, "1");
+    struct saga_version third = world->version;
+    third.hash[1] ^= 0xff;
+    begin(world);
+    apply(world, &third);
+    end(world);
+    assert_ptr_equal(version_of(world, id), &other);
+    struct saga_err_detail detail;
+    assert_int_equal(world->inner.ops->begin(world->inner.store, &detail), SAGA_ERR_OK);
+    assert_int_equal(world->inner.ops->drop_definition(world->inner.store, other.hash, &detail),
+                     SAGA_ERR_OK);
+    assert_int_equal(world->inner.ops->commit(world->inner.store, &detail), SAGA_ERR_OK);
+    assert_true(is_stored(world, &other));
+}
+
 static void test_apply_when_the_table_is_full_then_is_refused_and_nothing_changes(void **state)
 {
     struct world *world = *state;
@@ -390,6 +461,8 @@ int main(void)
         T(test_remove_when_nobody_has_the_name_then_is_refused),
         T(test_apply_when_any_store_call_fails_then_all_of_it_or_nothing_is_stored),
         T(test_remove_when_any_store_call_fails_then_it_is_there_after_the_crash),
+        T(test_drop_when_any_store_call_fails_then_the_version_is_there_or_gone),
+        T(test_drop_when_a_saga_began_with_the_version_then_it_stays),
         T(test_forget_when_a_version_is_neither_current_nor_live_then_it_goes),
         T(test_forget_when_a_parent_is_kept_then_all_that_run_below_it_are),
         T(test_forget_when_addresses_are_forgotten_then_the_turn_commits_it),

@@ -193,6 +193,74 @@ static void test_reply_when_it_asks_for_time_then_the_step_waits_that_long(void 
     assert_int_equal(look.saga.steps[STOCK].due_unix_ms, world->now + 20000);
 }
 
+/* B5: the key has an effect, but not of these bytes. That is no answer to be undone on: a person
+ * must look. */
+static void test_reply_when_the_key_was_used_for_other_bytes_then_the_saga_is_parked(void **state)
+{
+    struct world *world = *state;
+    struct saga_id id = start_order(world, "1");
+    struct saga_runtime_reply reused = {.saga_id = id,
+                                        .step = STOCK,
+                                        .op = SAGA_OP_CALL,
+                                        .code = SAGA_CODE_INVALID_ARGUMENT,
+                                        .reason = "KEY_REUSED"};
+    family_give_reply(world, &reused);
+    assert_int_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
+    family_assert_state(world, id, SAGA_STATE_PARKED);
+    assert_true(family_look(world, id).saga.steps[STOCK].parked);
+}
+
+/* S3: what an earlier attempt came to says nothing of the one that is out. */
+static void test_reply_when_it_is_of_an_earlier_attempt_then_only_a_yes_counts(void **state)
+{
+    struct world *world = *state;
+    struct saga_id id = start_order(world, "1");
+    struct saga_runtime_reply reply = {.saga_id = id,
+                                       .step = STOCK,
+                                       .op = SAGA_OP_CALL,
+                                       .attempt = 1,
+                                       .code = SAGA_CODE_UNAVAILABLE};
+    family_give_reply(world, &reply);
+    assert_int_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
+    world->now = family_look(world, id).saga.steps[STOCK].due_unix_ms;
+    assert_int_equal(world_turn(world), SAGA_ERR_OK);
+    struct saga before = family_look(world, id).saga;
+    assert_int_equal(before.steps[STOCK].call_attempts, 2);
+    assert_int_equal(before.steps[STOCK].wait, SAGA_WAIT_REPLY);
+    family_give_reply(world, &reply);
+    assert_int_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
+    struct saga after = family_look(world, id).saga;
+    assert_int_equal(after.seq, before.seq);
+    assert_int_equal(after.steps[STOCK].wait, SAGA_WAIT_REPLY);
+    reply.attempt = 0; /* not told: of the one that is out */
+    family_give_reply(world, &reply);
+    assert_int_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
+    assert_int_equal(family_look(world, id).saga.steps[STOCK].wait, SAGA_WAIT_RETRY);
+    reply.attempt = 1;
+    reply.code = SAGA_CODE_OK;
+    reply.payload = family_total;
+    family_give_reply(world, &reply);
+    assert_int_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
+    family_assert_step(world, id, STOCK, SAGA_STEP_SUCCEEDED);
+}
+
+/* ---- Times ---- */
+
+static void test_next_due_when_nothing_waits_then_is_none(void **state)
+{
+    struct world *world = *state;
+    assert_int_equal(saga_runtime_next_due(world->runtime), 0);
+    struct saga_id id = start_order(world, "1");
+    assert_int_equal(saga_runtime_next_due(world->runtime),
+                     family_look(world, id).saga.steps[STOCK].due_unix_ms);
+    family_answer_call(world, id, STOCK, SAGA_CODE_NOT_FOUND, family_nothing);
+    family_assert_state(world, id, SAGA_STATE_COMPENSATING);
+    family_answer_undo(world, id, 0); /* the starter's own */
+    family_assert_state(world, id, SAGA_STATE_COMPENSATED);
+    assert_int_equal(saga_runtime_live_count(world->runtime), 0);
+    assert_int_equal(saga_runtime_next_due(world->runtime), 0);
+}
+
 struct last_event {
     uint64_t seq;
     uint32_t payload_size;
@@ -332,6 +400,10 @@ int main(void)
         WITH(test_start_when_those_that_went_forward_have_ended_then_there_is_room, family_setup),
         WITH(test_start_when_its_saga_has_moved_in_this_turn_then_tells_where_it_is, family_setup),
         WITH(test_reply_when_it_asks_for_time_then_the_step_waits_that_long, family_setup),
+        WITH(test_reply_when_the_key_was_used_for_other_bytes_then_the_saga_is_parked,
+             family_setup),
+        WITH(test_reply_when_it_is_of_an_earlier_attempt_then_only_a_yes_counts, family_setup),
+        WITH(test_next_due_when_nothing_waits_then_is_none, family_setup),
         WITH(test_reply_when_it_cannot_be_read_then_the_log_has_none_of_it, family_setup),
         WITH(test_outbox_when_a_command_is_in_it_then_has_the_writers_epoch, family_setup),
         WITH(test_child_when_it_completes_as_its_parent_turns_back_then_it_is_undone, family_setup),

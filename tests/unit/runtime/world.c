@@ -104,6 +104,14 @@ static enum saga_err remove_definition(struct saga_store *store, const char *nam
     return fails(detail) ? SAGA_ERR_IO : INNER->remove_definition(STORE, name, detail);
 }
 
+static enum saga_err drop_definition(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
+                                     struct saga_err_detail *detail)
+{
+    (void)store;
+    the->dirty = true;
+    return fails(detail) ? SAGA_ERR_IO : INNER->drop_definition(STORE, hash, detail);
+}
+
 static enum saga_err put_participant(struct saga_store *store, const char *service,
                                      const char *const *addresses, size_t count,
                                      struct saga_err_detail *detail)
@@ -145,6 +153,7 @@ static struct saga_store_ops faulty_ops(void)
     ops.put_pause = put_pause;
     ops.put_definition = put_definition;
     ops.remove_definition = remove_definition;
+    ops.drop_definition = drop_definition;
     ops.put_participant = put_participant;
     return ops;
 }
