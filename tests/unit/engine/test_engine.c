@@ -193,6 +193,9 @@ static void test_invariant_when_a_saga_that_went_back_breaks_a_rule_then_names_i
     struct saga wrong = saga;
     wrong.cause = SAGA_CAUSE_NONE;
     assert_memory_equal(saga_invariant(&def, &wrong), "S1", 2);
+    wrong.state = SAGA_STATE_COMPENSATED;
+    wrong.ended_unix_ms = 1001;
+    assert_memory_equal(saga_invariant(&def, &wrong), "S1", 2);
     wrong = saga;
     wrong.steps[1].state = SAGA_STEP_SUCCEEDED;
     assert_memory_equal(saga_invariant(&def, &wrong), "S2", 2);

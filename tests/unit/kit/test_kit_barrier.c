@@ -352,6 +352,24 @@ static void test_s8_replay_when_epoch_is_newer_then_the_older_is_fenced_from_the
     assert_int_equal(rig_run(rig, &call).status.code, SAGA_CODE_ABORTED);
 }
 
+/* Every row of the saga counts, not only those before the command's own. */
+static void test_s8_replay_when_its_undo_came_from_a_newer_one_then_fenced(void **state)
+{
+    struct rig *rig = *state;
+    struct saga_command call = rig_call(7);
+    struct saga_command undo = rig_undo(7);
+    call.epoch = 1;
+    undo.epoch = 9;
+    (void)rig_run(rig, &call);
+    (void)rig_run(rig, &undo);
+    call.epoch = 5;
+    struct saga_reply reply = rig_run(rig, &call);
+    assert_int_equal(reply.status.code, SAGA_CODE_ABORTED);
+    assert_string_equal(reply.status.reason, "FENCED");
+    call.epoch = 9;
+    assert_true(rig_run(rig, &call).replayed);
+}
+
 static void
 test_limit_of_steps_when_reached_then_new_ones_are_refused_and_old_ones_replayed(void **state)
 {
@@ -393,6 +411,7 @@ int main(void)
         RULE(test_b7_position_when_all_were_pruned_then_never_used_again),
         RULE(test_s8_command_when_epoch_is_older_then_fenced_without_effect),
         RULE(test_s8_replay_when_epoch_is_newer_then_the_older_is_fenced_from_then_on),
+        RULE(test_s8_replay_when_its_undo_came_from_a_newer_one_then_fenced),
         RULE(test_limit_of_steps_when_reached_then_new_ones_are_refused_and_old_ones_replayed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

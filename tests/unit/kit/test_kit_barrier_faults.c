@@ -437,6 +437,7 @@ static void test_migrate_when_any_call_fails_then_nothing_is_made_and_later_all(
         bool made = number(bench, "SELECT count(*) FROM sqlite_schema WHERE name = 'barrier'") == 1;
         assert_true(made == (err == SAGA_ERR_OK));
         assert_true(blown == (err != SAGA_ERR_OK));
+        assert_true(!blown || err == (enum saga_err)FAULT || err == SAGA_ERR_NO_MEMORY);
         calls = blown ? 0 : at - 1;
     }
     /* begin, table, prepare, step, the script, delete, prepare, run, commit */
