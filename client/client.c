@@ -4,7 +4,9 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -200,10 +202,26 @@ int saga_client_print_json(json_t *value)
         json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
     json_decref(value);
     putchar('\n');
-    if (failed != 0 || fflush(stdout) != 0) {
-        return saga_client_fail("stdout: %s", strerror(errno));
+    int status = saga_client_flush();
+    return status == SAGA_EXIT_OK && failed != 0 ? saga_client_fail("out of memory") : status;
+}
+
+int saga_client_flush(void)
+{
+    struct sigaction standard = {.sa_handler = SIG_DFL};
+    struct pollfd look = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    errno = 0;
+    int failed = fflush(stdout);
+    if (failed == 0 && ferror(stdout) == 0) {
+        return SAGA_EXIT_OK;
     }
-    return SAGA_EXIT_OK;
+    int error = errno;
+    if (error == EPIPE || (poll(&look, 1, 0) == 1 && (look.revents & POLLERR) != 0)) {
+        (void)sigaction(SIGPIPE, &standard, NULL);
+        (void)raise(SIGPIPE);
+    }
+    return saga_client_fail("stdout cannot be written%s%s", error == 0 ? "" : ": ",
+                            error == 0 ? "" : strerror(error));
 }
 
 void saga_client_time_text(int64_t unix_ms, char text[SAGA_TIME_TEXT_SIZE])

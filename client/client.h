@@ -70,6 +70,10 @@ int saga_client_usage_at(const char *what, const char *text);
 /* Prints "sagactl: …" on stderr. */
 void saga_client_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Flushes stdout; what earlier writes ran into counts too. Exit status: FAILED with a message. A
+ * reader that went away (`| head -1`) ends the program without a word, as SIGPIPE does. */
+int saga_client_flush(void);
+
 /* Tells whether -o json was asked for. Returns -1 after an error message when the value is neither.
  */
 int saga_client_output_json(const struct saga_options *options);

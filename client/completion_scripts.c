@@ -76,8 +76,8 @@ const char *const saga_completion_bash[] = {
     "",
     "_sagactl() {",
     "    local -a words=()",
-    "    local files='' open='' line typed=${COMP_LINE:0:COMP_POINT} program word cut path before "
-    "own='' kind=-f",
+    "    local files='' open='' own='' kind=-f typed=${COMP_LINE:0:COMP_POINT}",
+    "    local line program word cut path before",
     "    # Bash keeps what stands before the last of its break characters; the rest is offered.",
     "    _sagactl_words \"${typed%\"$2\"}\"",
     "    cut=${words[${#words[@]} - 1]}",
@@ -181,8 +181,7 @@ const char *const saga_completion_fish[] = {
     "    set -l words",
     "    # A variable that is the whole word is known, and a leading ~.",
     "    for word in (commandline -opc)",
-    "        set -l name (string match -r '^(|--[a-z0-9.-]+=)\\$([A-Za-z_][A-Za-z_0-9]*)$' -- "
-    "$word)",
+    "        set -l name (string match -r '^(|--[a-z0-9.-]+=)\\$([A-Za-z_]\\w*)$' -- $word)",
     "        and set -l value $name[3]",
     "        and set word \"$name[2]$$value\"",
     "        set -a words (string replace -r '^~/' \"$HOME/\" -- \"$word\")",

@@ -122,10 +122,15 @@ int saga_conn_status(const char *what, const struct saga_status *status)
     }
     bool has_reason = status->reason != NULL && status->reason[0] != 0 &&
                       strcmp(status->reason, saga_code_name(status->code)) != 0;
+    /* What a daemon says is not what a terminal obeys. */
+    char reason[SAGA_STATUS_REASON_MAX + 1] = "";
+    char message[SAGA_STATUS_MESSAGE_MAX + 1] = "";
+    (void)snprintf(reason, sizeof reason, "%s", has_reason ? status->reason : "");
+    (void)snprintf(message, sizeof message, "%s", status->message == NULL ? "" : status->message);
+    saga_client_clean(reason);
+    saga_client_clean(message);
     saga_client_warn("%s: %s%s%s%s%s", what, saga_code_name(status->code), has_reason ? " " : "",
-                     has_reason ? status->reason : "",
-                     status->message != NULL && status->message[0] != 0 ? ": " : "",
-                     status->message == NULL ? "" : status->message);
+                     reason, message[0] != 0 ? ": " : "", message);
     uint32_t code =
         status->code <= SAGA_CODE_UNAUTHENTICATED ? status->code : (uint32_t)SAGA_CODE_UNKNOWN;
     return SAGA_EXIT_STATUS + (int)code;
@@ -271,7 +276,9 @@ const struct saga_schema *saga_conn_schema(struct saga_conn *conn)
         }
         saga_client_warn("%s: its descriptor set: %s", conn->address, detail.text);
     }
-    saga_client_warn("%s: no reflection; the built-in schema is used", conn->address);
+    saga_client_warn("%s: no reflection; the built-in schema is used (call, describe: another by "
+                     "--descriptor-set)",
+                     conn->address);
     (void)saga_schema_open(NULL, &conn->schema);
     return conn->schema;
 }

@@ -9,7 +9,8 @@
 
 int main(int argc, char **argv)
 {
-    /* A broken pipe on stdout is an error of writing, not a death. */
+    /* A broken pipe to a daemon is an error of writing, not a death; of stdout: saga_client_flush.
+     */
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     (void)sigaction(SIGPIPE, &ignore, NULL);
     return saga_client_run(argc, argv);

@@ -96,6 +96,7 @@ static int run_verb(const struct saga_verb *verb, int argc, char **argv)
         case SAGA_OPTIONS_RUN:
             status = verb->run(options);
             saga_options_free(options);
+            status = status == SAGA_EXIT_OK ? saga_client_flush() : status;
             break;
         case SAGA_OPTIONS_EXIT_OK:
             status = SAGA_EXIT_OK;

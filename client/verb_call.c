@@ -14,6 +14,11 @@
 #include "client/symbols.h"
 #include "common/sys/clock.h"
 #include "common/wire/json/json.h"
+#include "common/wire/wire.h"
+
+/* SAGA_BATCH_COUNT_MAX, as text. */
+#define SAGA_CALL_BATCH_TEXT "256"
+_Static_assert(SAGA_BATCH_COUNT_MAX == 256, "SAGA_CALL_BATCH_TEXT says the same");
 
 static const struct saga_option call_options[] = {
     {"data", "JSON|@FILE|@", "{}",
@@ -25,6 +30,8 @@ static const struct saga_option call_options[] = {
      false},
     {"max-time", "TIME", NULL, "give up when everything together takes longer; default: never",
      false},
+    {"batch", "N", SAGA_CALL_BATCH_TEXT,
+     "most values that are sent together; fewer where answers are large", false},
     {"saga", "ID", NULL, "play the orchestrator: send it as a command of this saga", false},
     {"step", "STEP", NULL, "with --saga: the step", false},
     {"op", "call|undo", "call", "with --saga: which command of the step", false},
@@ -51,6 +58,7 @@ struct call {
     struct saga_metadata metadata[CALL_HEADERS_MAX];
     char *header_space[CALL_HEADERS_MAX];
     char cause_space[SAGA_STEP_NAME_MAX + 64 + SAGA_STATUS_REASON_MAX];
+    size_t batch_max; /* of --batch */
     int64_t timeout_ms;
     int64_t deadline_ms;
     int64_t end_us; /* of --max-time; 0: none */
@@ -68,20 +76,34 @@ struct call {
 
 /* ---- Settings ---- */
 
+/* Gives the text without blanks around it; they are cut off. */
+static char *call_trim(char *text)
+{
+    text += strspn(text, " \t");
+    size_t size = strlen(text);
+    while (size > 0 && strchr(" \t", text[size - 1]) != NULL) {
+        text[--size] = 0;
+    }
+    return text;
+}
+
 /* Checks one header, "KEY: VALUE"; copy is cut into both. */
 static int call_header(const char *given, char *copy, struct saga_metadata *metadata)
 {
     char *colon = strchr(copy, ':');
-    if (colon == NULL || colon == copy) {
+    if (colon != NULL) {
+        *colon = 0;
+    }
+    char *key = call_trim(copy);
+    if (colon == NULL || key[0] == 0) {
         return saga_client_usage("--header %s: it must be KEY: VALUE", given);
     }
-    *colon = 0;
-    for (char *at = copy; *at != 0; at++) {
+    for (char *at = key; *at != 0; at++) {
         *at = *at >= 'A' && *at <= 'Z' ? (char)(*at - 'A' + 'a') : *at;
     }
-    const char *value = colon + 1 + strspn(colon + 1, " ");
-    size_t key_size = strlen(copy);
-    if (strspn(copy, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != key_size) {
+    const char *value = call_trim(colon + 1);
+    size_t key_size = strlen(key);
+    if (strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != key_size) {
         return saga_client_usage("--header %s: a key has letters, digits, '-', '_' and '.' only",
                                  given);
     }
@@ -89,7 +111,17 @@ static int call_header(const char *given, char *copy, struct saga_metadata *meta
         return saga_client_usage("--header %.80s: a key has at most %d bytes, a value %d", given,
                                  SAGA_METADATA_KEY_MAX, SAGA_METADATA_VALUE_MAX);
     }
-    *metadata = (struct saga_metadata){copy, value};
+    for (const char *at = value; *at != 0; at++) {
+        if ((unsigned char)*at < 0x20 || *at == 0x7F) {
+            return saga_client_usage("--header %s: its value has a control character (byte %d); "
+                                     "write bytes as base64",
+                                     key, (unsigned char)*at);
+        }
+    }
+    if (!saga_wire_utf8(saga_bytes_text(value))) {
+        return saga_client_usage("--header %s: its value is not UTF-8; write bytes as base64", key);
+    }
+    *metadata = (struct saga_metadata){key, value};
     return SAGA_EXIT_OK;
 }
 
@@ -197,6 +229,11 @@ static int call_times(const struct saga_options *options, struct call *call)
     if (saga_options_text(options, "max-time") != NULL) {
         call->end_us = saga_clock_mono_us() + max_ms * 1000;
     }
+    int64_t batch = 0;
+    if (saga_client_int(options, "batch", 1, SAGA_BATCH_COUNT_MAX, &batch) != SAGA_EXIT_OK) {
+        return SAGA_EXIT_USAGE;
+    }
+    call->batch_max = (size_t)batch;
     const char *trace = saga_options_text(options, "traceparent");
     call->command.traceparent = trace == NULL ? "" : trace;
     return strlen(call->command.traceparent) <= SAGA_TRACEPARENT_MAX
@@ -287,7 +324,10 @@ static void call_print_received(const struct call *call, const struct saga_reply
     call_print_number(call, index, '<');
     fprintf(stderr, "status %s", saga_code_name(reply->status.code));
     if (reply->status.reason[0] != 0) {
-        fprintf(stderr, " reason %s", reply->status.reason);
+        char reason[SAGA_STATUS_REASON_MAX + 1];
+        (void)snprintf(reason, sizeof reason, "%s", reply->status.reason);
+        saga_client_clean(reason);
+        fprintf(stderr, " reason %s", reason);
     }
     fprintf(stderr, ", attempt %" PRIu32 "%s%s, response of %zu bytes, in %.3f ms\n",
             reply->attempt, reply->replayed ? ", replayed" : "", reply->empty ? ", empty" : "",
@@ -381,16 +421,20 @@ static int call_flush(struct call *call)
         int refused = call_print_reply(call, &replies[i], i);
         call->status = call->status == SAGA_EXIT_OK ? refused : call->status;
     }
+    if (status != SAGA_EXIT_OK && call->several) {
+        saga_client_warn(
+            "values %zu to %zu (line %zu on) have no answer: whether they were carried "
+            "out is not known; none behind them was sent",
+            call->sent + 1, call->sent + call->count, call->lines[0]);
+    }
     for (size_t i = 0; i < call->count; i++) {
         saga_buf_clear(&call->payloads[i]);
     }
     call->sent += call->count;
     call->count = 0;
     call->size = 0;
-    if (fflush(stdout) != 0) {
-        return saga_client_fail("stdout cannot be written");
-    }
-    return status;
+    int flushed = saga_client_flush();
+    return status != SAGA_EXIT_OK ? status : flushed;
 }
 
 /* ---- The values ---- */
@@ -445,6 +489,12 @@ static int call_values(struct call *call, struct saga_call_data *data)
     bool there = true;
     const size_t envelope = call_envelope_size(call);
     int status = saga_call_data_next(data, &text, &there);
+    if (status == SAGA_EXIT_OK && !there && data->fd < 0) {
+        return saga_client_usage("--data is empty; {} is a request without any field set");
+    }
+    if (status == SAGA_EXIT_OK && !there) {
+        saga_client_warn("%s has no value; nothing was called", data->name);
+    }
     while (status == SAGA_EXIT_OK && there) {
         struct saga_buf *payload = &call->payloads[call->count];
         status = call_add(call, text, data->value_line);
@@ -465,7 +515,7 @@ static int call_values(struct call *call, struct saga_call_data *data)
         }
         call->size += size;
         if (status == SAGA_EXIT_OK &&
-            (call->count == SAGA_BATCH_COUNT_MAX || !saga_call_data_ready(data))) {
+            (call->count == call->batch_max || !saga_call_data_ready(data))) {
             status = call_flush(call);
         }
         if (status == SAGA_EXIT_OK) {
@@ -539,7 +589,10 @@ const struct saga_verb saga_verb_call = {
         "order; a\n"
         "value that is refused does not stop the others. Responses are on stdout, refusals on "
         "stderr;\n"
-        "with -o json a refusal is {\"error\":{…}} on stdout too, in its place.\n\n"
+        "with -o json a refusal is {\"error\":{…}} on stdout too, in its place. A batch without an "
+        "answer\n"
+        "ends it: which values it had is told on stderr. A request or an answer has at most 1 "
+        "MiB.\n\n"
         "Examples:\n"
         "  sagactl call customerd customer.v1.CustomerService/ValidateCustomer -d "
         "'{\"customer_id\":1}'\n"

@@ -219,6 +219,14 @@ static int describe_services(const struct saga_schema *schema, const json_t *ser
     return SAGA_EXIT_OK;
 }
 
+/* What helps where a daemon does not tell what it serves. */
+static void tell_silence(struct saga_conn *conn)
+{
+    saga_client_warn("%s: it does not tell what it serves; `sagactl describe SYMBOL "
+                     "--descriptor-set FILE` asks no daemon",
+                     saga_conn_address(conn));
+}
+
 /* Asks a daemon which services it serves. NULL: an error, which is printed. */
 static json_t *served_services(struct saga_conn *conn)
 {
@@ -230,6 +238,7 @@ static json_t *served_services(struct saga_conn *conn)
     };
     const ProtobufCMessage *answer = NULL;
     if (saga_conn_call(conn, &request, &answer) != SAGA_EXIT_OK) {
+        tell_silence(conn);
         return NULL;
     }
     const Saga__V1__GetDescriptorSetResponse *set =
@@ -447,6 +456,9 @@ static int list_services_run(const struct saga_options *options)
     int status = saga_address_open(options, saga_options_operand(options, 0), &conn);
     if (status == SAGA_EXIT_OK) {
         status = saga_conn_call(conn, &request, &answer);
+        if (status != SAGA_EXIT_OK) {
+            tell_silence(conn);
+        }
     }
     if (status == SAGA_EXIT_OK) {
         status = list_services_print(

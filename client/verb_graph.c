@@ -237,18 +237,21 @@ static int open_drawing(const struct saga_options *options, bool json, struct dr
 
 static int write_out(const char *path, const struct saga_buf *buf)
 {
-    FILE *file = path == NULL ? stdout : fopen(path, "wb");
-    const char *name = path == NULL ? "stdout" : path;
-    if (file == NULL) {
-        return saga_client_fail("%s: %s", name, strerror(errno));
+    if (path == NULL) {
+        (void)fwrite(buf->data, 1, buf->size, stdout);
+        return saga_client_flush();
     }
-    bool good = fwrite(buf->data, 1, buf->size, file) == buf->size && fflush(file) == 0;
+    FILE *file = fopen(path, "wb");
+    if (file == NULL) {
+        return saga_client_fail("%s: %s", path, strerror(errno));
+    }
+    bool good = fwrite(buf->data, 1, buf->size, file) == buf->size;
     int error = errno;
-    if (path != NULL && fclose(file) != 0 && good) {
+    if (fclose(file) != 0 && good) {
         good = false;
         error = errno;
     }
-    return good ? SAGA_EXIT_OK : saga_client_fail("%s: %s", name, strerror(error));
+    return good ? SAGA_EXIT_OK : saga_client_fail("%s: %s", path, strerror(error));
 }
 
 static int draw(const struct saga_options *options, enum format format, bool colour,

@@ -337,7 +337,7 @@ static int print_findings(const struct lint_run *run)
         }
         puts(" (docs/lint.md says what to do)");
     }
-    return fflush(stdout) == 0 ? SAGA_EXIT_OK : saga_client_fail("stdout cannot be written");
+    return saga_client_flush();
 }
 
 static int lint(struct lint_run *run)
