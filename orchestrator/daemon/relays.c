@@ -121,6 +121,23 @@ static bool visit_audit(void *user, const struct saga_audit_row *row)
     return fill_record(user, row->position, "saga-audit", row->id, row->event, &event);
 }
 
+/* Remembers a row until it is told that it is on Kafka. The relay may read rows again, after a
+ * failed producer or when a topic is found: they stay remembered, since those behind them may be
+ * told before they are read once more. */
+static void remember(struct one_relay *one, const struct saga_outbox_row *row)
+{
+    size_t capacity = OUTSTANDING_MAX + SAGA_RELAY_BATCH;
+    pthread_mutex_lock(&one->lock);
+    if (one->ring_count == 0 ||
+        one->ring[(one->ring_first + one->ring_count - 1) % capacity].position < row->position) {
+        SAGA_ASSERT(one->ring_count < capacity);
+        one->ring[(one->ring_first + one->ring_count) % capacity] =
+            (struct sent_row){row->position, row->id, row->step, row->op, row->attempt};
+        one->ring_count += 1;
+    }
+    pthread_mutex_unlock(&one->lock);
+}
+
 static bool visit_outbox(void *user, const struct saga_outbox_row *row)
 {
     struct filling *filling = user;
@@ -137,26 +154,9 @@ static bool visit_outbox(void *user, const struct saga_outbox_row *row)
     size_t before = filling->count;
     bool more = fill_record(filling, row->position, row->topic, row->id, row->value, &event);
     if (filling->count > before) {
-        pthread_mutex_lock(&one->lock);
-        SAGA_ASSERT(one->ring_count < OUTSTANDING_MAX + SAGA_RELAY_BATCH);
-        size_t at = (one->ring_first + one->ring_count) % (OUTSTANDING_MAX + SAGA_RELAY_BATCH);
-        one->ring[at] = (struct sent_row){row->position, row->id, row->step, row->op, row->attempt};
-        one->ring_count += 1;
-        pthread_mutex_unlock(&one->lock);
+        remember(one, row);
     }
     return more;
-}
-
-/* After a failed producer the relay reads rows again: they are remembered once. */
-static void forget_after(struct one_relay *one, int64_t position)
-{
-    size_t capacity = OUTSTANDING_MAX + SAGA_RELAY_BATCH;
-    pthread_mutex_lock(&one->lock);
-    while (one->ring_count > 0 &&
-           one->ring[(one->ring_first + one->ring_count - 1) % capacity].position > position) {
-        one->ring_count -= 1;
-    }
-    pthread_mutex_unlock(&one->lock);
 }
 
 /* Thread: the relay's. */
@@ -171,7 +171,6 @@ static enum saga_err fetch(void *user, int64_t after, size_t count_max, struct s
         err = one->store.ops->relay_audit(one->store.store, after, count_max, visit_audit, &filling,
                                           detail);
     } else {
-        forget_after(one, after);
         err = one->store.ops->relay_outbox(one->store.store, after, count_max, visit_outbox,
                                            &filling, detail);
     }

@@ -258,6 +258,25 @@ static void test_commands_when_kafka_has_them_then_just_those_are_durable(void *
     assert_int_equal(durable_attempts[3], 14);
 }
 
+/* The relay reads again from its cursor, as much as fits; then it tells of more than that: what it
+ * had read before was on Kafka already. */
+static void test_commands_when_read_again_in_part_then_all_that_are_told_are_durable(void **state)
+{
+    struct fixture *fx = *state;
+    struct saga_relay_row rows[FETCHED_MAX];
+    assert_int_equal(fetch(fx->outbox, ROW_FIRST - 1, rows), 4);
+    size_t count = 0;
+    assert_int_equal(
+        fx->outbox->config.fetch(fx->outbox->config.user, ROW_FIRST - 1, 1, rows, &count, NULL),
+        SAGA_ERR_OK);
+    assert_int_equal(count, 1);
+    advance(fx, fx->outbox, 14);
+    assert_int_equal(durable_count, 4);
+    for (uint32_t i = 0; i < 4; i++) {
+        assert_int_equal(durable_attempts[i], ROW_FIRST + i);
+    }
+}
+
 static void
 test_command_when_ahead_of_one_that_waits_then_is_durable_and_the_cursor_stays(void **state)
 {
@@ -316,6 +335,7 @@ int main(void)
         CASE(test_start_when_a_cursor_cannot_be_read_then_fails_and_publishes_nothing),
         CASE(test_cursor_when_kafka_has_some_rows_then_is_not_ahead_of_them),
         CASE(test_commands_when_kafka_has_them_then_just_those_are_durable),
+        CASE(test_commands_when_read_again_in_part_then_all_that_are_told_are_durable),
         CASE(test_command_when_ahead_of_one_that_waits_then_is_durable_and_the_cursor_stays),
         CASE(test_missing_when_a_topic_is_missing_then_it_is_named),
         CASE(test_event_when_published_again_then_has_the_same_id),
