@@ -418,7 +418,8 @@ static void publish(struct saga_relay *relay)
         more = true;
     } else {
         SAGA_ASSERT(count <= count_max);
-        more = !produce_rows(relay, count) || count == count_max;
+        /* Fewer than asked for need not be all: a fetch may have bounds of its own. */
+        more = !produce_rows(relay, count) || count > 0;
     }
     lock(relay);
     if (err == SAGA_ERR_OK && count == 0) {

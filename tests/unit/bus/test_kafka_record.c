@@ -87,6 +87,8 @@ static void test_dead_letter_when_built_then_it_keeps_the_record_and_tells_its_o
     struct saga_dead_letter_space space;
     saga_kafka_dead_letter(&record, "not a Command", &space, &letter);
     assert_string_equal(letter.topic, "saga-dead-letter");
+    assert_int_equal(letter.partition, -1); /* it is on none yet */
+    assert_int_equal(letter.offset, -1);
     assert_true(saga_bytes_equal(letter.key, record.key));
     assert_true(saga_bytes_equal(letter.value, record.value));
     assert_header(&letter, "ce_id", "7");
@@ -114,6 +116,11 @@ static void test_dead_letter_when_the_headers_are_full_then_the_origin_still_fit
     assert_header(&letter, "h11", "v");
     assert_null(saga_kafka_header(&letter, "h12").data);
     assert_header(&letter, "dead-letter-offset", "0");
+    /* As many as just fit are all kept. */
+    record.header_count = SAGA_KAFKA_HEADERS_MAX - 4;
+    saga_kafka_dead_letter(&record, "r", &space, &letter);
+    assert_int_equal(letter.header_count, SAGA_KAFKA_HEADERS_MAX);
+    assert_header(&letter, "h11", "v");
 }
 
 static void ignore_delivery(void *user, uint64_t token, enum saga_err err)

@@ -33,6 +33,7 @@ struct outbox {
     size_t ahead; /* rows told to be on Kafka ahead of the prefix */
     size_t fetches;
     size_t fetches_to_fail;
+    size_t fetch_max; /* rows in one fetch; 0: as many as are asked for */
     struct saga_relay *relay;
     char (*values)[BUS_TEXT_SIZE];
 };
@@ -75,6 +76,7 @@ static enum saga_err fetch(void *user, int64_t after, size_t count_max, struct s
     bool fails = outbox->fetches_to_fail > 0;
     outbox->fetches_to_fail -= fails;
     size_t found = 0;
+    count_max = outbox->fetch_max > 0 ? outbox->fetch_max : count_max;
     for (int64_t i = after + 1; !fails && i <= outbox->committed && found < count_max; i++) {
         if (i != outbox->hidden) {
             fill_row(outbox, i, found, &rows[found]);
@@ -441,6 +443,20 @@ static void test_relay_when_the_queue_is_full_or_a_fetch_fails_then_it_goes_on(v
     close_outbox(&outbox);
 }
 
+static void test_relay_when_a_fetch_gives_less_than_there_is_then_it_fetches_on(void **state)
+{
+    (void)state;
+    struct outbox outbox;
+    open_outbox(&outbox, NULL, NULL);
+    outbox.fetch_max = 3;
+    commit(&outbox, 10);
+    start_relay(&outbox, 0); /* nobody wakes it */
+    wait_advanced(&outbox, 10);
+    assert_true(each_came_once(1, 10));
+    close_outbox(&outbox);
+    assert_int_equal(outbox.fetches, 5); /* the last one says that there are no more */
+}
+
 static void test_relay_when_a_record_of_no_outbox_is_lost_then_no_row_is_touched(void **state)
 {
     (void)state;
@@ -640,6 +656,7 @@ int main(void)
             test_relay_when_a_delivery_fails_then_only_what_is_not_acknowledged_comes_again),
         cmocka_unit_test(test_relay_when_its_producer_ends_or_cannot_be_made_then_it_tries_again),
         cmocka_unit_test(test_relay_when_the_queue_is_full_or_a_fetch_fails_then_it_goes_on),
+        cmocka_unit_test(test_relay_when_a_fetch_gives_less_than_there_is_then_it_fetches_on),
         cmocka_unit_test(test_relay_when_a_record_of_no_outbox_is_lost_then_no_row_is_touched),
         cmocka_unit_test(test_relay_when_the_window_is_full_behind_a_missing_topic_then_all_waits),
         cmocka_unit_test(test_relay_when_a_topic_is_found_then_what_is_under_way_is_left_alone),

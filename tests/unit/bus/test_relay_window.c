@@ -241,6 +241,69 @@ static void test_again_when_a_record_waited_then_it_alone_is_wanted(void **state
     saga_relay_window_fini(&window);
 }
 
+/* Row 2 was fetched anew, and passed when row 1 was acknowledged; row 3 is under way behind it. */
+static void test_again_when_a_row_is_passed_before_one_under_way_then_it_fits(void **state)
+{
+    (void)state;
+    struct saga_relay_window window = window_of(4, 0);
+    assert_int_equal(take_some(&window, 1, 1, 1), 0);
+    uint64_t b = take(&window, 2, 1);
+    (void)take(&window, 3, 1);
+    assert_false(saga_relay_window_acknowledge(&window, b, 0));
+    saga_relay_window_again(&window);
+    assert_int_equal(take(&window, 1, 1), b - 1);
+    assert_true(saga_relay_window_acknowledge(&window, b - 1, 0));
+    assert_int_equal(saga_relay_window_after(&window), 2);
+    assert_int_equal(take_some(&window, 2, 1, 0), 0);
+    assert_int_equal(take_some(&window, 3, 1, 0), 0);
+    assert_int_equal(window.prefix, 2);
+    saga_relay_window_fini(&window);
+}
+
+/* What is told of a row that is no longer in the window, or not yet, is not about the row that has
+ * its place. */
+static void test_acknowledge_when_the_row_left_the_window_then_no_other_counts(void **state)
+{
+    (void)state;
+    struct saga_relay_window window = window_of(2, 0);
+    uint64_t a = take(&window, 1, 1);
+    assert_true(saga_relay_window_acknowledge(&window, a, 0));
+    uint64_t b = take(&window, 2, 1);
+    assert_false(saga_relay_window_acknowledge(&window, b + 1, 0));
+    assert_false(saga_relay_window_acknowledge(&window, b + 2, 0));
+    uint64_t c = take(&window, 3, 1);
+    assert_false(saga_relay_window_acknowledge(&window, a, 0));
+    assert_false(saga_relay_window_acknowledge(&window, c + 1, 0));
+    assert_int_equal(window.prefix, 1);
+    assert_true(saga_relay_window_acknowledge(&window, b, 0));
+    assert_int_equal(window.prefix, 2);
+    assert_true(saga_relay_window_acknowledge(&window, c, 0));
+    assert_int_equal(window.prefix, 3);
+    saga_relay_window_fini(&window);
+}
+
+/* Whether a row is published as one record or two may be another version's decision. */
+static void test_take_when_a_row_comes_again_with_other_records_then_those_count(void **state)
+{
+    (void)state;
+    struct saga_relay_window window = window_of(2, 0);
+    uint64_t a = take(&window, 1, 2);
+    assert_false(saga_relay_window_acknowledge(&window, a, 1));
+    saga_relay_window_rewind(&window);
+    assert_int_equal(take(&window, 1, 1), a);
+    assert_true(saga_relay_window_acknowledge(&window, a, 0));
+    assert_int_equal(window.prefix, 1);
+    uint64_t b = take(&window, 2, 1);
+    saga_relay_window_rewind(&window);
+    assert_int_equal(take(&window, 2, SAGA_RELAY_WINDOW_RECORDS_MAX), b);
+    for (uint32_t i = 0; i < SAGA_RELAY_WINDOW_RECORDS_MAX; i++) {
+        assert_int_equal(window.prefix, 1);
+        (void)saga_relay_window_acknowledge(&window, b, i);
+    }
+    assert_int_equal(window.prefix, 2);
+    saga_relay_window_fini(&window);
+}
+
 /* A row that appears before rows under way: their acknowledgements would count for it. */
 static void test_again_when_a_row_appears_before_one_under_way_then_it_does_not_fit(void **state)
 {
@@ -355,6 +418,9 @@ int main(void)
         cmocka_unit_test(test_rewind_when_some_are_acknowledged_then_only_the_others_come_again),
         cmocka_unit_test(test_take_when_a_row_was_passed_since_it_was_fetched_then_it_is_done),
         cmocka_unit_test(test_again_when_a_record_waited_then_it_alone_is_wanted),
+        cmocka_unit_test(test_again_when_a_row_is_passed_before_one_under_way_then_it_fits),
+        cmocka_unit_test(test_acknowledge_when_the_row_left_the_window_then_no_other_counts),
+        cmocka_unit_test(test_take_when_a_row_comes_again_with_other_records_then_those_count),
         cmocka_unit_test(test_again_when_a_row_appears_before_one_under_way_then_it_does_not_fit),
         cmocka_unit_test(test_rewind_when_rows_are_gone_from_the_outbox_then_they_are_passed),
         cmocka_unit_test(test_rewind_when_a_row_appears_in_between_then_none_is_lost),
