@@ -183,7 +183,8 @@ static void take_durable(struct turn *turn)
     const struct saga_step_def *def = &turn->def->steps[ev->step];
     bool call = ev->op == SAGA_OP_CALL;
     uint32_t attempts = call ? run->call_attempts : run->undo_attempts;
-    if (run->state != (call ? SAGA_STEP_CALLED : SAGA_STEP_UNDOING) ||
+    if ((run->state != (call ? SAGA_STEP_CALLED : SAGA_STEP_UNDOING) &&
+         !SAGA_BROKEN(S6_OTHER_RECORD)) ||
         run->wait != SAGA_WAIT_DURABLE || ev->attempt != attempts) {
         return;
     }

@@ -336,7 +336,8 @@ void saga_runtime_reply(struct saga_runtime *runtime, const struct saga_runtime_
                .op = reply->op,
                .attempt = reply->attempt == 0 ? present : reply->attempt,
                .code = reply->code > SAGA_CODE_UNAUTHENTICATED ? SAGA_CODE_UNKNOWN : reply->code,
-               .key_reused = strcmp(text_or_empty(reply->reason), "KEY_REUSED") == 0,
+               .key_reused = strcmp(text_or_empty(reply->reason), "KEY_REUSED") == 0 &&
+                             !SAGA_BROKEN(B5_UNHEARD),
                .not_sent = reply->not_sent,
                .retry_after_ms = reply->retry_after_ms},
         .reason = reply->reason,

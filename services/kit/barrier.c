@@ -248,7 +248,7 @@ static enum saga_err look(struct saga_barrier *barrier, const struct saga_comman
             view->own_epoch = epoch;
             view->own_same = saga_bytes_equal(saga_sql_bytes(stmt, 3), digest);
             err = take_reply(stmt, arena, pass);
-            if (err != SAGA_ERR_OK) {
+            if (err != SAGA_ERR_OK || SAGA_BROKEN(S8_LATER_ROWS)) {
                 break;
             }
         }
