@@ -475,7 +475,102 @@ static void test_relay_when_a_record_of_no_outbox_is_lost_then_no_row_is_touched
     close_outbox(&outbox);
 }
 
+/* All but the first attempt at "1" are under way until the test says what becomes of them. */
+static enum bus_verdict judge_slowly(void *user, const char *topic, const char *value,
+                                     size_t before)
+{
+    (void)user;
+    (void)topic;
+    return strcmp(value, "1") == 0 && before == 0 ? BUS_REFUSED : BUS_HELD;
+}
+
+static void test_relay_when_it_is_careful_then_the_next_waits_for_the_one_before(void **state)
+{
+    (void)state;
+    struct outbox outbox;
+    open_outbox(&outbox, judge_slowly, NULL);
+    outbox.specials[0] = (struct special){.position = 2, .topic = "t", .second_topic = "t"};
+    commit(&outbox, 3);
+    start_relay(&outbox, 0);
+    static const char *const values[] = {"1", "2", "2+", "3"};
+    wait_count(starts, NULL, 2);
+    for (size_t i = 0; i < 3; i++) {
+        wait_count(bus_produced, values[i], i == 0 ? 2 : 1);
+        assert_int_equal(bus_count(), i + 2);
+        assert_int_equal(saga_relay_drain(outbox.relay, 1), SAGA_ERR_TIMEOUT);
+        assert_int_equal(bus_count(), i + 2); /* the next one is not produced */
+        bus_release(values[i], BUS_TAKEN);
+    }
+    wait_count(bus_produced, "3", 1);
+    wait_advanced(&outbox, 2);
+    assert_int_equal(bus_start_count(), 2);
+    close_outbox(&outbox); /* in the midst of a wait */
+}
+
+/* Row 2 is no longer in the outbox when it is to be produced again. */
+static void test_relay_when_the_last_row_is_gone_after_a_failure_then_it_is_passed(void **state)
+{
+    (void)state;
+    struct outbox outbox;
+    struct odd odd = {.value = "2", .verdict = BUS_HELD, .times = 1};
+    open_outbox(&outbox, judge_odd, &odd);
+    commit(&outbox, 2);
+    start_relay(&outbox, 0);
+    wait_count(bus_produced, "2", 1);
+    (void)pthread_mutex_lock(&outbox.mutex);
+    outbox.hidden = 2;
+    (void)pthread_mutex_unlock(&outbox.mutex);
+    bus_release("2", BUS_LOST);
+    wait_advanced(&outbox, 2);
+    assert_int_equal(bus_count(), 2);
+    assert_int_equal(saga_relay_drain(outbox.relay, BUS_WAIT_MS), SAGA_ERR_OK);
+    close_outbox(&outbox);
+}
+
+static void test_relay_when_freed_while_the_queue_is_full_then_it_ends(void **state)
+{
+    (void)state;
+    struct outbox outbox;
+    struct odd odd = {.value = "2", .verdict = BUS_FULL, .times = 1000000};
+    open_outbox(&outbox, judge_odd, &odd);
+    commit(&outbox, 3);
+    start_relay(&outbox, 0);
+    wait_advanced(&outbox, 1); /* told while it waits for room */
+    close_outbox(&outbox);
+    assert_true(atomic_load(&odd.times) < 1000000);
+}
+
+static bool missing_is_told(void *arg)
+{
+    struct outbox *outbox = arg;
+    char names[BUS_TEXT_SIZE];
+    bool full = false;
+    saga_relay_missing(outbox->relay, names, sizeof(names), &full);
+    return strcmp(names, "a") == 0 && !saga_relay_up(outbox->relay);
+}
+
 /* ---- Topics that are missing ---- */
+
+static void test_relay_when_its_only_row_waits_for_its_topic_then_that_is_told(void **state)
+{
+    (void)state;
+    struct outbox outbox;
+    open_outbox(&outbox, NULL, NULL);
+    outbox.specials[0] = (struct special){.position = 1, .topic = "a"};
+    bus_miss("a");
+    commit(&outbox, 1);
+    start_relay(&outbox, 0);
+    assert_true(saga_test_until(missing_is_told, &outbox, BUS_WAIT_MS));
+    bus_find("a");
+    wait_advanced(&outbox, 1);
+    assert_true(saga_relay_up(outbox.relay));
+    close_outbox(&outbox);
+}
+
+static bool one_is_told(void *arg)
+{
+    return told_ahead(arg) >= 1;
+}
 
 /* The window of sagad's relay of commands: 49,999 rows go on behind the one that waits, then all
  * waits; when the topic is there, it alone is produced, and what did not fit before. */
@@ -524,6 +619,27 @@ static enum bus_verdict judge_held(void *user, const char *topic, const char *va
 
 /* Row 2 and the first record of row 4 wait for topics; row 3 and the second of row 4 are under way,
  * and stay so, when they are found. */
+/* Row 4 is acknowledged before row 3 while no topic is missing, so nobody is told of it. */
+static void
+test_relay_when_a_row_is_ahead_before_a_topic_is_missing_then_it_is_told_later(void **state)
+{
+    (void)state;
+    struct outbox outbox;
+    open_outbox(&outbox, judge_held, NULL);
+    outbox.specials[0] = (struct special){.position = 5, .topic = "a"};
+    bus_miss("a");
+    commit(&outbox, 5);
+    start_relay(&outbox, 0);
+    assert_true(saga_test_until(missing_is_told, &outbox, BUS_WAIT_MS));
+    assert_int_equal(told_ahead(&outbox), 0);
+    bus_release("3", BUS_LOST);
+    assert_true(saga_test_until(one_is_told, &outbox, BUS_WAIT_MS));
+    wait_count(bus_produced, "3", 2);
+    assert_int_equal(told_ahead(&outbox), 1);
+    assert_int_equal(bus_produced("4"), 1);
+    close_outbox(&outbox);
+}
+
 static void test_relay_when_a_topic_is_found_then_what_is_under_way_is_left_alone(void **state)
 {
     (void)state;
@@ -659,6 +775,12 @@ int main(void)
         cmocka_unit_test(test_relay_when_a_fetch_gives_less_than_there_is_then_it_fetches_on),
         cmocka_unit_test(test_relay_when_a_record_of_no_outbox_is_lost_then_no_row_is_touched),
         cmocka_unit_test(test_relay_when_the_window_is_full_behind_a_missing_topic_then_all_waits),
+        cmocka_unit_test(test_relay_when_it_is_careful_then_the_next_waits_for_the_one_before),
+        cmocka_unit_test(test_relay_when_the_last_row_is_gone_after_a_failure_then_it_is_passed),
+        cmocka_unit_test(test_relay_when_freed_while_the_queue_is_full_then_it_ends),
+        cmocka_unit_test(test_relay_when_its_only_row_waits_for_its_topic_then_that_is_told),
+        cmocka_unit_test(
+            test_relay_when_a_row_is_ahead_before_a_topic_is_missing_then_it_is_told_later),
         cmocka_unit_test(test_relay_when_a_topic_is_found_then_what_is_under_way_is_left_alone),
         cmocka_unit_test(test_relay_when_a_row_appears_before_one_under_way_then_none_is_lost),
         cmocka_unit_test(test_relay_when_nobody_can_be_asked_for_a_topic_then_it_asks_again),
