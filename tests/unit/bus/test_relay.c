@@ -11,241 +11,7 @@
 
 #include "common/base/limits.h"
 #include "tests/support/support.h"
-#include "tests/unit/bus/relay_bus.h"
-
-enum { ROWS_SPECIAL_MAX = 4 };
-
-/* An outbox in memory. Row i has one record of the topic "t" with the value "i"; a special row has
- * a second one with the value "i+", and topics of its own. */
-struct special {
-    int64_t position;
-    const char *topic;
-    const char *second_topic; /* NULL: one record */
-};
-
-struct outbox {
-    pthread_mutex_t mutex;
-    int64_t committed;
-    int64_t hidden; /* a row that is not there yet; 0: none */
-    struct special specials[ROWS_SPECIAL_MAX];
-    int64_t advanced;
-    bool went_back;
-    size_t ahead; /* rows told to be on Kafka ahead of the prefix */
-    size_t fetches;
-    size_t fetches_to_fail;
-    size_t fetch_max; /* rows in one fetch; 0: as many as are asked for */
-    struct saga_relay *relay;
-    char (*values)[BUS_TEXT_SIZE];
-};
-
-static const struct special *special_of(const struct outbox *outbox, int64_t position)
-{
-    for (size_t i = 0; i < ROWS_SPECIAL_MAX; i++) {
-        if (outbox->specials[i].position == position) {
-            return &outbox->specials[i];
-        }
-    }
-    return NULL;
-}
-
-static void fill_row(struct outbox *outbox, int64_t position, size_t place,
-                     struct saga_relay_row *row)
-{
-    const struct special *special = special_of(outbox, position);
-    char *value = outbox->values[2 * place];
-    char *second = outbox->values[2 * place + 1];
-    (void)snprintf(value, BUS_TEXT_SIZE, "%lld", (long long)position);
-    *row = (struct saga_relay_row){.position = position, .record_count = 1};
-    row->records[0].topic = special == NULL ? "t" : special->topic;
-    row->records[0].value = saga_bytes_text(value);
-    if (special != NULL && special->second_topic != NULL) {
-        (void)snprintf(second, BUS_TEXT_SIZE, "%lld+", (long long)position);
-        row->records[1].topic = special->second_topic;
-        row->records[1].value = saga_bytes_text(second);
-        row->record_count = 2;
-    }
-}
-
-static enum saga_err fetch(void *user, int64_t after, size_t count_max, struct saga_relay_row *rows,
-                           size_t *count, struct saga_err_detail *detail)
-{
-    struct outbox *outbox = user;
-    (void)detail;
-    (void)pthread_mutex_lock(&outbox->mutex);
-    outbox->fetches++;
-    bool fails = outbox->fetches_to_fail > 0;
-    outbox->fetches_to_fail -= fails;
-    size_t found = 0;
-    count_max = outbox->fetch_max > 0 ? outbox->fetch_max : count_max;
-    for (int64_t i = after + 1; !fails && i <= outbox->committed && found < count_max; i++) {
-        if (i != outbox->hidden) {
-            fill_row(outbox, i, found, &rows[found]);
-            found++;
-        }
-    }
-    (void)pthread_mutex_unlock(&outbox->mutex);
-    *count = found;
-    return fails ? SAGA_ERR_UNAVAILABLE : SAGA_ERR_OK;
-}
-
-static void advanced(void *user, int64_t position)
-{
-    struct outbox *outbox = user;
-    (void)pthread_mutex_lock(&outbox->mutex);
-    outbox->went_back = outbox->went_back || position <= outbox->advanced;
-    outbox->advanced = position;
-    (void)pthread_mutex_unlock(&outbox->mutex);
-}
-
-static void delivered(void *user, int64_t position)
-{
-    struct outbox *outbox = user;
-    (void)pthread_mutex_lock(&outbox->mutex);
-    outbox->ahead++;
-    outbox->went_back = outbox->went_back || position <= outbox->advanced;
-    (void)pthread_mutex_unlock(&outbox->mutex);
-}
-
-static void open_outbox(struct outbox *outbox, bus_judge *judge, void *user)
-{
-    bus_open(judge, user);
-    *outbox = (struct outbox){.committed = 0};
-    assert_int_equal(pthread_mutex_init(&outbox->mutex, NULL), 0);
-    outbox->values = calloc(2 * (size_t)SAGA_RELAY_BATCH, sizeof(*outbox->values));
-    assert_non_null(outbox->values);
-}
-
-static void start_relay(struct outbox *outbox, size_t outstanding_max)
-{
-    struct saga_relay_config config = {
-        .kafka = {.bootstrap = "nobody:1", .client_id = "test"},
-        .name = "test",
-        .outstanding_max = outstanding_max,
-        .fetch = fetch,
-        .advanced = advanced,
-        .delivered = delivered,
-        .user = outbox,
-    };
-    assert_int_equal(saga_relay_start(&config, &outbox->relay, NULL), SAGA_ERR_OK);
-}
-
-static void close_outbox(struct outbox *outbox)
-{
-    saga_relay_free(outbox->relay);
-    assert_false(outbox->went_back);
-    bus_close();
-    free(outbox->values);
-    (void)pthread_mutex_destroy(&outbox->mutex);
-}
-
-static void commit(struct outbox *outbox, int64_t rows)
-{
-    (void)pthread_mutex_lock(&outbox->mutex);
-    outbox->committed += rows;
-    (void)pthread_mutex_unlock(&outbox->mutex);
-    if (outbox->relay != NULL) {
-        saga_relay_wake(outbox->relay);
-    }
-}
-
-static int64_t advanced_to(struct outbox *outbox)
-{
-    (void)pthread_mutex_lock(&outbox->mutex);
-    int64_t position = outbox->advanced;
-    (void)pthread_mutex_unlock(&outbox->mutex);
-    return position;
-}
-
-static size_t told_ahead(struct outbox *outbox)
-{
-    (void)pthread_mutex_lock(&outbox->mutex);
-    size_t count = outbox->ahead;
-    (void)pthread_mutex_unlock(&outbox->mutex);
-    return count;
-}
-
-/* ---- Waiting ---- */
-
-struct awaited {
-    struct outbox *outbox;
-    const char *value;
-    size_t (*count)(const char *value);
-    size_t number;
-};
-
-static bool has_advanced(void *arg)
-{
-    struct awaited *awaited = arg;
-    return advanced_to(awaited->outbox) >= (int64_t)awaited->number;
-}
-
-static void wait_advanced(struct outbox *outbox, size_t position)
-{
-    struct awaited awaited = {.outbox = outbox, .number = position};
-    assert_true(saga_test_until(has_advanced, &awaited, BUS_WAIT_MS));
-    assert_int_equal(advanced_to(outbox), position);
-}
-
-static bool has_count(void *arg)
-{
-    struct awaited *awaited = arg;
-    return awaited->count(awaited->value) >= awaited->number;
-}
-
-static void wait_count(size_t (*count)(const char *), const char *value, size_t number)
-{
-    struct awaited awaited = {.value = value, .count = count, .number = number};
-    assert_true(saga_test_until(has_count, &awaited, BUS_WAIT_MS));
-}
-
-static size_t all_produced(const char *value)
-{
-    (void)value;
-    return bus_count();
-}
-
-static size_t starts(const char *value)
-{
-    (void)value;
-    return bus_start_count();
-}
-
-static size_t asked(const char *value)
-{
-    (void)value;
-    return bus_asked();
-}
-
-static bool is_full(void *arg)
-{
-    struct outbox *outbox = arg;
-    char names[BUS_TEXT_SIZE];
-    bool full = false;
-    saga_relay_missing(outbox->relay, names, sizeof(names), &full);
-    return full;
-}
-
-/* Tells whether each of the rows was acknowledged once, and produced no oftener. */
-static bool each_came_once(int64_t first, int64_t last)
-{
-    char *seen = calloc((size_t)(last + 1), 1);
-    assert_non_null(seen);
-    bool once = true;
-    (void)pthread_mutex_lock(&bus.mutex);
-    for (size_t i = 0; i < bus.count; i++) {
-        long long row = strtoll(bus.records[i].value, NULL, 10);
-        if (row >= first && row <= last) {
-            once = once && bus.records[i].verdict == BUS_TAKEN && seen[row] == 0;
-            seen[row] = 1;
-        }
-    }
-    (void)pthread_mutex_unlock(&bus.mutex);
-    for (int64_t row = first; row <= last; row++) {
-        once = once && seen[row] == 1;
-    }
-    free(seen);
-    return once;
-}
+#include "tests/unit/bus/relay_outbox.h"
 
 /* ---- Producers made anew ---- */
 
@@ -363,13 +129,24 @@ static void test_relay_when_records_went_one_by_one_then_batches_come_back_small
     assert_int_equal(bus.records[2001].start, 3);
     (void)pthread_mutex_unlock(&bus.mutex);
     assert_true(each_came_once(2, 3000));
-    atomic_store(&odd.times, 1);
+    /* A failure that is not one of size changes nothing of that. */
     odd.value = "3001";
+    odd.verdict = BUS_LOST;
+    atomic_store(&odd.times, 1);
+    commit(&outbox, 500);
+    wait_advanced(&outbox, 3500);
+    assert_int_equal(bus_start_count(), 4);
+    assert_true(bus.starts[3].in_order);
+    assert_int_equal(bus.starts[3].batch_max, 2500);
+    odd.value = "3501";
+    odd.verdict = BUS_REFUSED;
+    atomic_store(&odd.times, 1);
     commit(&outbox, 2500);
-    wait_advanced(&outbox, 5500);
-    assert_int_equal(bus_start_count(), 5);
-    assert_int_equal(bus.starts[4].batch_max, 625);
-    assert_true(each_came_once(3002, 5500));
+    wait_advanced(&outbox, 6000);
+    assert_int_equal(bus_start_count(), 6);
+    assert_int_equal(bus.starts[4].batch_max, 1);
+    assert_int_equal(bus.starts[5].batch_max, 625);
+    assert_true(each_came_once(3502, 6000));
     close_outbox(&outbox);
 }
 
@@ -507,6 +284,32 @@ static void test_relay_when_it_is_careful_then_the_next_waits_for_the_one_before
     close_outbox(&outbox); /* in the midst of a wait */
 }
 
+static enum bus_verdict judge_both(void *user, const char *topic, const char *value, size_t before)
+{
+    (void)user;
+    (void)topic;
+    if (strcmp(value, "1") == 0 && before == 0) {
+        return BUS_REFUSED;
+    }
+    return strcmp(value, "2") == 0 && before == 0 ? BUS_LOST : BUS_TAKEN;
+}
+
+static void test_relay_when_a_delivery_fails_one_by_one_then_the_producer_is_made_anew(void **state)
+{
+    (void)state;
+    struct outbox outbox;
+    open_outbox(&outbox, judge_both, NULL);
+    commit(&outbox, 3);
+    start_relay(&outbox, 0);
+    wait_advanced(&outbox, 3);
+    assert_int_equal(bus_start_count(), 3);
+    assert_int_equal(bus.starts[2].batch_max, 1); /* still one by one */
+    assert_int_equal(bus_produced("1"), 2);
+    assert_int_equal(bus_produced("2"), 2);
+    assert_int_equal(bus_produced("3"), 1);
+    close_outbox(&outbox);
+}
+
 /* Row 2 is no longer in the outbox when it is to be produced again. */
 static void test_relay_when_the_last_row_is_gone_after_a_failure_then_it_is_passed(void **state)
 {
@@ -564,6 +367,29 @@ static void test_relay_when_its_only_row_waits_for_its_topic_then_that_is_told(v
     bus_find("a");
     wait_advanced(&outbox, 1);
     assert_true(saga_relay_up(outbox.relay));
+    close_outbox(&outbox);
+}
+
+/* "t" was there; a delivery fails, and it no longer is. */
+static void test_relay_when_a_topic_is_deleted_then_its_records_wait(void **state)
+{
+    (void)state;
+    struct outbox outbox;
+    struct odd odd = {.value = "2", .verdict = BUS_HELD, .times = 1};
+    open_outbox(&outbox, judge_odd, &odd);
+    outbox.specials[0] = (struct special){.position = 1, .topic = "a"};
+    outbox.specials[1] = (struct special){.position = 2, .topic = "a"};
+    commit(&outbox, 3);
+    start_relay(&outbox, 0);
+    wait_count(bus_produced, "3", 1);
+    bus_miss("a");
+    bus_release("2", BUS_LOST);
+    assert_true(saga_test_until(missing_is_told, &outbox, BUS_WAIT_MS));
+    assert_int_equal(bus_produced("2"), 1);
+    bus_find("a");
+    wait_advanced(&outbox, 3);
+    assert_int_equal(bus_produced("2"), 2);
+    assert_int_equal(bus_count(), 4);
     close_outbox(&outbox);
 }
 
@@ -777,6 +603,9 @@ int main(void)
         cmocka_unit_test(test_relay_when_the_window_is_full_behind_a_missing_topic_then_all_waits),
         cmocka_unit_test(test_relay_when_it_is_careful_then_the_next_waits_for_the_one_before),
         cmocka_unit_test(test_relay_when_the_last_row_is_gone_after_a_failure_then_it_is_passed),
+        cmocka_unit_test(
+            test_relay_when_a_delivery_fails_one_by_one_then_the_producer_is_made_anew),
+        cmocka_unit_test(test_relay_when_a_topic_is_deleted_then_its_records_wait),
         cmocka_unit_test(test_relay_when_freed_while_the_queue_is_full_then_it_ends),
         cmocka_unit_test(test_relay_when_its_only_row_waits_for_its_topic_then_that_is_told),
         cmocka_unit_test(
