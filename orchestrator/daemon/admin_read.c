@@ -591,8 +591,11 @@ static void read_stored_set(struct reading *reading, const Saga__V1__GetDescript
             store->ops->find_definition(store->store, hash, append_set, reading, &reading->detail);
     }
     if (err == SAGA_ERR_NOT_FOUND) {
-        (void)saga_err_set(&reading->detail, err, "%s: no definition is stored with it",
-                           in->definition_hash.len != 0 ? "definition_hash" : "definition");
+        (void)saga_err_set(
+            &reading->detail, err,
+            "%s: no definition is stored with it (versions that no saga began with are "
+            "let go once they are replaced or removed)",
+            in->definition_hash.len != 0 ? "definition_hash" : "definition");
     }
     reading->err = reading->err == SAGA_ERR_OK ? err : reading->err;
 }

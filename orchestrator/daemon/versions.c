@@ -9,7 +9,11 @@
 #include "common/sys/log.h"
 #include "orchestrator/daemon/versions_internal.h"
 
-enum { PEEKS_MAX = 16 };
+enum {
+    PEEKS_MAX = 16,
+    /* Stored versions let go of in one turn: their sets may be large. */
+    DROPS_MAX = 4,
+};
 
 /* ---- Numbers, topics, addresses ---- */
 
@@ -400,6 +404,7 @@ enum saga_err versions_new(struct saga_bytes descriptor_set, struct versions **v
     made->own_set = descriptor_set;
     made->dirty = true; /* of its own set perhaps nothing is needed */
     made->addresses_dirty = true;
+    made->drops_dirty = true;
     enum saga_err err = saga_catalog_new(&made->catalog);
     if (err == SAGA_ERR_OK) {
         err = saga_catalog_new(&made->peeks);
@@ -520,13 +525,8 @@ static bool visit_forgotten(void *user, const struct saga_participant_row *row)
     return !forgetting->full;
 }
 
-void versions_turn(struct versions *versions)
+static void forget_addresses(struct versions *versions)
 {
-    /* A start that fails before it has kept its own definitions forgets nothing either. */
-    if (versions == NULL || versions->own != NULL || !versions->addresses_dirty ||
-        saga_runtime_failed(versions->runtime)) {
-        return;
-    }
     const struct saga_store_port *store = &versions->store;
     struct saga_err_detail detail = {{0}};
     struct forgetting *forgetting = calloc(1, sizeof *forgetting);
@@ -547,6 +547,58 @@ void versions_turn(struct versions *versions)
     free(forgetting);
 }
 
+/* Stored versions that nothing needs. */
+struct dropping {
+    const struct versions *versions;
+    size_t count;
+    bool full;
+    uint8_t hashes[DROPS_MAX][SAGA_DIGEST_SIZE];
+};
+
+static bool visit_unused(void *user, const uint8_t hash[SAGA_DIGEST_SIZE])
+{
+    struct dropping *dropping = user;
+    if (saga_runtime_version(dropping->versions->runtime, hash) != NULL) {
+        return true; /* a child of one that is kept */
+    }
+    dropping->full = dropping->count == DROPS_MAX;
+    if (!dropping->full) {
+        memcpy(dropping->hashes[dropping->count++], hash, SAGA_DIGEST_SIZE);
+    }
+    return !dropping->full;
+}
+
+static void drop_unused(struct versions *versions)
+{
+    const struct saga_store_port *store = &versions->store;
+    struct saga_err_detail detail = {{0}};
+    struct dropping dropping = {.versions = versions};
+    enum saga_err err =
+        store->ops->list_unused_versions(store->store, SIZE_MAX, visit_unused, &dropping, &detail);
+    if (err != SAGA_ERR_OK) {
+        saga_log(SAGA_LOG_WARN, "versions_kept", "error=%s msg=\"%s\"", saga_err_name(err),
+                 detail.text);
+    }
+    for (size_t i = 0; i < dropping.count && err == SAGA_ERR_OK; i++) {
+        saga_runtime_drop_version(versions->runtime, dropping.hashes[i]);
+    }
+    versions->drops_dirty = dropping.full && err == SAGA_ERR_OK;
+}
+
+void versions_turn(struct versions *versions)
+{
+    /* A start that fails before it has kept its own definitions forgets nothing either. */
+    if (versions == NULL || versions->own != NULL || saga_runtime_failed(versions->runtime)) {
+        return;
+    }
+    if (versions->addresses_dirty) {
+        forget_addresses(versions);
+    }
+    if (versions->drops_dirty) {
+        drop_unused(versions);
+    }
+}
+
 void versions_settle(struct versions *versions)
 {
     if (versions == NULL || versions->own != NULL) {
@@ -556,6 +608,7 @@ void versions_settle(struct versions *versions)
     if (forgotten || versions->dirty) {
         versions->dirty = false;
         versions->addresses_dirty = true;
+        versions->drops_dirty = true;
         saga_catalog_sweep(versions->catalog, is_known, versions);
         transport_sweep(versions->transport, is_called, versions);
     }

@@ -86,8 +86,9 @@ bool versions_apply(struct versions *versions, const struct versions_apply *appl
                     struct versions_report *report, struct saga_status *status,
                     struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
-/* In a turn, before its inputs: forgets stored addresses of services that nothing calls any more.
- * NULL is nothing. */
+/* In a turn, before its inputs: forgets stored addresses of services that nothing calls any more,
+ * and lets go of stored versions that no saga ever began with and that nothing needs, a few at a
+ * time. NULL is nothing. */
 void versions_turn(struct versions *versions);
 
 /* Between turns: lets go of versions, schemas and services that nothing needs any more. NULL is

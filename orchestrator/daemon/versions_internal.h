@@ -17,6 +17,7 @@ struct versions {
     struct saga_runtime *runtime;
     bool dirty;           /* something may have been loaded that nothing needs */
     bool addresses_dirty; /* addresses may be stored that nothing needs */
+    bool drops_dirty;     /* versions likewise */
     char topics[SAGA_REPLY_TOPICS_MAX][SAGA_TOPIC_NAME_MAX + 1];
     size_t topic_count;
     /* Memory of the last report. */

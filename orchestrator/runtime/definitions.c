@@ -175,8 +175,27 @@ void saga_runtime_forget_addresses(struct saga_runtime *runtime, const char *ser
     SAGA_ASSERT(runtime->in_turn);
     if (!runtime->failed) {
         put_addresses(runtime, &none);
-        runtime->addresses_forgotten = true;
+        runtime->forgotten = true;
     }
+}
+
+void saga_runtime_drop_version(struct saga_runtime *runtime, const uint8_t hash[SAGA_DIGEST_SIZE])
+{
+    SAGA_ASSERT(runtime->in_turn);
+    /* Also what is neither current nor begun with may be needed: a saga in flight may yet start it
+     * as its child. */
+    SAGA_ASSERT(version_index(runtime, hash) == runtime->version_count);
+    if (runtime->failed) {
+        return;
+    }
+    enum saga_err err = ensure_transaction(runtime) ? SAGA_ERR_OK : runtime->failure_err;
+    if (err == SAGA_ERR_OK) {
+        err = runtime->store_ops->drop_definition(runtime->store, hash, &runtime->detail);
+    }
+    if (err != SAGA_ERR_OK) {
+        fail_runtime(runtime, err, "drop a version");
+    }
+    runtime->forgotten = true;
 }
 
 void saga_runtime_apply(struct saga_runtime *runtime, const struct saga_apply *apply)

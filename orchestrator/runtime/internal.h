@@ -93,9 +93,9 @@ struct saga_runtime {
     struct saga_err_detail failure;
 
     struct known_version versions[SAGA_DEFINITIONS_MAX];
-    size_t version_count;     /* free places in between included */
-    bool idle_versions;       /* one that is not current may have no saga in flight any more */
-    bool addresses_forgotten; /* in this turn: it has something to commit */
+    size_t version_count; /* free places in between included */
+    bool idle_versions;   /* one that is not current may have no saga in flight any more */
+    bool forgotten;       /* in this turn: it has something to commit */
     struct pause *pauses;
     size_t pause_count;
     struct live_table table;

@@ -83,6 +83,7 @@ struct saga_definition_row {
     const uint8_t *hash; /* SAGA_DIGEST_SIZE bytes */
     const char *name;
     bool current;
+    bool dropped;            /* it cannot be found any more (drop_definition) */
     int64_t created_unix_ms; /* when it was first put */
 };
 
@@ -142,6 +143,11 @@ struct saga_store_ops {
     /* From now on no version of this name is current. */
     enum saga_err (*remove_definition)(struct saga_store *store, const char *name,
                                        struct saga_err_detail *detail);
+    /* Lets go of a version that is not current and that no saga ever began with, and of its set if
+     * no other has it; another version stays. It is found no more, but list_versions still tells
+     * that there was one, and when. */
+    enum saga_err (*drop_definition)(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
+                                     struct saga_err_detail *detail);
     /* Puts the addresses of a service in the place of those before; none: forgets the service. */
     enum saga_err (*put_participant)(struct saga_store *store, const char *service,
                                      const char *const *addresses, size_t count,
@@ -174,13 +180,18 @@ struct saga_store_ops {
     enum saga_err (*find_definition)(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
                                      saga_definition_visit *visit, void *user,
                                      struct saga_err_detail *detail);
-    /* Versions of a name (NULL: of all, by name): the current one first, then the newest. */
+    /* Versions of a name (NULL: of all, by name), also those that were dropped: the current one
+     * first, then the newest. */
     enum saga_err (*list_versions)(struct saga_store *store, const char *name, size_t count_max,
                                    saga_definition_row_visit *visit, void *user,
                                    struct saga_err_detail *detail);
     /* Hashes that live sagas began with, each once. */
     enum saga_err (*list_live_versions)(struct saga_store *store, saga_hash_visit *visit,
                                         void *user, struct saga_err_detail *detail);
+    /* Hashes of versions that drop_definition would let go, in any order. */
+    enum saga_err (*list_unused_versions)(struct saga_store *store, size_t count_max,
+                                          saga_hash_visit *visit, void *user,
+                                          struct saga_err_detail *detail);
     /* By service, in the order in which they were given. */
     enum saga_err (*list_participants)(struct saga_store *store, saga_participant_visit *visit,
                                        void *user, struct saga_err_detail *detail);

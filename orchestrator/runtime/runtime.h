@@ -185,6 +185,10 @@ void saga_runtime_apply(struct saga_runtime *runtime, const struct saga_apply *a
 /* Forgets the stored addresses of a service, in the turn's transaction. */
 void saga_runtime_forget_addresses(struct saga_runtime *runtime, const char *service);
 
+/* Lets go of a stored version that no saga ever began with (port_store.h, drop_definition), in the
+ * turn's transaction. Pre: it is not known. */
+void saga_runtime_drop_version(struct saga_runtime *runtime, const uint8_t hash[SAGA_DIGEST_SIZE]);
+
 /* Removes a definition: no saga of it starts any more (NOT_FOUND, DEFINITION_REMOVED), unless its
  * start was taken before (S10); those in flight go on. Recorded as saga_runtime_pause does. The
  * answer says `existing` when it was so already, and nothing was done. All borrowed. */

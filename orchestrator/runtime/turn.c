@@ -222,8 +222,7 @@ static void commit(struct saga_runtime *runtime, bool force)
     if (!runtime->in_transaction) {
         return;
     }
-    bool writes =
-        runtime->dirty != NULL || runtime->audit_written || runtime->addresses_forgotten || pending;
+    bool writes = runtime->dirty != NULL || runtime->audit_written || runtime->forgotten || pending;
     if (!runtime->failed && writes) {
         enum saga_err err = write_rows(runtime);
         if (err == SAGA_ERR_OK) {
@@ -331,7 +330,7 @@ enum saga_err saga_runtime_turn_end(struct saga_runtime *runtime, bool force_cur
     runtime->answer_count = 0;
     runtime->outbox_written = false;
     runtime->audit_written = false;
-    runtime->addresses_forgotten = false;
+    runtime->forgotten = false;
     saga_buf_clear(&runtime->elements);
     runtime->counts.turns += 1;
     runtime->in_turn = false;

@@ -71,6 +71,24 @@ static void take_act(struct saga_replay *replay, const Saga__V1__AuditEvent *eve
     (void)snprintf(replay->why, sizeof replay->why, "%s", event->operator_->why);
 }
 
+/* The version that an act names; NULL: it is not there, and never was. */
+static const struct saga_version *version_of(struct saga_replay *replay,
+                                             const Saga__V1__AuditEvent *event)
+{
+    const struct saga_replay_config *config = &replay->config;
+    const uint8_t *hash = event->definition_hash.data;
+    if (event->definition_hash.len != SAGA_DIGEST_SIZE) {
+        return NULL;
+    }
+    const struct saga_version *version = saga_catalog_find(config->catalog, hash);
+    if (version == NULL && config->dropped != NULL && config->dropped(config->user, hash)) {
+        replay->past = (struct saga_version){.name = replay->definition};
+        memcpy(replay->past.hash, hash, SAGA_DIGEST_SIZE);
+        version = &replay->past;
+    }
+    return version;
+}
+
 bool replay_act(struct saga_replay *replay, const Saga__V1__AuditEvent *event,
                 struct saga_bytes bytes)
 {
@@ -80,9 +98,7 @@ bool replay_act(struct saga_replay *replay, const Saga__V1__AuditEvent *event,
                              "a definition is paused and goes on in turns, and is removed when it "
                              "is there; this act is not the next");
     }
-    replay->version = event->definition_hash.len != SAGA_DIGEST_SIZE
-                          ? NULL
-                          : saga_catalog_find(replay->config.catalog, event->definition_hash.data);
+    replay->version = version_of(replay, event);
     if (replay->version == NULL) {
         return replay_broken(replay, event->seq,
                              "the version that was current then is not there, or cannot be used");

@@ -25,6 +25,7 @@ struct saga_replay {
     bool done;  /* nothing more is to be learnt of it */
     enum saga_err err;
     const struct saga_version *version; /* NULL: not known */
+    struct saga_version past;           /* of an act: its version, which was dropped since */
     bool stream;                        /* it is none, but a definition's acts */
     bool paused;                        /* by the last act that paused it or let it go on */
     bool removed;                       /* by the last act that applied or removed it */

@@ -86,11 +86,16 @@ struct saga_update;
 typedef void saga_replay_engine(const struct saga_definition *def, struct saga *saga,
                                 const struct saga_event *ev, struct saga_update *up);
 
+/* Tells whether a version that is not in the catalog was there and was dropped: of an act on its
+ * definition its name and hash are all that is looked at. */
+typedef bool saga_replay_dropped(void *user, const uint8_t hash[SAGA_DIGEST_SIZE]);
+
 struct saga_replay_config {
     const struct saga_catalog *catalog; /* borrowed */
     struct saga_replay_place *place;    /* kept up to date; may be NULL */
     saga_replay_engine *engine;         /* NULL: saga_step */
     saga_replay_told *told;             /* may be NULL */
+    saga_replay_dropped *dropped;       /* NULL: none was */
     void *user;
 };
 

@@ -27,6 +27,7 @@ struct walk {
     struct saga_replay *replay;
     struct unusable *unusable;
     size_t unusable_count;
+    struct saga_buf dropped;   /* hashes of versions that are not stored any more */
     enum saga_err err;         /* out of memory */
     struct replay_noted noted; /* kept for the books */
     enum saga_err note_err;
@@ -79,6 +80,27 @@ static const char *why_unusable(const struct walk *walk, const uint8_t hash[SAGA
         }
     }
     return NULL;
+}
+
+static bool visit_version(void *user, const struct saga_definition_row *row)
+{
+    struct walk *walk = user;
+    if (row->dropped) {
+        walk->err =
+            saga_buf_append(&walk->dropped, (struct saga_bytes){row->hash, SAGA_DIGEST_SIZE});
+    }
+    return walk->err == SAGA_ERR_OK;
+}
+
+static bool was_dropped(void *user, const uint8_t hash[SAGA_DIGEST_SIZE])
+{
+    const struct walk *walk = user;
+    for (size_t at = 0; at < walk->dropped.size; at += SAGA_DIGEST_SIZE) {
+        if (memcmp(walk->dropped.data + at, hash, SAGA_DIGEST_SIZE) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- Sagas ---- */
@@ -195,6 +217,7 @@ static enum saga_err open_walk(struct walk *walk, struct saga_err_detail *detail
                                             .place = config->place,
                                             .engine = config->engine,
                                             .told = note_and_tell,
+                                            .dropped = was_dropped,
                                             .user = walk};
         err = saga_replay_new(&replay, &walk->replay);
     }
@@ -202,7 +225,13 @@ static enum saga_err open_walk(struct walk *walk, struct saga_err_detail *detail
         return saga_err_set(detail, err, "replay");
     }
     err = config->store.ops->list_definitions(config->store.store, visit_definition, walk, detail);
-    return err == SAGA_ERR_OK ? walk->err : err;
+    err = err == SAGA_ERR_OK ? walk->err : err;
+    if (err == SAGA_ERR_OK) {
+        err = config->store.ops->list_versions(config->store.store, NULL, SIZE_MAX, visit_version,
+                                               walk, detail);
+        err = err == SAGA_ERR_OK ? walk->err : err;
+    }
+    return err;
 }
 
 /* What is not reached from a saga's row. */
@@ -230,6 +259,7 @@ static void close_walk(struct walk *walk, struct saga_replay_counts *counts)
     saga_replay_free(walk->replay);
     saga_catalog_free(walk->catalog);
     replay_noted_free(&walk->noted);
+    saga_buf_fini(&walk->dropped);
     free(walk->unusable);
 }
 

@@ -1,9 +1,14 @@
 /* Versions of saga definitions. A descriptor set is stored once, however many definitions come from
- * it. */
+ * it. Of a version that was dropped it stays known that there was one (definition_past): a daemon
+ * that has it in its own set must not take it for new, and the history is told as it was. */
+#include <string.h>
+
 #include <openssl/sha.h>
 
 #include "orchestrator/store/sqlite/store_internal.h"
 
+#define DROP_SETS                                                                                  \
+    "DELETE FROM descriptor_set WHERE hash NOT IN (SELECT descriptor_set FROM definition)"
 #define FORGET_CURRENT "UPDATE definition SET current = 0 WHERE name = ?1 AND current"
 
 static enum saga_err run_digests(struct saga_sql *sql, const char *text, const uint8_t *digest,
@@ -19,6 +24,18 @@ static enum saga_err run_digests(struct saga_sql *sql, const char *text, const u
         saga_sql_bind_bytes(stmt, 2, bytes);
     }
     return saga_sql_run(stmt, NULL, detail);
+}
+
+static enum saga_err run_hash(struct saga_sql *sql, const char *text, const uint8_t *hash,
+                              struct saga_err_detail *detail)
+{
+    struct saga_sql_stmt *stmt = NULL;
+    enum saga_err err = saga_sql_prepare(sql, text, &stmt, detail);
+    if (err == SAGA_ERR_OK) {
+        store_bind_digest(stmt, 1, hash);
+        err = saga_sql_run(stmt, NULL, detail);
+    }
+    return err;
 }
 
 static enum saga_err put_version(struct saga_store *store, const uint8_t *hash, const char *name,
@@ -37,7 +54,8 @@ static enum saga_err put_version(struct saga_store *store, const uint8_t *hash, 
         err = saga_sql_prepare(
             store->sql,
             "INSERT INTO definition(hash, name, descriptor_set, created_unix_ms, current)"
-            " VALUES(?1, ?2, ?3, ?4, 1) ON CONFLICT(hash) DO UPDATE"
+            " VALUES(?1, ?2, ?3, coalesce((SELECT created_unix_ms FROM definition_past"
+            "   WHERE hash = ?1), ?4), 1) ON CONFLICT(hash) DO UPDATE"
             " SET descriptor_set = excluded.descriptor_set, current = 1",
             &stmt, detail);
     }
@@ -47,6 +65,9 @@ static enum saga_err put_version(struct saga_store *store, const uint8_t *hash, 
         store_bind_digest(stmt, 3, set);
         saga_sql_bind_int(stmt, 4, now_unix_ms);
         err = saga_sql_run(stmt, NULL, detail);
+    }
+    if (err == SAGA_ERR_OK) {
+        err = run_hash(store->sql, "DELETE FROM definition_past WHERE hash = ?1", hash, detail);
     }
     return err;
 }
@@ -59,6 +80,7 @@ enum saga_err store_put_definition(struct saga_store *store, const uint8_t hash[
     if (err != SAGA_ERR_OK) {
         return err;
     }
+    store->used_count = 0; /* a row that is new is not noted yet */
     uint8_t set[SAGA_DIGEST_SIZE];
     if (SHA256(descriptor_set.data, descriptor_set.size, set) == NULL) {
         return saga_err_set(detail, SAGA_ERR_NO_MEMORY, "store: put definition: no digest");
@@ -70,10 +92,7 @@ enum saga_err store_put_definition(struct saga_store *store, const uint8_t hash[
         err = put_version(store, hash, name, set, now_unix_ms, detail);
     }
     if (err == SAGA_ERR_OK) {
-        err = run_digests(
-            store->sql,
-            "DELETE FROM descriptor_set WHERE hash NOT IN (SELECT descriptor_set FROM definition)",
-            NULL, (struct saga_bytes){0}, detail);
+        err = run_digests(store->sql, DROP_SETS, NULL, (struct saga_bytes){0}, detail);
     }
     return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "store: put definition");
 }
@@ -146,17 +165,24 @@ enum saga_err store_find_definition(struct saga_store *store, const uint8_t hash
     return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "store: find definition");
 }
 
+#define VERSIONS                                                                                   \
+    "SELECT hash, name, current, created_unix_ms, 0 FROM definition WHERE ?1 = '' OR name = ?1 "
+#define PAST                                                                                       \
+    " SELECT hash, name, 0, created_unix_ms, 1 FROM definition_past WHERE ?1 = '' OR name = ?1"
+#define ORDERED " ORDER BY name, current DESC, created_unix_ms DESC, hash LIMIT ?2"
+
 enum saga_err store_list_versions(struct saga_store *store, const char *name, size_t count_max,
                                   saga_definition_row_visit *visit, void *user,
                                   struct saga_err_detail *detail)
 {
     struct saga_sql_stmt *stmt = NULL;
-    enum saga_err err =
-        saga_sql_prepare(store->sql,
-                         "SELECT hash, name, current, created_unix_ms FROM definition"
-                         " WHERE ?1 = '' OR name = ?1"
-                         " ORDER BY name, current DESC, created_unix_ms DESC, hash LIMIT ?2",
-                         &stmt, detail);
+    /* An older file that is only looked at has no versions that were dropped. */
+    enum saga_err err = saga_sql_prepare(store->sql,
+                                         store->looked_at_version != 0 &&
+                                                 store->looked_at_version < STORE_VERSION_PAST
+                                             ? VERSIONS ORDERED
+                                             : VERSIONS "UNION ALL" PAST ORDERED,
+                                         &stmt, detail);
     if (err == SAGA_ERR_OK) {
         saga_sql_bind_text(stmt, 1, name == NULL ? "" : name);
         saga_sql_bind_int(stmt, 2, (int64_t)count_max);
@@ -174,6 +200,7 @@ enum saga_err store_list_versions(struct saga_store *store, const char *name, si
             .name = saga_sql_text(stmt, 1),
             .current = saga_sql_int(stmt, 2) != 0,
             .created_unix_ms = saga_sql_int(stmt, 3),
+            .dropped = saga_sql_int(stmt, 4) != 0,
         };
         if (err != SAGA_ERR_OK || !visit(user, &row)) {
             saga_sql_reset(stmt);
@@ -183,12 +210,11 @@ enum saga_err store_list_versions(struct saga_store *store, const char *name, si
     return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "store: list versions");
 }
 
-enum saga_err store_list_live_versions(struct saga_store *store, saga_hash_visit *visit, void *user,
-                                       struct saga_err_detail *detail)
+/* Gives the hashes of a query's first column. */
+static enum saga_err visit_hashes(struct saga_sql_stmt *stmt, saga_hash_visit *visit, void *user,
+                                  struct saga_err_detail *detail)
 {
-    struct saga_sql_stmt *stmt = NULL;
-    enum saga_err err = saga_sql_prepare(
-        store->sql, "SELECT DISTINCT definition_hash FROM saga WHERE live", &stmt, detail);
+    enum saga_err err = SAGA_ERR_OK;
     while (err == SAGA_ERR_OK) {
         bool there = false;
         uint8_t hash[SAGA_DIGEST_SIZE];
@@ -202,5 +228,72 @@ enum saga_err store_list_live_versions(struct saga_store *store, saga_hash_visit
             break;
         }
     }
+    return err;
+}
+
+enum saga_err store_list_live_versions(struct saga_store *store, saga_hash_visit *visit, void *user,
+                                       struct saga_err_detail *detail)
+{
+    struct saga_sql_stmt *stmt = NULL;
+    enum saga_err err = saga_sql_prepare(
+        store->sql, "SELECT DISTINCT definition_hash FROM saga WHERE live", &stmt, detail);
+    if (err == SAGA_ERR_OK) {
+        err = visit_hashes(stmt, visit, user, detail);
+    }
     return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "store: list live versions");
+}
+
+/* ---- Versions that nobody began with ---- */
+
+enum saga_err store_note_used(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
+                              struct saga_err_detail *detail)
+{
+    size_t known = store->used_count < STORE_USED_MAX ? store->used_count : STORE_USED_MAX;
+    for (size_t i = 0; i < known; i++) {
+        if (memcmp(store->used[i], hash, SAGA_DIGEST_SIZE) == 0) {
+            return SAGA_ERR_OK;
+        }
+    }
+    enum saga_err err = run_hash(
+        store->sql, "UPDATE definition SET used = 1 WHERE hash = ?1 AND NOT used", hash, detail);
+    if (err == SAGA_ERR_OK) {
+        memcpy(store->used[store->used_count++ % STORE_USED_MAX], hash, SAGA_DIGEST_SIZE);
+    }
+    return err;
+}
+
+enum saga_err store_list_unused_versions(struct saga_store *store, size_t count_max,
+                                         saga_hash_visit *visit, void *user,
+                                         struct saga_err_detail *detail)
+{
+    struct saga_sql_stmt *stmt = NULL;
+    enum saga_err err = saga_sql_prepare(
+        store->sql, "SELECT hash FROM definition WHERE NOT used AND NOT current LIMIT ?1", &stmt,
+        detail);
+    if (err == SAGA_ERR_OK) {
+        saga_sql_bind_int(stmt, 1, (int64_t)count_max);
+        err = visit_hashes(stmt, visit, user, detail);
+    }
+    return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "store: list unused versions");
+}
+
+#define UNUSED " FROM definition WHERE hash = ?1 AND NOT used AND NOT current"
+
+enum saga_err store_drop_definition(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
+                                    struct saga_err_detail *detail)
+{
+    enum saga_err err = store_check_write(store, detail);
+    if (err == SAGA_ERR_OK) {
+        err = run_hash(store->sql,
+                       "INSERT INTO definition_past(hash, name, created_unix_ms)"
+                       " SELECT hash, name, created_unix_ms" UNUSED,
+                       hash, detail);
+    }
+    if (err == SAGA_ERR_OK) {
+        err = run_hash(store->sql, "DELETE" UNUSED, hash, detail);
+    }
+    if (err == SAGA_ERR_OK) {
+        err = run_digests(store->sql, DROP_SETS, NULL, (struct saga_bytes){0}, detail);
+    }
+    return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "store: drop definition");
 }

@@ -46,6 +46,9 @@ enum saga_err store_insert_saga(struct saga_store *store, const struct saga_row 
     saga_sql_bind_bytes(stmt, 13, row->record);
     saga_sql_bind_bytes(stmt, 14, row->context);
     err = saga_sql_run(stmt, NULL, detail);
+    if (err == SAGA_ERR_OK) {
+        err = store_note_used(store, row->definition_hash, detail);
+    }
     return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "store: insert saga");
 }
 

@@ -25,6 +25,12 @@ struct store_offsets {
     size_t capacity;
 };
 
+/* Versions that are known to be noted as used; those of sagas that start one after the other. */
+enum { STORE_USED_MAX = 16 };
+
+/* The version of the tables from which on there are versions that were dropped. */
+enum { STORE_VERSION_PAST = 4 };
+
 struct saga_store {
     struct saga_sql *sql;        /* the loop's connection */
     struct saga_sql *audit_sql;  /* the audit relay's, read-only */
@@ -38,8 +44,12 @@ struct saga_store {
     int64_t audit_committed; /* last given in a committed transaction */
     int64_t outbox_position;
     int64_t outbox_committed;
-    bool open;                   /* in a transaction */
-    struct saga_id found_id;     /* bound by find_saga until its row is let go */
+    uint8_t used[STORE_USED_MAX][SAGA_DIGEST_SIZE];
+    int64_t
+        looked_at_version;   /* of the tables in a file that is only looked at; 0: they are ours */
+    size_t used_count;       /* beyond STORE_USED_MAX the oldest have gone */
+    bool open;               /* in a transaction */
+    struct saga_id found_id; /* bound by find_saga until its row is let go */
     struct saga_sql_stmt *found; /* stands on the row given last by find_*; NULL: none */
 };
 
@@ -111,6 +121,14 @@ enum saga_err store_list_definitions(struct saga_store *store, saga_definition_v
 
 enum saga_err store_remove_definition(struct saga_store *store, const char *name,
                                       struct saga_err_detail *detail);
+enum saga_err store_drop_definition(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
+                                    struct saga_err_detail *detail);
+/* Notes, in the transaction, that a saga begins with a version. */
+enum saga_err store_note_used(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
+                              struct saga_err_detail *detail);
+enum saga_err store_list_unused_versions(struct saga_store *store, size_t count_max,
+                                         saga_hash_visit *visit, void *user,
+                                         struct saga_err_detail *detail);
 enum saga_err store_find_definition(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
                                     saga_definition_visit *visit, void *user,
                                     struct saga_err_detail *detail);

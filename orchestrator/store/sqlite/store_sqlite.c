@@ -87,7 +87,19 @@ static const char *const migrations[] = {
     "  ordinal INTEGER NOT NULL,"
     "  address TEXT NOT NULL,"
     "  PRIMARY KEY(service, ordinal)) WITHOUT ROWID;",
+    /* used: a saga began with it. Of sagas that are there already only the name is looked for. */
+    "ALTER TABLE definition ADD COLUMN used INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE definition SET used = EXISTS("
+    "  SELECT 1 FROM saga WHERE definition_name = definition.name);"
+    "CREATE INDEX definition_unused ON definition(hash) WHERE NOT used AND NOT current;"
+    "CREATE TABLE definition_past("
+    "  hash BLOB PRIMARY KEY,"
+    "  name TEXT NOT NULL,"
+    "  created_unix_ms INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX definition_past_name ON definition_past(name, created_unix_ms);",
 };
+
+_Static_assert(sizeof migrations / sizeof migrations[0] == STORE_VERSION_PAST, "the last one");
 
 void store_bind_id(struct saga_sql_stmt *stmt, int at, const struct saga_id *id)
 {
@@ -169,6 +181,7 @@ static void store_rollback(struct saga_store *store)
     store_let_go(store);
     saga_sql_rollback(store->sql);
     store_offsets_end(store, false);
+    store->used_count = 0; /* what was noted is not, after all */
     store->audit_position = store->audit_committed;
     store->outbox_position = store->outbox_committed;
     store->epoch = store->epoch_before;
@@ -288,6 +301,7 @@ static const struct saga_store_ops store_ops = {
     .set_cursor = store_set_cursor,
     .put_definition = store_put_definition,
     .remove_definition = store_remove_definition,
+    .drop_definition = store_drop_definition,
     .put_participant = store_put_participant,
     .put_pause = store_put_pause,
     .take_lease = store_take_lease,
@@ -300,6 +314,7 @@ static const struct saga_store_ops store_ops = {
     .find_definition = store_find_definition,
     .list_versions = store_list_versions,
     .list_live_versions = store_list_live_versions,
+    .list_unused_versions = store_list_unused_versions,
     .list_participants = store_list_participants,
     .list_pauses = store_list_pauses,
     .offset = store_offset,
@@ -394,6 +409,7 @@ static enum saga_err check_store(struct saga_store *store, uint64_t *saga_count,
                            "a newer program wrote it (schema %lld, this one knows up to %zu)",
                            (long long)version, sizeof migrations / sizeof migrations[0]);
     }
+    store->looked_at_version = version;
     if (err == SAGA_ERR_OK && saga_count != NULL) {
         err = store_number(store->sql, "SELECT count(*) FROM saga", &count, detail);
         *saga_count = (uint64_t)count;

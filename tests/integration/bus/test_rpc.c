@@ -100,6 +100,46 @@ test_server_when_the_socket_file_is_taken_then_only_a_living_owner_keeps_it(void
     saga_rpc_server_free(owner);
 }
 
+static void test_server_when_its_door_is_shut_then_requests_wait_until_it_is_opened(void **state)
+{
+    struct fixture_dir *dir = *state;
+    struct fixture_keeper keeper;
+    struct fixture_tally tally;
+    fixture_keeper_init(&keeper);
+    fixture_tally_init(&tally);
+    const char *address = dir->address;
+    struct saga_rpc_server_config config = {.addresses = &address,
+                                            .address_count = 1,
+                                            .handler = fixture_keep,
+                                            .context = &keeper,
+                                            .door_shut = true};
+    struct saga_rpc_server *server = NULL;
+    struct saga_err_detail detail = {0};
+    assert_int_equal(saga_rpc_server_start(&config, &server, &detail), SAGA_ERR_OK);
+    struct saga_rpc_client *client = dial_connected(dir->address, 0);
+    assert_int_equal(saga_rpc_client_send(client, bytes_of("x"), 50, fixture_tally_done, &tally),
+                     SAGA_ERR_OK);
+    assert_true(fixture_tally_wait(&tally, 1)); /* its time is over; nobody had it */
+    assert_int_equal(tally.no_reply, 1);
+    saga_rpc_client_free(client);
+    saga_rpc_server_free(server); /* never opened */
+
+    config.handler = fixture_echo;
+    config.context = NULL;
+    assert_int_equal(saga_rpc_server_start(&config, &server, &detail), SAGA_ERR_OK);
+    client = dial_connected(dir->address, 0);
+    assert_int_equal(
+        saga_rpc_client_send(client, bytes_of("x"), FIXTURE_WAIT_MS, fixture_tally_done, &tally),
+        SAGA_ERR_OK);
+    saga_rpc_server_open_door(server);
+    assert_true(fixture_tally_wait(&tally, 2));
+    assert_int_equal(tally.replied, 1);
+    saga_rpc_client_free(client);
+    saga_rpc_server_free(server);
+    fixture_tally_fini(&tally);
+    fixture_keeper_fini(&keeper);
+}
+
 static void test_send_when_no_peer_then_it_is_unavailable_at_once(void **state)
 {
     struct fixture_dir *dir = *state;
@@ -312,6 +352,7 @@ int main(void)
         RPC_TEST(test_call_when_on_tcp_port_0_then_the_address_has_the_real_port),
         RPC_TEST(test_start_when_the_address_is_bad_then_it_is_invalid),
         RPC_TEST(test_server_when_the_socket_file_is_taken_then_only_a_living_owner_keeps_it),
+        RPC_TEST(test_server_when_its_door_is_shut_then_requests_wait_until_it_is_opened),
         RPC_TEST(test_send_when_no_peer_then_it_is_unavailable_at_once),
         RPC_TEST(test_send_when_all_contexts_are_used_then_it_is_full_until_one_is_answered),
         RPC_TEST(test_send_when_not_answered_in_time_then_no_reply_and_a_late_answer_is_lost),

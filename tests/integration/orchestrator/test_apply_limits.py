@@ -225,6 +225,98 @@ class ApplyLimitsTest(unittest.TestCase):
         self.assertEqual(done, {"child": "ADDED", "grandchild": "ADDED", "parent": "ADDED"})
         self.assertEqual(self.known(), ["child", "grandchild", "own", "parent"])
 
+    # ---- What no saga began with ----
+
+    def stored(self, name):
+        return [row[0] for row in self.rows(f"SELECT hex(hash) FROM definition WHERE name = '{name}' ORDER BY created_unix_ms, hash")]
+
+    def history(self, name):
+        return json.loads(self.ctl("definitions", name, "--history", "-o", "json").stdout)
+
+    def later(self, name, deadline_ms, more=""):
+        return self.compile(f"later{deadline_ms}", service("Own") + saga(name, step("Own")).replace("60000", str(deadline_ms)) + more)
+
+    def settles(self, seen, expected):
+        """What is let go goes in turns of its own, a few at a time."""
+        end = time.monotonic() + SECONDS
+        while seen() != expected:
+            self.assertLess(time.monotonic(), end, f"{seen()}, not {expected}")
+            time.sleep(0.05)
+
+    def cancel(self, one):
+        """Nobody answers: an undo that has left is said to be done."""
+        self.ctl("cancel", one, "--why=over")
+
+        def state():
+            self.ctl("resolve", one, "--step=a", "--why=by hand", expect=None)
+            return json.loads(self.ctl("get", one, "-o", "json").stdout)["state"]
+        self.settles(state, "COMPENSATED")
+
+    def test_apply_when_no_saga_began_with_a_version_then_only_its_name_and_time_stay(self):
+        self.start()
+        for i in range(12):
+            self.apply(self.later("own", 61000 + i))
+        self.settles(lambda: len(self.stored("own")), 1)
+        self.assertEqual(self.rows("SELECT count(*) FROM definition_past WHERE name = 'own'"), [(12,)])
+        told = self.history("own")
+        self.assertEqual(len({one["hash"] for one in told}), 13)
+        self.assertEqual([one["current"] for one in told], [True] + 12 * [False])
+        for i in range(3):
+            self.apply(self.compile("one", service("Own") + saga(f"one-{i}", step("Own"))))
+            self.ctl("remove", f"one-{i}", "--why=over")
+        self.settles(lambda: [self.stored(f"one-{i}") for i in range(3)], [[], [], []])
+        self.assertEqual([one["removed"] for one in self.history("one-1")], [True])
+        done = self.ctl("graph", "one-1", expect=None)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertEqual(self.apply(self.compile("one", service("Own") + saga("one-1", step("Own")))), {"one-1": "RESTORED"})
+        self.stop()
+        # The daemon's own set has the first version, which is not stored any more: it is not taken for a new one.
+        current = self.rows("SELECT hex(hash) FROM definition WHERE name = 'own' AND current")
+        self.start()
+        self.assertIn("definition_not_current", self.log())
+        self.assertEqual(self.rows("SELECT hex(hash) FROM definition WHERE name = 'own' AND current"), current)
+
+    def test_apply_when_a_saga_began_with_a_version_then_it_stays_for_good(self):
+        self.start()
+        live = self.begin("live")
+        self.apply(self.later("own", 61000))
+        ended = self.begin("ended")
+        self.cancel(ended)
+        for i in range(6):
+            self.apply(self.later("own", 62000 + i))
+        self.settles(lambda: len(self.stored("own")), 3)
+        self.process.kill()
+        self.process.wait(SECONDS)
+        self.process = None
+        self.start()
+        self.assertEqual(len(self.stored("own")), 3)
+        for one in (live, ended):
+            self.assertEqual(json.loads(self.ctl("get", one, "-o", "json").stdout)["steps"][0]["name"], "a")
+            self.assertEqual(json.loads(self.ctl("replay", one, "-o", "json").stdout)["same"], 1)
+        self.stop()
+        report = json.loads(self.ctl("replay", "--all", f"--store={self.where}/sagad.db", "-o", "json").stdout)
+        self.assertEqual((report["same"], report["in_flight"]), (2, 1))
+
+    def test_apply_when_a_saga_may_yet_run_another_in_it_then_that_version_stays(self):
+        """Nothing has begun with the child's version, but its parent is on the way to it."""
+        self.start()
+        family = service("Own") + saga("parent", step("Own"), 'name: "b" saga: "child" after: "a"').replace("60000", "90000")
+        self.apply(self.compile("family", family + saga("child", step("Own"))))
+        parent = json.loads(self.ctl("start", "parent", "--key=1", "-d", '{"id": "1"}', "-o", "json").stdout)["id"]
+        for i in range(5):
+            self.apply(self.compile("family", family + saga("child", step("Own")).replace("60000", str(61000 + i))))
+        self.settles(lambda: (len(self.stored("parent")), len(self.stored("child"))), (2, 2))
+        for _ in range(2):
+            self.process.kill()
+            self.process.wait(SECONDS)
+            self.start()
+            self.ctl("remove", "child", "--why=over")
+        newest, *_, oldest = self.history("child")
+        self.assertEqual([(one["live"], one["steps"]) for one in (newest, oldest)], [(0, ["a"])] * 2) # loaded: parents need them
+        self.cancel(parent)
+        self.apply(self.own, [("Own", f"ipc://{self.where}/own")])
+        self.settles(lambda: self.stored("child"), [newest["hash"].upper()])
+
 
 if __name__ == "__main__":
     sys.exit(unittest.main())

@@ -297,6 +297,98 @@ static void test_definition_when_removed_then_none_is_current_until_put_again(vo
     assert_true(seen.flags[0] && !seen.flags[1]);
 }
 
+/* Version two of "a" is the current one, one is not. */
+static void test_version_when_nobody_began_with_it_then_it_is_dropped_and_still_told(void **state)
+{
+    struct fixture *fx = *state;
+    static const uint8_t one[SAGA_DIGEST_SIZE] = {1};
+    static const uint8_t two[SAGA_DIGEST_SIZE] = {2};
+    struct saga_err_detail detail = {.text = ""};
+    struct seen seen = {0};
+    put_versions(fx);
+    OK(&fx->port, list_unused_versions, 100, see_hash, &seen);
+    assert_int_equal(seen.count, 1);
+    assert_int_equal(seen.positions[0], 1);
+    assert_int_equal(fx->port.ops->drop_definition(fx->port.store, one, &detail),
+                     SAGA_ERR_INTERNAL); /* outside a transaction */
+    begin(&fx->port);
+    OK(&fx->port, drop_definition, one);
+    fx->port.ops->rollback(fx->port.store);
+    OK(&fx->port, find_definition, one, see_definition, &seen);
+    begin(&fx->port);
+    OK(&fx->port, drop_definition, two); /* it is current: it stays */
+    OK(&fx->port, drop_definition, one);
+    OK(&fx->port, drop_definition, one);
+    commit(&fx->port);
+    for (int round = 0; round < 2; round++) {
+        seen = (struct seen){0};
+        FAILS(SAGA_ERR_NOT_FOUND, &fx->port, find_definition, one, see_definition, &seen);
+        OK(&fx->port, list_unused_versions, 100, see_hash, &seen);
+        OK(&fx->port, find_definition, two, see_definition, &seen);
+        assert_int_equal(seen.count, 1);
+        seen.count = 0;
+        OK(&fx->port, list_versions, "a", 100, see_version, &seen);
+        assert_int_equal(seen.count, 2);
+        assert_string_equal(seen.texts[0], "a 20");
+        assert_string_equal(seen.texts[1], "a 10");
+        assert_true(seen.flags[0] && !seen.flags[1]);
+        reopen(fx);
+    }
+    begin(&fx->port);
+    OK(&fx->port, put_definition, one, "a", text("set-1"), 99);
+    commit(&fx->port);
+    seen.count = 0;
+    OK(&fx->port, list_versions, NULL, 100, see_version, &seen);
+    assert_int_equal(seen.count, 3); /* once, with the time of then */
+    assert_string_equal(seen.texts[0], "a 10");
+    assert_true(seen.flags[0] && !seen.flags[1]);
+}
+
+static void start_on(struct fixture *fx, unsigned n, const uint8_t hash[SAGA_DIGEST_SIZE])
+{
+    struct row_space space;
+    struct saga_row row = row_of(n, &space);
+    memcpy(row.definition_hash, hash, SAGA_DIGEST_SIZE);
+    OK(&fx->port, insert_saga, &row);
+}
+
+static void test_version_when_a_saga_began_with_it_then_it_is_never_dropped(void **state)
+{
+    struct fixture *fx = *state;
+    static const uint8_t one[SAGA_DIGEST_SIZE] = {1};
+    static const uint8_t two[SAGA_DIGEST_SIZE] = {2};
+    struct seen seen = {0};
+    put_versions(fx);
+    begin(&fx->port);
+    start_on(fx, 7, one);
+    fx->port.ops->rollback(fx->port.store); /* it never began */
+    OK(&fx->port, list_unused_versions, 100, see_hash, &seen);
+    assert_int_equal(seen.count, 1);
+    for (unsigned round = 0; round < 2; round++) {
+        begin(&fx->port);
+        start_on(fx, 7 + 2 * round, one);
+        start_on(fx, 8 + 2 * round, two);
+        end_saga(&fx->port, 7 + 2 * round, COMPLETED);
+        commit(&fx->port);
+        begin(&fx->port);
+        OK(&fx->port, remove_definition, "a");
+        OK(&fx->port, drop_definition, one);
+        OK(&fx->port, drop_definition, two);
+        commit(&fx->port);
+        seen.count = 0;
+        OK(&fx->port, list_unused_versions, 100, see_hash, &seen);
+        assert_int_equal(seen.count, 0);
+        OK(&fx->port, find_definition, one, see_definition, &seen);
+        OK(&fx->port, find_definition, two, see_definition, &seen);
+        assert_int_equal(seen.count, 2);
+        begin(&fx->port); /* put again it is still one that sagas began with */
+        OK(&fx->port, put_definition, one, "a", text("set-1b"), 99);
+        OK(&fx->port, put_definition, two, "a", text("set-2b"), 99);
+        commit(&fx->port);
+        reopen(fx);
+    }
+}
+
 static void test_versions_when_sagas_are_live_then_each_hash_comes_once(void **state)
 {
     struct fixture *fx = *state;
@@ -515,6 +607,8 @@ int port_journal_tests(void)
         PORT_CASE(test_versions_when_listed_then_the_current_one_and_the_newest_come_first),
         PORT_CASE(test_versions_when_there_are_many_then_the_newest_of_the_old_comes_first),
         PORT_CASE(test_definition_when_removed_then_none_is_current_until_put_again),
+        PORT_CASE(test_version_when_nobody_began_with_it_then_it_is_dropped_and_still_told),
+        PORT_CASE(test_version_when_a_saga_began_with_it_then_it_is_never_dropped),
         PORT_CASE(test_versions_when_sagas_are_live_then_each_hash_comes_once),
         PORT_CASE(test_participant_when_put_again_then_its_addresses_are_replaced),
         PORT_CASE(test_pause_when_put_then_the_last_act_of_each_is_kept),

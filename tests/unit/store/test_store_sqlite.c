@@ -276,6 +276,74 @@ static void test_definition_when_its_set_is_replaced_then_the_unused_one_goes(vo
     world_free(world);
 }
 
+/* Takes a store back to the form before versions were dropped. */
+static void make_older(struct world *world)
+{
+    static const char back[] =
+        "DROP TABLE definition_past; DROP INDEX definition_unused;"
+        "ALTER TABLE definition DROP COLUMN used; PRAGMA user_version = 3;"
+        "INSERT INTO descriptor_set VALUES(x'00', x'01');"
+        "INSERT INTO definition VALUES(zeroblob(32), 'began', x'00', 1, 0);"
+        "INSERT INTO definition VALUES(zeroblob(31) || x'01', 'never', x'00', 1, 0);"
+        "INSERT INTO definition VALUES(zeroblob(31) || x'02', 'never', x'00', 2, 1);"
+        "INSERT INTO saga VALUES(x'01', zeroblob(32), 'began', 'k', x'', 3, 0, 1, 1, 1, 1, x'', "
+        "x'',"
+        " x'');";
+    struct saga_err_detail detail = {.text = ""};
+    struct saga_sql *sql = NULL;
+    assert_int_equal(saga_sql_open(world->path, SAGA_SQL_READ_WRITE, &sql, &detail), SAGA_ERR_OK);
+    if (saga_sql_exec(sql, back, &detail) != SAGA_ERR_OK) {
+        fail_msg("%s", detail.text);
+    }
+    saga_sql_close(sql);
+}
+
+static void test_open_when_the_file_is_older_then_versions_of_names_with_sagas_stay(void **state)
+{
+    (void)state;
+    struct world *world = world_new();
+    assert_non_null(world);
+    struct saga_err_detail detail = {.text = ""};
+    struct saga_store_port port;
+    assert_int_equal(world_open(world, &port, &detail), SAGA_ERR_OK);
+    port.ops->close(port.store);
+    make_older(world);
+    assert_int_equal(world_open(world, &port, &detail), SAGA_ERR_OK);
+    port.ops->close(port.store);
+    assert_int_equal(ask_number(world, "SELECT count(*) FROM definition WHERE used"), 1);
+    assert_int_equal(ask_number(world, "SELECT used FROM definition WHERE name = 'began'"), 1);
+    world_free(world);
+}
+
+static void test_definition_when_dropped_then_its_set_goes_unless_another_has_it(void **state)
+{
+    (void)state;
+    static const uint8_t hashes[][SAGA_DIGEST_SIZE] = {{1}, {2}, {3}};
+    static const char *const sets[] = {"own", "shared", "shared"};
+    struct world *world = world_new();
+    assert_non_null(world);
+    struct saga_err_detail detail = {.text = ""};
+    struct saga_store_port port;
+    uint64_t epoch = 0;
+    assert_int_equal(world_open(world, &port, &detail), SAGA_ERR_OK);
+    assert_int_equal(port.ops->begin(port.store, &detail), SAGA_ERR_OK);
+    assert_int_equal(port.ops->take_lease(port.store, "test", &epoch, &detail), SAGA_ERR_OK);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(port.ops->put_definition(port.store, hashes[i], "a",
+                                                  saga_bytes_text(sets[i]), (int64_t)i, &detail),
+                         SAGA_ERR_OK);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(port.ops->drop_definition(port.store, hashes[i], &detail), SAGA_ERR_OK);
+    }
+    assert_int_equal(port.ops->commit(port.store, &detail), SAGA_ERR_OK);
+    assert_int_equal(ask_number(world, "SELECT count(*) FROM descriptor_set"), 1);
+    assert_int_equal(ask_number(world, "SELECT count(*) FROM definition"), 1);
+    assert_int_equal(ask_number(world, "SELECT count(*) FROM definition_past"), 2);
+    port.ops->close(port.store);
+    world_free(world);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -285,6 +353,8 @@ int main(void)
         cmocka_unit_test(test_open_when_folder_is_missing_then_error_names_the_path),
         cmocka_unit_test(test_row_when_a_digest_is_cut_then_corrupt),
         cmocka_unit_test(test_definition_when_its_set_is_replaced_then_the_unused_one_goes),
+        cmocka_unit_test(test_definition_when_dropped_then_its_set_goes_unless_another_has_it),
+        cmocka_unit_test(test_open_when_the_file_is_older_then_versions_of_names_with_sagas_stay),
     };
     int failed = port_suite_run("sqlite", &sqlite_factory);
     failed += cmocka_run_group_tests_name("sqlite files", tests, NULL, NULL);
