@@ -264,6 +264,7 @@ static void test_next_due_when_nothing_waits_then_is_none(void **state)
 struct last_event {
     uint64_t seq;
     uint32_t payload_size;
+    Saga__V1__Op op;
     char reason[32];
 };
 
@@ -275,6 +276,7 @@ static bool see_last(void *user, const struct saga_audit_row *row)
     assert_non_null(event);
     *last = (struct last_event){.seq = event->seq};
     last->payload_size = (uint32_t)event->payload.len;
+    last->op = event->op;
     if (event->status != NULL) {
         (void)snprintf(last->reason, sizeof last->reason, "%s", event->status->reason);
     }
@@ -387,6 +389,7 @@ static void test_child_when_it_completes_as_its_parent_turns_back_then_it_is_und
     family_answer_undo(world, goods, GOODS_TICKET);
     family_answer_undo(world, goods, GOODS_STOCK);
     family_assert_state(world, parent, SAGA_STATE_COMPENSATED);
+    assert_int_equal(last_of(world, parent).op, SAGA__V1__OP__OP_UNDO); /* of the step's undo */
 }
 
 #define WITH(name, setup) cmocka_unit_test_setup_teardown(name, setup, family_teardown)
