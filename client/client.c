@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/base/limits.h"
+#include "common/wire/wire.h"
 
 /* --output stands first: it alone is told where no daemon is asked. */
 const struct saga_option saga_client_options[] = {
@@ -263,12 +264,40 @@ const char *saga_client_who(const struct saga_options *options)
     return who;
 }
 
+/* Bytes of the character that text begins with, and which it is; 0: none, a byte that is not UTF-8.
+ */
+static size_t character(const char *text, uint32_t *code)
+{
+    static const uint8_t masks[] = {0, 0x7F, 0x1F, 0x0F, 0x07};
+    uint8_t first = (uint8_t)text[0];
+    size_t size = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+    if (strnlen(text, size) < size ||
+        !saga_wire_utf8((struct saga_bytes){(const uint8_t *)text, size})) {
+        return 0;
+    }
+    *code = first & masks[size];
+    for (size_t i = 1; i < size; i++) {
+        *code = *code << 6 | ((uint8_t)text[i] & 0x3F);
+    }
+    return size;
+}
+
+/* Controls (of C0, C1), line ends and changes of direction, and what no XML may have. */
+static bool is_unfit(uint32_t code)
+{
+    return code < 0x20 || (code >= 0x7F && code < 0xA0) || (code >= 0x2028 && code <= 0x202E) ||
+           (code >= 0x2066 && code <= 0x2069) || code == 0xFFFE || code == 0xFFFF;
+}
+
 void saga_client_clean(char *text)
 {
-    for (; *text != 0; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7F) {
-            *text = '?';
+    while (*text != 0) {
+        uint32_t code = 0;
+        size_t size = character(text, &code);
+        if (size == 0 || is_unfit(code)) {
+            memset(text, '?', size == 0 ? 1 : size);
         }
+        text += size == 0 ? 1 : size;
     }
 }
 

@@ -114,7 +114,8 @@ void saga_client_duration_text(int64_t ms, char text[SAGA_DURATION_TEXT_SIZE]);
 /* Tells who acts: the setting `who`, else USER, LOGNAME, the user's name; NULL: nobody knows. */
 const char *saga_client_who(const struct saga_options *options);
 
-/* Replaces control characters, which would act on a terminal, by '?'. */
+/* Replaces by '?' what would act on a terminal or spoil a drawing: control characters, ends of
+ * lines, changes of direction, what no XML may have, bytes that are not UTF-8. */
 void saga_client_clean(char *text);
 
 /* Reads a saga id from wire bytes. Errors: MALFORMED when there are not 16. */

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/wire/wire.h"
+
 const char *saga_graph_kind_name(enum saga_graph_kind kind)
 {
     switch (kind) {
@@ -182,7 +184,14 @@ static void when_value(const struct saga_when *when, const struct saga_field *fi
 {
     int32_t narrow = (int32_t)(uint32_t)when->number;
     if (when->is_bytes) {
-        snprintf(text, size, "\"%.*s\"", (int)when->bytes.size, (const char *)when->bytes.data);
+        /* Room for the quotes and the dots; what is left of a byte that is none is "?". */
+        struct saga_bytes shown = saga_wire_utf8_cut(when->bytes, size - 8);
+        text[0] = '"';
+        for (size_t i = 0; i < shown.size; i++) {
+            text[1 + i] = shown.data[i] == 0 ? '?' : (char)shown.data[i];
+        }
+        snprintf(text + 1 + shown.size, size - 1 - shown.size, "%s\"",
+                 shown.size < when->bytes.size ? "…" : "");
         saga_client_clean(text);
     } else if (when->type == SAGA_FIELD_BOOL) {
         snprintf(text, size, "%s", when->number != 0 ? "true" : "false");

@@ -226,6 +226,9 @@ static int open_drawing(const struct saga_options *options, bool json, struct dr
     if (foreign && saga_applied_known(options)) {
         return open_live(options, drawing);
     }
+    if (operand != NULL && access(operand, F_OK) != 0) {
+        return saga_client_fail("%s: %s, and it is no saga id", operand, strerror(errno));
+    }
     int status = saga_definition_file_open(options, operand, name, json, &drawing->file);
     drawing->decl = drawing->file.decl;
     if (foreign && status == SAGA_EXIT_USAGE) {

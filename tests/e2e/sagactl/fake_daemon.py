@@ -22,12 +22,17 @@ class FakeDaemon:
         self.thread.start()
 
     def close(self):
-        # A thread in accept() is not woken by close() alone.
+        # Threads that wait are not woken by close() alone.
         self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
-        for peer in self.peers:
-            peer.close()
         self.thread.join()
+        for peer, thread in self.peers:
+            try:
+                peer.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass # it hung up before
+            thread.join()
+            peer.close()
 
     def _accept(self):
         while True:
@@ -35,8 +40,9 @@ class FakeDaemon:
                 peer, _ = self.socket.accept()
             except OSError:
                 return
-            self.peers.append(peer)
-            threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
+            thread = threading.Thread(target=self._serve, args=(peer,), daemon=True)
+            thread.start()
+            self.peers.append((peer, thread))
 
     def _serve(self, peer):
         try:
@@ -47,7 +53,7 @@ class FakeDaemon:
                 frame = sp.read_exactly(peer, size)
                 body = self._body(frame[4:])
                 if body is None:
-                    peer.close()
+                    peer.shutdown(socket.SHUT_RDWR)
                     return
                 peer.sendall(struct.pack(">Q", 4 + len(body)) + frame[:4] + body)
         except (OSError, EOFError):

@@ -85,8 +85,8 @@ class CallTest(unittest.TestCase):
 
     def test_a_daemon_that_says_nothing_is_late(self):
         over = threading.Event()
-        self.addCleanup(over.set)
         daemon = self.fake(lambda commands: over.wait(base.VERB_SECONDS) and None)
+        self.addCleanup(over.set)
         _, problem = self.call(daemon, "-d", "{}", "--timeout=200ms", expect=LATE)
         self.assertIn(daemon.url, problem)
 

@@ -12,8 +12,9 @@ import time
 import unittest
 import xml.etree.ElementTree as ElementTree
 
+import fake_daemon
 import test_sagactl as base
-from harness import orders, util
+from harness import orders, schema, sp, util
 
 VALIDATE = "customer.v1.CustomerService/ValidateCustomer"
 RESERVE = "product.v1.ProductService/ReserveStock"
@@ -248,7 +249,67 @@ class ToolTest(unittest.TestCase):
     def test_graph_of_the_live_definition(self):
         self.assertEqual(self.ctl("graph", "--live", "--saga=create-order")[0], self.ctl("graph", "--saga=create-order")[0])
         self.ctl("graph", "--live", "--saga=no-such", expect=NOT_FOUND)
-        self.ctl("graph", base.UNKNOWN_ID, expect=NOT_FOUND)
+        for how in "text", "dot", "svg", "mermaid", "json":
+            self.assertIn("there is no such saga", self.ctl("graph", base.UNKNOWN_ID, f"--format={how}", expect=NOT_FOUND)[1])
+        self.assertIn("No such file or directory, and it is no saga id", self.ctl("graph", base.UNKNOWN_ID[:-1], expect=1)[1])
+
+    def test_graph_of_a_saga_is_of_its_own_version(self):
+        source = (ROOT / "tests/contract/graph/graphs.proto").read_text(encoding="utf-8")
+        head = source[:source.index("// Two at once")].replace("graphs.v1", "replaced.v1").replace("graph-", "replaced-").replace("-graph", "-replaced")
+        work = f"--participant=replaced.v1.Work=ipc://{self.directory}/nobody"
+
+        def apply(*names):
+            after = ["", *(f' after: "{name}"' for name in names)]
+            steps = "".join(f'step {{ name: "{name}" call: "replaced.v1.Work/Do" undo: "replaced.v1.Work/Undo"{before} }}\n'
+                            for name, before in zip(names, after))
+            path = self.directory / "replaced.proto"
+            path.write_text(f'{head}message M {{\n option (saga.v1.definition) = {{ name: "replaced" deadline_ms: 3600000\n{steps}'
+                            f'step {{ name: "settle" call: "replaced.v1.Work/Tell" pivot: true after: "{names[-1]}" }} }};\n int64 id = 1;\n}}\n',
+                            encoding="utf-8")
+            self.ctl("apply", path, work, "--why=x")
+
+        apply("first", "second")
+        saga = json.loads(self.ctl("start", "replaced", "-d", '{"id":1}', "-o", "json")[0])["id"]
+        apply("third")
+        for _ in range(2):
+            told = json.loads(self.ctl("graph", saga, "--format=json")[0])
+            self.assertEqual([step["name"] for step in told["steps"]], ["first", "second", "settle"])
+            for how in "text", "dot", "svg", "mermaid":
+                drawing = self.ctl("graph", saga, f"--format={how}")[0]
+                self.assertEqual(("second" in drawing, "third" in drawing), (True, False), how)
+            self.ctl("remove", "replaced", "--why=x", expect=(0, NOT_FOUND))
+        self.ctl("graph", "--live", "--saga=replaced", expect=NOT_FOUND)
+
+    def test_reasons_of_any_text_spoil_no_drawing(self):
+        odd = '</text><script>x</script>"`;#&\\|}] %% \x1b[31m\x9b1m\u202e\u2028\ufffe\n'
+        sagad = self.dev.endpoints()["sagad"]["nng"]
+
+        def answer(commands):
+            replies = sp.call_batch(sagad, commands)
+            for command, one in zip(commands, replies):
+                if command.method.endswith("/GetSaga"):
+                    view = schema.message("saga.v1.GetSagaResponse").FromString(one.payload)
+                    view.saga.next_action = odd
+                    for step in view.saga.steps:
+                        step.last_status.code, step.last_status.reason, step.last_status.message = 9, odd, odd
+                    one.payload = view.SerializeToString()
+            return replies
+
+        daemon = fake_daemon.FakeDaemon(answer)
+        self.addCleanup(daemon.close)
+        for how in "text", "dot", "svg", "mermaid", "json":
+            drawing, _ = self.ctl("graph", self.saga_of(self.rejected), f"--format={how}", f"--address={daemon.url}")
+            if how == "json": # what reads it wants it as it is
+                self.assertEqual({step["state"]["last_status"]["reason"] for step in json.loads(drawing)["steps"]}, {odd})
+                continue
+            self.assertNotRegex(drawing, "[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\ufffe]", how)
+            if how == "svg":
+                ElementTree.fromstring(drawing)
+            elif how == "dot":
+                done = subprocess.run(["dot", "-Tsvg"], input=drawing, capture_output=True, text=True, check=False, timeout=base.VERB_SECONDS)
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+            if how in ("svg", "mermaid"):
+                self.assertNotIn("<script>", drawing)
 
 
 if __name__ == "__main__":

@@ -111,6 +111,39 @@ static void test_texts_when_made_then_are_for_people(void **state)
     assert_string_equal(dirty, "a?[31mb?c?");
 }
 
+static void test_clean_when_a_text_acts_or_is_none_then_it_is_made_harmless(void **state)
+{
+    static const char *const texts[][2] = {
+        {"", ""},
+        {"é語\xf0\x9f\x98\x80 \"<&>", "é語\xf0\x9f\x98\x80 \"<&>"}, /* stays */
+        {"\xc2\x9b"
+         "1m",
+         "??1m"}, /* CSI of C1 */
+        {"a\xe2\x80\xae"
+         "b",
+         "a???b"}, /* right to left */
+        {"a\xe2\x81\xa6"
+         "b",
+         "a???b"},
+        {"a\xe2\x80\xa8"
+         "b",
+         "a???b"}, /* a line's end */
+        {"\xef\xbf\xbe\xef\xbf\xbf\xef\xbf\xbd", "??????\xef\xbf\xbd"},
+        {"a\xff\x80"
+         "b",
+         "a??b"},                          /* no UTF-8 */
+        {"\xc0\x80\xed\xa0\x80", "?????"}, /* overlong, a surrogate */
+        {"a\xe8\xaa", "a??"},              /* cut off */
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        char text[64];
+        (void)snprintf(text, sizeof text, "%s", texts[i][0]);
+        saga_client_clean(text);
+        assert_string_equal(text, texts[i][1]);
+    }
+}
+
 static void test_endpoints_when_written_then_are_read_back(void **state)
 {
     (void)state;
@@ -236,6 +269,7 @@ int main(void)
         cmocka_unit_test(test_duration_when_well_formed_then_is_read),
         cmocka_unit_test(test_duration_when_malformed_then_is_refused),
         cmocka_unit_test(test_texts_when_made_then_are_for_people),
+        cmocka_unit_test(test_clean_when_a_text_acts_or_is_none_then_it_is_made_harmless),
         cmocka_unit_test(test_endpoints_when_written_then_are_read_back),
         cmocka_unit_test(test_endpoints_when_the_file_is_garbage_then_is_refused),
         cmocka_unit_test(test_verbs_when_asked_for_help_then_each_gives_it),
