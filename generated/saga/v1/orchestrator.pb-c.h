@@ -495,7 +495,8 @@ struct  Saga__V1__ListDefinitionsRequest
    */
   char *definition;
   /*
-   * Also versions that are neither current nor have sagas in flight; the newest of each name first.
+   * Also versions that are neither current nor have sagas in flight; the newest of each name first. Of one that no saga ever began with only what is told here is left
+   * once it is replaced or removed: its descriptor set is let go.
    */
   protobuf_c_boolean history;
   /*
@@ -705,7 +706,9 @@ struct  Saga__V1__ApplyDefinitionsRequest
   size_t n_definitions;
   char **definitions;
   /*
-   * Where services are; replaces what was applied for the same service before. What the daemon was started with (--participant) stands.
+   * Where services are; replaces what was applied for the same service before, and holds over restarts. A service that neither these sagas nor one in use call is
+   * refused; once nothing calls it any more, its addresses are forgotten: give them again with the version that calls it again. What the daemon was started with
+   * (--participant) stands, and is never forgotten.
    */
   size_t n_participants;
   Saga__V1__ParticipantAddress **participants;
