@@ -134,7 +134,8 @@ void certify_b6_effect(struct certify_trial *trial)
 
 /* ---- Undos ---- */
 
-/* By a balance: after the undo it is what it was before the call. */
+/* By a balance: after the undo it is what it was before the call. False: it does not tell of this
+ * call. */
 static bool by_balance(struct certify_trial *trial)
 {
     struct saga_reply reply;
@@ -147,13 +148,13 @@ static bool by_balance(struct certify_trial *trial)
     struct certify_scope *scope = certify_scope_new(trial);
     if (scope == NULL || !certify_balance(trial, scope, &before) ||
         !certify_call_ok(trial, scope, &reply) || !certify_balance(trial, scope, &called)) {
-        return false;
+        return true; /* judged */
     }
     if (saga_bytes_equal(before, called)) {
-        return false; /* it does not tell this call */
+        return false;
     }
     if (!certify_undo_ok(trial, scope, &reply) || !certify_balance(trial, scope, &after)) {
-        return false;
+        return true;
     }
     if (saga_bytes_equal(called, after)) {
         certify_fail(trial,
@@ -167,7 +168,7 @@ static bool by_balance(struct certify_trial *trial)
 }
 
 /* By something that there is once: who takes it leaves nothing for others, until it is undone. */
-static bool by_taking(struct certify_trial *trial)
+static void by_taking(struct certify_trial *trial)
 {
     struct saga_reply reply;
     struct saga_reply other;
@@ -180,38 +181,38 @@ static bool by_taking(struct certify_trial *trial)
     struct certify_scope *third = certify_scope_for(trial, CERTIFY_EXPECT_ONCE);
     if (first == NULL || second == NULL || third == NULL ||
         !certify_call_ok(trial, first, &reply)) {
-        return false;
+        return;
     }
     struct certify_ask ask_second = certify_ask(trial, second, SAGA_OP_CALL);
     struct certify_ask ask_third = certify_ask(trial, third, SAGA_OP_CALL);
     if (!certify_send(trial, &ask_second, &other)) {
-        return false;
+        return;
     }
     if (saga_code_class(other.status.code) != SAGA_CODE_CLASS_REJECT) {
         certify_skip(trial, "a request with \"$expect\": \"once\" was not refused though another "
                             "one stood");
-        return false;
+        return;
     }
     if (!certify_undo_ok(trial, first, &reply) || !certify_send(trial, &ask_third, &reply)) {
-        return false;
+        return;
     }
     if (saga_code_class(reply.status.code) == SAGA_CODE_CLASS_REJECT) {
         (void)certify_want_status(trial, "the call behind the undo", &reply, SAGA_CODE_OK, NULL);
     } else if (reply.status.code != SAGA_CODE_OK) {
         certify_skip(trial, "the call behind the undo has no definitive answer");
     }
-    return true;
 }
 
 void certify_undo_effect(struct certify_trial *trial)
 {
     const struct saga_certify_values *values = trial->run->config->values;
-    bool judged = trial->run->config->balance_method != NULL && by_balance(trial);
+    bool tells = trial->run->config->balance_method != NULL && by_balance(trial);
     if (!trial->judged &&
         certify_values_find(values, trial->step->call->full_name, CERTIFY_EXPECT_ONCE, 0) != NULL) {
-        judged = by_taking(trial) || judged;
+        by_taking(trial);
+        tells = true;
     }
-    if (!judged) {
+    if (!tells) {
         certify_skip(trial,
                      "%s: give --balance METHOD=JSON, or a request with \"$expect\": "
                      "\"once\" (--values)",

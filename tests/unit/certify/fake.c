@@ -307,8 +307,10 @@ static bool keeps(const struct fake *fake, const struct saga_reply *reply)
 static bool first(struct fake *fake, const struct saga_command *command, struct saga_reply *reply)
 {
     const struct fake_row *call = find_other(fake, command, SAGA_OP_CALL);
-    const struct fake_row *undo = find_other(fake, command, SAGA_OP_UNDO);
-    if (command->op == SAGA_OP_CALL && undo != NULL && !is(fake, FAKE_FORBIDDEN_DONE)) {
+    struct fake_row *undo = find_other(fake, command, SAGA_OP_UNDO);
+    if (command->op == SAGA_OP_CALL && undo != NULL && !is(fake, FAKE_FORBIDDEN_DONE) &&
+        !(undo->forbade && is(fake, FAKE_FORBIDDEN_ONCE))) {
+        undo->forbade = true;
         say(reply, SAGA_CODE_FAILED_PRECONDITION,
             is(fake, FAKE_FORBIDDEN_REASON) ? "" : "SAGA_UNDONE");
         return false;
@@ -323,7 +325,10 @@ static bool first(struct fake *fake, const struct saga_command *command, struct 
         return true;
     }
     handle(fake, command, reply);
-    if (command->op == SAGA_OP_UNDO && is(fake, FAKE_UNDO_SAYS_EMPTY)) {
+    bool soon = call != NULL && call->exchange != fake->exchange &&
+                call->exchange + 2 >= fake->exchange && !fake->unanswered;
+    if (command->op == SAGA_OP_UNDO &&
+        (is(fake, FAKE_UNDO_SAYS_EMPTY) || (is(fake, FAKE_UNDO_EMPTY_SOON) && soon))) {
         reply->empty = true;
     }
     if (command->op == SAGA_OP_CALL && is(fake, FAKE_CALL_REPLAYED)) {
@@ -646,6 +651,9 @@ static void under_way(struct fake *fake, struct saga_certify_message *messages, 
         fake->killed_soon = i + count / 3 >= answered;
         fake->unanswered = i >= answered;
         message(fake, &messages[i]);
+        if (fake->killed_soon && is(fake, FAKE_ANSWER_CUT)) {
+            messages[i].answer.size--;
+        }
         if (i >= answered) {
             saga_buf_fini(&messages[i].answer);
             messages[i].answered = false;

@@ -67,6 +67,7 @@
     X(EMPTY_UNSAID)       /* it is not marked empty */                                             \
     X(EMPTY_FORGOTTEN)    /* it is not stored */                                                   \
     X(FORBIDDEN_DONE)     /* a call after its undo is done */                                      \
+    X(FORBIDDEN_ONCE)     /* it is refused, and done when it comes again */                        \
     X(FORBIDDEN_REASON)   /* it is refused without the reason */                                   \
     X(FORBIDDEN_IN_BATCH) /* it is done when both are in one batch */                              \
     X(LATE_DUPLICATE)     /* a duplicate after the undo is done again */                           \
@@ -76,6 +77,7 @@
     X(NO_EFFECT)          /* a refused call has an effect */                                       \
     X(UNDO_RESPONSE)      /* the undo's response is not of its type */                             \
     X(UNDO_SAYS_EMPTY)    /* the undo of a done call says empty */                                 \
+    X(UNDO_EMPTY_SOON)    /* so it does right behind its call, when its answer arrives */          \
     X(UNDO_TWICE)                                                                                  \
     X(EMPTY_ONCE)   /* a replayed undo never says empty */                                         \
     X(KEY_CAUSE)    /* the cause is part of an undo's key */                                       \
@@ -88,6 +90,7 @@
     X(LOST_LATE_CALLS)   /* calls are answered before they are kept: a kill loses the last ones */ \
     X(LOST_LATE_UNDOS)   /* the same for undos */                                                  \
     X(LOST_LATE)         /* and for both */                                                        \
+    X(ANSWER_CUT)        /* the last answers before a kill cannot be read */                       \
     X(UNANSWERED_ANEW)   /* a call whose answer a kill took is done anew each time */              \
     X(UNANSWERED_EFFECT) /* it is replayed, and has an effect each time */                         \
     X(RESTART_NEVER)     /* it does not come back */
@@ -122,6 +125,7 @@ struct fake_row {
     char cause[32];
     size_t batch;     /* the message that made it */
     size_t exchange;  /* the messages that came with it */
+    bool forbade;     /* it has refused a call */
     bool killed_soon; /* made shortly before a kill */
     bool unanswered;  /* its answer never arrived */
 };

@@ -282,6 +282,10 @@ static enum saga_certify_verdict verdict_of(struct fake *fake, const char *text,
     "{\"$expect\": \"once\", \"order_id\": \"${id}\", \"total_cents\": 77}]}"
 #define NOT_ONCE                                                                                   \
     "{\"" AUTHORIZE "\": [{\"$expect\": \"once\", \"order_id\": \"${id}\", \"total_cents\": 78}]}"
+#define BEFORE                                                                                     \
+    "{\"" AUTHORIZE "\": [{\"$before\": {\"method\": \"" AUTHORIZE "\", \"request\": "             \
+    "{\"order_id\": \"${id}\", \"total_cents\": 1}}, \"order_id\": \"${id}\", \"total_cents\": "   \
+    "2}]}"
 #define REFUSED                                                                                    \
     "{\"" AUTHORIZE "\": [{\"$expect\": \"no\", \"order_id\": \"${id}\", \"total_cents\": 0}]}"
 #define ORDERS_EVER "order.v1.OrderService/GetOrder"
@@ -347,10 +351,16 @@ static void test_flight_when_there_is_room_for_few_then_it_is_judged_by_those(vo
         struct fake good = {.fault = FAKE_NONE, .room = 3};
         struct fake none = {.fault = FAKE_NONE, .refuses = true};
         struct fake bad = {.fault = FAKE_LOST_LATE, .room = 3};
+        struct fake full = {.fault = FAKE_NONE, .room = 3};
+        struct fake shut = {.fault = FAKE_NONE, .refuses = true};
         assert_int_equal(verdict_of(&good, "", ids[i], NULL), SAGA_CERTIFY_PASS);
         assert_int_equal(good.open_calls, 0);
         assert_true(good.flights > 0);
         assert_int_equal(verdict_of(&bad, "", ids[i], NULL), SAGA_CERTIFY_FAIL);
+        /* What must be done before takes room too. */
+        assert_int_equal(verdict_of(&full, BEFORE, ids[i], NULL), SAGA_CERTIFY_PASS);
+        assert_int_equal(full.open_calls, 0);
+        assert_int_equal(verdict_of(&shut, BEFORE, ids[i], "before"), SAGA_CERTIFY_SKIP);
         /* Calls that are refused for good are answers like others; undos need one that was done. */
         assert_int_equal(verdict_of(&none, "", ids[i], NULL),
                          i == 0 ? SAGA_CERTIFY_PASS : SAGA_CERTIFY_SKIP);
