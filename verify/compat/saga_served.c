@@ -289,7 +289,8 @@ static void check_command(const struct command *command)
     if (b == NULL && elsewhere) {
         return;
     }
-    if (b == NULL || (b->streaming && !command->a->streaming)) {
+    /* What streams is no step's: OLD's method does not. */
+    if (b == NULL || b->streaming) {
         struct compat_saga_note what =
             about(command, SAGA_COMPAT_CALL_UNSERVED, SAGA_COMPAT_UNDO_UNSERVED);
         compat_saga_add(command->saga, what,
