@@ -283,7 +283,8 @@ static enum saga_certify_verdict verdict_of(struct fake *fake, const char *text,
 #define NOT_ONCE                                                                                   \
     "{\"" AUTHORIZE "\": [{\"$expect\": \"once\", \"order_id\": \"${id}\", \"total_cents\": 78}]}"
 #define BEFORE                                                                                     \
-    "{\"" AUTHORIZE "\": [{\"$before\": {\"method\": \"" AUTHORIZE "\", \"request\": "             \
+    "{\"" AUTHORIZE "\": [{\"$before\": {\"op\": \"call\", \"method\": \"" AUTHORIZE               \
+    "\", \"request\": "                                                                            \
     "{\"order_id\": \"${id}\", \"total_cents\": 1}}, \"order_id\": \"${id}\", \"total_cents\": "   \
     "2}]}"
 #define REFUSED                                                                                    \
