@@ -302,6 +302,33 @@ static void test_methods_when_the_set_is_ones_own_then_it_counts_and_must_hold_a
     saga_buf_fini(&own);
 }
 
+/* A message is cut between characters, or the whole reply could not be read. */
+static void test_refusal_when_its_message_is_too_long_then_no_character_is_cut(void **state)
+{
+    static const struct {
+        const char *character;
+        size_t size;
+    } cases[] = {{"a", 1}, {"\xc3\xa4", 2}, {"\xe2\x82\xac", 3}, {"\xf0\x9f\x8d\x95", 4}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (size_t shift = 0; shift < 4; shift++) {
+            char text[2 * SAGA_STATUS_MESSAGE_MAX] = "abc";
+            size_t size = shift;
+            while (size + cases[i].size < sizeof text) {
+                memcpy(text + size, cases[i].character, cases[i].size);
+                size += cases[i].size;
+            }
+            text[size] = '\0';
+            struct saga_call call = {.refused = false};
+            saga_call_refuse(&call, SAGA_CODE_NOT_FOUND, "WHY", "%s", text);
+            size_t whole =
+                shift + (SAGA_STATUS_MESSAGE_MAX - shift) / cases[i].size * cases[i].size;
+            assert_int_equal(strlen(call.message), whole);
+            assert_memory_equal(call.message, text, whole);
+        }
+    }
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int main(void)
@@ -320,6 +347,7 @@ int main(void)
         CASE(
             test_reply_when_batch_grows_too_large_then_short_reply_and_the_message_stays_in_its_limit),
         CASE(test_job_when_it_runs_then_effect_and_callbacks_come_together),
+        CASE(test_refusal_when_its_message_is_too_long_then_no_character_is_cut),
         CASE(test_methods_when_a_handler_is_missing_then_the_daemon_does_not_start),
         CASE(test_methods_when_the_set_is_ones_own_then_it_counts_and_must_hold_all),
     };

@@ -284,6 +284,19 @@ static void test_record_when_its_key_and_headers_are_huge_then_the_letter_still_
     assert_true(saga_kafka_header(letter, "dead-letter-reason").size > 0);
 }
 
+/* A letter is found by the position of its row, wherever that lies. */
+static void test_letter_when_other_rows_came_before_then_is_still_found(void **state)
+{
+    struct rig *rig = *state;
+    struct saga_command call = rig_call(7);
+    assert_int_equal(receive_command(rig, &call, 4), 0);
+    call = rig_undo(7);
+    assert_int_equal(receive_command(rig, &call, 5), 0);
+    assert_int_equal(receive(rig, saga_bytes_text("\xff"), 6), 0);
+    assert_int_equal(rig_number(rig, "SELECT position FROM dead_letter"), 3);
+    assert_letter(rig, 3, saga_bytes_text("\xff"), NULL, "6");
+}
+
 static void test_b7_prune_when_dead_letters_are_old_then_they_go_with_their_rows(void **state)
 {
     struct rig *rig = *state;
@@ -373,6 +386,7 @@ int main(void)
         CASE(test_record_when_it_has_no_business_here_then_dead_letter_and_the_sender_is_told),
         CASE(test_record_when_it_is_oversized_then_its_letter_is_cut),
         CASE(test_record_when_its_key_and_headers_are_huge_then_the_letter_still_fits),
+        CASE(test_letter_when_other_rows_came_before_then_is_still_found),
         CASE(test_b7_prune_when_dead_letters_are_old_then_they_go_with_their_rows),
         CASE(test_intake_when_the_inbox_is_full_then_the_record_comes_again),
         CASE(test_cursor_when_saved_then_loaded_and_never_goes_back),

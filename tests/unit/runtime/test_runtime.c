@@ -258,6 +258,12 @@ static void test_start_when_too_many_go_forward_then_is_refused_until_one_has_pa
     world_crash(world);
     start_one(world, "more", 8);
     assert_int_equal(world->answers[0].code, SAGA_CODE_RESOURCE_EXHAUSTED);
+    world->now += 1; /* ids are made of the time, and of a seed that is every process's */
+    reply_to(world, 1, SAGA_CODE_NOT_FOUND, nothing); /* exactly one has room now */
+    start_one(world, "room", 9);
+    assert_int_equal(world->answers[1].code, SAGA_CODE_OK);
+    start_one(world, "none", 10);
+    assert_int_equal(world->answers[2].code, SAGA_CODE_RESOURCE_EXHAUSTED);
 }
 
 static void test_recovery_when_commands_were_out_then_sends_them_again(void **state)

@@ -210,6 +210,24 @@ static void test_start_when_sagas_of_another_are_held_then_they_take_no_place(vo
     assert_int_equal(world->answers[0].code, SAGA_CODE_OK);
 }
 
+static void test_start_when_those_of_another_are_held_then_there_is_room_for_all(void **state)
+{
+    struct world *world = *state;
+    static const char *const keys[] = {"1", "2", "3", "4", "5"};
+    for (size_t i = 0; i < 3; i++) {
+        (void)start(world, keys[i]);
+    }
+    act_ok(world, SAGA_ACT_PAUSE);
+    for (size_t i = 0; i < 5; i++) { /* as many as may go forward */
+        struct saga_start other = {
+            .definition = "create-order-async", .key = keys[i], .traceparent = "", .ticket = world};
+        begin(world);
+        saga_runtime_start(world->runtime, &other);
+        end(world);
+        assert_int_equal(world->answers[0].code, SAGA_CODE_OK);
+    }
+}
+
 /* ---- Sagas in flight ---- */
 
 static void
@@ -595,6 +613,7 @@ int main(void)
         T(test_start_when_the_definition_is_paused_then_is_to_come_later),
         T(test_start_when_it_was_taken_before_the_pause_then_answers_with_its_saga),
         T(test_start_when_sagas_of_another_are_held_then_they_take_no_place),
+        T(test_start_when_those_of_another_are_held_then_there_is_room_for_all),
         T(test_saga_when_its_definition_is_paused_then_no_step_begins_until_it_goes_on),
         T(test_saga_when_paused_then_what_is_out_is_tried_again),
         T(test_saga_when_paused_then_it_is_undone_and_its_deadline_counts),

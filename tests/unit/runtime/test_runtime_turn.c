@@ -119,6 +119,28 @@ static void test_saga_when_loaded_again_then_its_last_change_is_when_it_was(void
     assert_int_equal(family_look(world, id).updated_unix_ms, then);
 }
 
+/* What an undo answers is no part of the context, though it looks like what the call answers. */
+static void test_context_when_an_undo_answers_with_a_payload_then_stays_as_it_is(void **state)
+{
+    struct world *world = *state;
+    struct saga_id id = start_order(world, "1");
+    family_answer_call(world, id, CUSTOMER, SAGA_CODE_NOT_FOUND, family_nothing);
+    struct saga_look look = family_look(world, id);
+    assert_int_equal(look.saga.steps[STOCK].state, SAGA_STEP_UNDOING);
+    uint8_t before[256];
+    size_t size = look.context.size;
+    assert_in_range(size, 1, sizeof before);
+    memcpy(before, look.context.data, size);
+    struct saga_runtime_reply reply = {
+        .saga_id = id, .step = STOCK, .op = SAGA_OP_UNDO, .payload = family_total};
+    family_give_reply(world, &reply);
+    end_turn(world, false);
+    family_assert_step(world, id, STOCK, SAGA_STEP_UNDONE);
+    look = family_look(world, id);
+    assert_int_equal(look.context.size, size);
+    assert_memory_equal(look.context.data, before, size);
+}
+
 /* ---- Words about sagas that are gone, and steps that are not ---- */
 
 static void test_durable_when_its_saga_or_step_is_not_there_then_is_ignored(void **state)
@@ -176,6 +198,7 @@ int main(void)
         WITH(test_offsets_when_many_come_of_one_partition_then_take_one_place),
         WITH(test_saga_when_nobody_is_its_parent_then_has_none),
         WITH(test_saga_when_loaded_again_then_its_last_change_is_when_it_was),
+        WITH(test_context_when_an_undo_answers_with_a_payload_then_stays_as_it_is),
         WITH(test_durable_when_its_saga_or_step_is_not_there_then_is_ignored),
         WITH(test_act_when_the_store_has_failed_then_is_answered_once),
     };
