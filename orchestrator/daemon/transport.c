@@ -202,17 +202,6 @@ enum saga_err transport_start(struct transport *transport, struct saga_err_detai
     return SAGA_ERR_OK;
 }
 
-void transport_warn_nowhere(const struct transport *transport)
-{
-    for (size_t i = 0; i < transport->count; i++) {
-        const struct participant *participant = transport->participants[i];
-        if (participant != NULL && participant->address_count == 0) {
-            saga_log(SAGA_LOG_WARN, "participant_without_address", "service=%s",
-                     participant->service);
-        }
-    }
-}
-
 /* ---- While it runs ---- */
 
 enum transport_place transport_place(const struct transport *transport, const char *service)

@@ -93,9 +93,6 @@ enum saga_err transport_number(struct transport *transport, const char *service,
 enum saga_err transport_start(struct transport *transport,
                               struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
-/* Logs which services have no address. */
-void transport_warn_nowhere(const struct transport *transport);
-
 /* The port. */
 struct saga_transport_port transport_port(struct transport *transport);
 

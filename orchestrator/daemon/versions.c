@@ -113,6 +113,16 @@ static bool visit_address(void *user, const struct saga_participant_row *row)
     return true;
 }
 
+static void warn_nowhere(struct transport *transport)
+{
+    struct transport_look look;
+    for (size_t i = 0; transport_participant(transport, i, &look); i++) {
+        if (look.there && look.address[0] == '\0') {
+            saga_log(SAGA_LOG_WARN, "participant_without_address", "service=%s", look.service);
+        }
+    }
+}
+
 static enum saga_err adopt_addresses(struct versions *versions, struct saga_err_detail *detail)
 {
     const struct saga_store_port *store = &versions->store;
@@ -137,7 +147,7 @@ static enum saga_err adopt_addresses(struct versions *versions, struct saga_err_
     }
     if (err == SAGA_ERR_OK) {
         transport_set_addresses(versions->transport, adopting->sets, adopting->count, &dialed);
-        transport_warn_nowhere(versions->transport);
+        warn_nowhere(versions->transport);
     }
     free(adopting);
     return err;

@@ -461,7 +461,8 @@ static void test_store_when_it_knows_no_pauses_then_is_replayed_and_brought_up(v
 {
     struct drive *drive = *state;
     drive_sql(drive, "DROP TABLE definition_pause; DROP TABLE participant; DROP INDEX "
-                     "definition_name; PRAGMA user_version = 1");
+                     "definition_name; DROP TABLE definition_past; DROP INDEX definition_unused; "
+                     "ALTER TABLE definition DROP COLUMN used; PRAGMA user_version = 1");
     struct told told = replay_file(drive->world.path);
     expect_clean(&told);
     assert_int_equal(told.counts.sagas, 3);
