@@ -148,12 +148,13 @@ class CertifyTest(unittest.TestCase):
         saved = self.directory / "saved"
         script = self.directory / "restart.py"
         script.write_text(f"""
-import os, pathlib, signal, sqlite3, subprocess, time
+import os, pathlib, signal, sqlite3, subprocess, sys, time
 data, pid = pathlib.Path({f"{self.directory}/paymentd.db"!r}), {participant.pid()}
 with sqlite3.connect(data) as live, sqlite3.connect({str(saved)!r}) as copy:
     live.backup(copy)
 copy.close()
-time.sleep(0.2)
+# Half of the time until the kill, however slow the machine is: that much is lost.
+time.sleep(max(0.2, time.time() - float(sys.argv[1])))
 os.kill(pid, signal.SIGKILL)
 while pathlib.Path(f"/proc/{{pid}}/fd/1").exists():
     time.sleep(0.02)
@@ -164,7 +165,7 @@ os.rename({str(saved)!r}, data)
 subprocess.run(["/bin/sh", "-c", {participant.command!r}], check=True)
 """, encoding="utf-8")
         report = self.report(participant, f"--values={VALUES}", "--case=CERT-RESTART-*", "--rounds=20", "--restart",
-                             f"/usr/bin/python3 {script}", status=FAILED)
+                             f"/usr/bin/python3 {script} $(date +%s.%N)", status=FAILED)
         self.assertEqual([case["id"] for case in report["cases"] if case["verdict"] == "FAIL"],
                          ["CERT-RESTART-FLIGHT-UNDO", "CERT-RESTART-FLIGHT"])
 
