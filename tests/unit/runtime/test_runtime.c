@@ -468,6 +468,24 @@ static void test_reply_when_it_names_another_step_then_counts_as_unknown(void **
     assert_int_equal(look.saga.steps[2].last_code, SAGA_CODE_INTERNAL);
 }
 
+/* Starts the saga with a condition and answers its first step; looks at what came of it. */
+static struct saga_look run_conditions(struct world *world, struct saga_bytes input,
+                                       struct saga_bytes answer)
+{
+    world_open_with(world, CONDITIONS_SET);
+    struct saga_start start = {
+        .definition = "conditions", .key = "1", .input = input, .traceparent = "", .ticket = world};
+    saga_runtime_turn_begin(world->runtime, world->now);
+    saga_runtime_start(world->runtime, &start);
+    assert_int_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
+    assert_int_equal(world->answers[0].code, SAGA_CODE_OK);
+    reply_to(world, 0, SAGA_CODE_OK, answer);
+    struct saga_look look;
+    assert_int_equal(saga_runtime_look(world->runtime, world->answers[0].id, &look, NULL),
+                     SAGA_ERR_OK);
+    return look;
+}
+
 /* A reply that puts every field back to its default leaves an empty context, and the conditions are
  * those of that, not of the one before. */
 static void test_condition_when_the_reply_empties_the_context_then_does_not_hold(void **state)
@@ -476,23 +494,27 @@ static void test_condition_when_the_reply_empties_the_context_then_does_not_hold
     static const uint8_t input[] = {0x18, 0x05}; /* total_cents: 5 */
     struct world *world = calloc(1, sizeof *world);
     assert_non_null(world);
-    world_open_with(world, CONDITIONS_SET);
-    struct saga_start start = {.definition = "conditions",
-                               .key = "1",
-                               .input = {input, sizeof input},
-                               .traceparent = "",
-                               .ticket = world};
-    saga_runtime_turn_begin(world->runtime, world->now);
-    saga_runtime_start(world->runtime, &start);
-    assert_int_equal(saga_runtime_turn_end(world->runtime, false, NULL), SAGA_ERR_OK);
-    assert_int_equal(world->answers[0].code, SAGA_CODE_OK);
-    reply_to(world, 0, SAGA_CODE_OK, nothing); /* total_cents: 0 */
-    struct saga_look look;
-    assert_int_equal(saga_runtime_look(world->runtime, world->answers[0].id, &look, NULL),
-                     SAGA_ERR_OK);
+    struct saga_look look =
+        run_conditions(world, (struct saga_bytes){input, sizeof input}, nothing); /* 0 */
     assert_int_equal(look.context.size, 0);
     assert_int_equal(look.saga.steps[1].state, SAGA_STEP_SKIPPED);
     assert_int_equal(look.saga.state, SAGA_STATE_COMPLETED);
+    world_fini(world);
+    free(world);
+}
+
+static void test_condition_when_the_reply_fills_the_context_then_its_step_is_called(void **state)
+{
+    (void)state;
+    static const uint8_t total[] = {0x08, 0x2a}; /* total_cents: 42 */
+    struct world *world = calloc(1, sizeof *world);
+    assert_non_null(world);
+    struct saga_look look =
+        run_conditions(world, nothing, (struct saga_bytes){total, sizeof total});
+    assert_int_equal(look.saga.steps[0].state, SAGA_STEP_SUCCEEDED);
+    assert_int_equal(look.saga.steps[1].state, SAGA_STEP_CALLED);
+    assert_int_equal(world->sent_count, 2);
+    assert_int_equal(world->sent[1].step, 1);
     world_fini(world);
     free(world);
 }
@@ -501,6 +523,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_condition_when_the_reply_empties_the_context_then_does_not_hold),
+        cmocka_unit_test(test_condition_when_the_reply_fills_the_context_then_its_step_is_called),
         cmocka_unit_test_setup_teardown(
             test_start_when_taken_then_commits_before_it_sends_and_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_turn_when_many_start_then_one_commit_is_enough, setup,
