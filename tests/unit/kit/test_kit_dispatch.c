@@ -308,7 +308,11 @@ static void test_refusal_when_its_message_is_too_long_then_no_character_is_cut(v
     static const struct {
         const char *character;
         size_t size;
-    } cases[] = {{"a", 1}, {"\xc3\xa4", 2}, {"\xe2\x82\xac", 3}, {"\xf0\x9f\x8d\x95", 4}};
+    } cases[] = {{"a", 1},
+                 {"\xc3\xa4", 2},
+                 {"\xe2\x82\xac", 3},
+                 {"\xe0\xa0\x80", 3},
+                 {"\xf0\x9f\x8d\x95", 4}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         for (size_t shift = 0; shift < 4; shift++) {

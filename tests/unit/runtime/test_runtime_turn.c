@@ -161,6 +161,29 @@ static void test_durable_when_its_saga_or_step_is_not_there_then_is_ignored(void
     assert_int_equal(family_look(world, id).saga.seq, seq);
 }
 
+static void test_act_when_its_saga_or_step_is_not_there_then_is_refused_once(void **state)
+{
+    struct world *world = *state;
+    struct saga_operate act = {.saga_id = start_order(world, "1"),
+                               .act = SAGA_ACT_SKIP,
+                               .step_name = "nothing",
+                               .who = "me",
+                               .why = "test",
+                               .ticket = world};
+    world->answer_count = 0;
+    saga_runtime_turn_begin(world->runtime, world->now);
+    saga_runtime_operate(world->runtime, &act);
+    act.saga_id.b[15] ^= 1;
+    saga_runtime_operate(world->runtime, &act);
+    act.step_name = "";
+    saga_runtime_operate(world->runtime, &act);
+    end_turn(world, false);
+    assert_int_equal(world->answer_count, 3);
+    assert_string_equal(world->reasons[0], "STEP_UNKNOWN");
+    assert_string_equal(world->reasons[1], "SAGA_NOT_LIVE");
+    assert_string_equal(world->reasons[2], "SAGA_NOT_LIVE");
+}
+
 /* ---- While the store has failed ---- */
 
 static void test_act_when_the_store_has_failed_then_is_answered_once(void **state)
@@ -200,6 +223,7 @@ int main(void)
         WITH(test_saga_when_loaded_again_then_its_last_change_is_when_it_was),
         WITH(test_context_when_an_undo_answers_with_a_payload_then_stays_as_it_is),
         WITH(test_durable_when_its_saga_or_step_is_not_there_then_is_ignored),
+        WITH(test_act_when_its_saga_or_step_is_not_there_then_is_refused_once),
         WITH(test_act_when_the_store_has_failed_then_is_answered_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
