@@ -141,6 +141,23 @@ static void test_context_when_an_undo_answers_with_a_payload_then_stays_as_it_is
     assert_memory_equal(look.context.data, before, size);
 }
 
+/* What comes with a no, or with the answer to an undo, is not looked at: it cannot change what it
+ * says. */
+static void test_reply_when_it_needs_no_payload_then_a_bad_one_changes_nothing(void **state)
+{
+    struct world *world = *state;
+    static const uint8_t bytes[] = {0xff, 0xff};
+    const struct saga_bytes garbage = {bytes, sizeof bytes};
+    struct saga_id id = start_order(world, "1");
+    family_answer_call(world, id, CUSTOMER, SAGA_CODE_NOT_FOUND, garbage);
+    family_assert_step(world, id, CUSTOMER, SAGA_STEP_REJECTED);
+    struct saga_runtime_reply undone = {
+        .saga_id = id, .step = STOCK, .op = SAGA_OP_UNDO, .payload = garbage};
+    family_give_reply(world, &undone);
+    end_turn(world, false);
+    family_assert_step(world, id, STOCK, SAGA_STEP_UNDONE);
+}
+
 /* ---- Words about sagas that are gone, and steps that are not ---- */
 
 static void test_durable_when_its_saga_or_step_is_not_there_then_is_ignored(void **state)
@@ -222,6 +239,7 @@ int main(void)
         WITH(test_saga_when_nobody_is_its_parent_then_has_none),
         WITH(test_saga_when_loaded_again_then_its_last_change_is_when_it_was),
         WITH(test_context_when_an_undo_answers_with_a_payload_then_stays_as_it_is),
+        WITH(test_reply_when_it_needs_no_payload_then_a_bad_one_changes_nothing),
         WITH(test_durable_when_its_saga_or_step_is_not_there_then_is_ignored),
         WITH(test_act_when_its_saga_or_step_is_not_there_then_is_refused_once),
         WITH(test_act_when_the_store_has_failed_then_is_answered_once),
