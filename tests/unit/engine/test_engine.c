@@ -132,6 +132,19 @@ test_definition_when_declared_in_any_order_then_knows_who_comes_before_whom(void
     }
 }
 
+/* 1, then 2, then 0: the first line comes behind one that it does not name. */
+static void
+test_definition_when_the_first_line_is_the_last_step_then_knows_all_before_it(void **state)
+{
+    (void)state;
+    struct saga_definition def = free_steps(3);
+    def.steps[0].after_mask = 4;
+    def.steps[2].after_mask = 2;
+    assert_true(saga_definition_finish(&def));
+    assert_int_equal(def.before_masks[0], 6);
+    assert_int_equal(def.behind_masks[1], 5);
+}
+
 static struct saga started(const struct saga_definition *def)
 {
     struct saga saga = {0};
@@ -276,6 +289,8 @@ int main(void)
         cmocka_unit_test(test_definition_when_finished_then_knows_who_comes_before_whom),
         cmocka_unit_test(test_definition_when_it_cannot_be_then_is_refused),
         cmocka_unit_test(test_definition_when_only_one_thing_is_wrong_then_is_refused),
+        cmocka_unit_test(
+            test_definition_when_the_first_line_is_the_last_step_then_knows_all_before_it),
         cmocka_unit_test(test_definition_when_as_large_as_can_be_then_is_finished),
         cmocka_unit_test(
             test_definition_when_declared_in_any_order_then_knows_who_comes_before_whom),
