@@ -84,8 +84,8 @@ static void begin_steps(struct turn *turn)
 void advance_forward(struct turn *turn)
 {
     struct saga *saga = turn->saga;
-    bool parked_too = saga->state == SAGA_STATE_PARKED && SAGA_BROKEN(PARKED_BEGINS);
-    if (saga->state != SAGA_STATE_RUNNING && !parked_too) {
+    if (saga->state != SAGA_STATE_RUNNING &&
+        !(saga->state == SAGA_STATE_PARKED && SAGA_BROKEN(PARKED_BEGINS))) {
         return; /* PARKED begins nothing new */
     }
     if (!turn->ev->paused || SAGA_BROKEN(PAUSE_BEGINS)) {
