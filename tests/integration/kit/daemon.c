@@ -68,10 +68,20 @@ void daemon_start(struct daemon *daemon, const char *const extra[])
     assert_int_equal(saga_rpc_client_wait(daemon->client, CALL_MS), SAGA_ERR_OK);
 }
 
+static bool is_disconnected(void *arg)
+{
+    struct daemon *daemon = arg;
+    return !saga_rpc_client_connected(daemon->client);
+}
+
 int daemon_end(struct daemon *daemon, int sig)
 {
     saga_test_signal(&daemon->child, sig);
     assert_true(saga_test_wait(&daemon->child, START_MS));
+    if (daemon->client != NULL) {
+        /* Or the connection that broke would be taken for one to the next process. */
+        assert_true(saga_test_until(is_disconnected, daemon, START_MS));
+    }
     return daemon->child.status;
 }
 
