@@ -216,6 +216,8 @@ class Participant:
         log.info("serves %s on %s", self.service, address)
         await self._stop_wanted.wait()
         log.info("stops")
+        if self.settings.ready_file is not None:
+            pathlib.Path(self.settings.ready_file).unlink(missing_ok=True)
         server.close_door()
         if self._intake is not None:
             await asyncio.to_thread(self._stop_intake)

@@ -152,7 +152,8 @@ void saga_kit_health_each(struct saga_call *call, saga_kit_health_part *part, vo
  * --barrier-retention-days N (B7), --config, --help, --version.
  *
  * --ready-file: written (temporary file + rename) once the daemon serves: JSON
- * {"name":…,"pid":…,"nng":"URL","http":"URL"}. */
+ * {"name":…,"pid":…,"nng":"URL","http":"URL"}; removed when it stops, left by one that is killed.
+ */
 int saga_kit_main(int argc, char **argv, const struct saga_kit_app *app);
 
 /* For hooks. */

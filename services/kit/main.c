@@ -34,7 +34,8 @@ static const struct saga_option kit_options[] = {
     {.name = "tls-key", .argument = "FILE", .help = "Its private key, PEM."},
     {.name = "ready-file",
      .argument = "FILE",
-     .help = "Written once the daemon serves: JSON with its name, pid and addresses."},
+     .help = "Written once the daemon serves: JSON with its name, pid and addresses; removed when "
+             "it stops."},
     {.name = "log-level",
      .argument = "LEVEL",
      .fallback = "info",
@@ -207,8 +208,10 @@ static int serve(const struct saga_kit_app *app, const struct settings *settings
         return EXIT_FAILURE;
     }
     const char *path = saga_options_text(options, "ready-file");
+    bool told = false;
     if (path != NULL && path[0] != '\0') {
         err = write_ready(kit, path, &detail);
+        told = err == SAGA_ERR_OK;
     }
     if (err == SAGA_ERR_OK) {
         for (size_t i = 0; i < settings->config.address_count; i++) {
@@ -220,6 +223,9 @@ static int serve(const struct saga_kit_app *app, const struct settings *settings
     } else {
         saga_log(SAGA_LOG_ERROR, "start_failed", "error=%s msg=\"%s\"", saga_err_name(err),
                  detail.text);
+    }
+    if (told) {
+        (void)unlink(path); /* its pid is soon another process's */
     }
     enum saga_err closed = saga_kit_close(kit, &detail);
     if (closed != SAGA_ERR_OK) {

@@ -60,6 +60,19 @@ static void test_daemon_when_started_then_ready_file_and_health_tell(void **stat
     assert_int_equal(daemon_end(daemon, SIGTERM), 0);
 }
 
+/* Whoever reads a pid from it may kill it: that of a process that has gone may be another's. */
+static void test_daemon_when_stopped_then_its_ready_file_goes_and_when_killed_it_stays(void **state)
+{
+    struct daemon *daemon = *state;
+    daemon_start(daemon, NULL);
+    assert_int_equal(access(daemon->ready, F_OK), 0);
+    assert_int_equal(daemon_end(daemon, SIGTERM), 0);
+    assert_int_equal(access(daemon->ready, F_OK), -1);
+    daemon_start(daemon, NULL);
+    (void)daemon_end(daemon, SIGKILL);
+    assert_int_equal(access(daemon->ready, F_OK), 0);
+}
+
 static void test_daemon_when_commands_come_twice_or_undo_first_then_once(void **state)
 {
     struct daemon *daemon = *state;
@@ -359,6 +372,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(test_daemon_when_started_then_ready_file_and_health_tell),
+        CASE(test_daemon_when_stopped_then_its_ready_file_goes_and_when_killed_it_stays),
         CASE(test_daemon_when_commands_come_twice_or_undo_first_then_once),
         CASE(test_daemon_when_messages_are_garbage_then_a_status_and_it_lives),
         CASE(test_daemon_when_message_is_oversized_then_resource_exhausted),
