@@ -26,6 +26,7 @@ struct deed {
     bool decided;
     bool answered; /* the audit stream holds a definitive answer */
     bool silent;   /* its method has no side effects: the participant reports nothing */
+    bool unknown;  /* whether it is silent is not known: nobody has the definition */
     bool by_hand;  /* an operator resolved or skipped it: whether there is an effect is theirs to
                       know */
     bool effected;
@@ -431,35 +432,39 @@ static bool leaves_effect(Saga__V1__Op op, const Saga__V1__Status *status)
 }
 
 /* Finds the definition that an event's saga began with; if that version is nowhere, the one of its
- * name, which is taken to be the same in what steps leave no effect. */
+ * name: then *exact is false. */
 static const struct saga_decl *decl_of(const struct saga_audit_check *check,
-                                       const Saga__V1__AuditEvent *event)
+                                       const Saga__V1__AuditEvent *event, bool *exact)
 {
     const struct saga_audit_config *config = &check->config;
     const struct saga_decl *decl =
         config->schema == NULL ? NULL : saga_schema_decl(config->schema, event->definition);
     bool same = decl != NULL && event->definition_hash.len == SAGA_HASH_SIZE &&
                 memcmp(decl->hash, event->definition_hash.data, SAGA_HASH_SIZE) == 0;
-    if (same || config->find == NULL || event->definition_hash.len != SAGA_HASH_SIZE) {
-        return decl;
-    }
+    bool asks = config->find != NULL && event->definition_hash.len == SAGA_HASH_SIZE;
     const struct saga_decl *found =
-        config->find(config->user, event->definition, event->definition_hash.data);
+        same || !asks ? NULL
+                      : config->find(config->user, event->definition, event->definition_hash.data);
+    bool named = decl != NULL && event->definition_hash.len == 0; /* it tells no version */
+    *exact = same || named || found != NULL || (config->schema == NULL && config->find == NULL);
     return found != NULL ? found : decl;
 }
 
-/* Tells whether the call of a step has no effect by its definition. */
-static bool is_silent(const struct saga_audit_check *check, const Saga__V1__AuditEvent *event,
-                      const char *name)
+/* Notes whether the call of a step has no effect by its definition. Another version of the name is
+ * believed when it says that there is none: to miss one then would be told of a clean stream. */
+static void note_silent(const struct saga_audit_check *check, const Saga__V1__AuditEvent *event,
+                        const char *name, struct deed *deed)
 {
-    const struct saga_decl *decl = decl_of(check, event);
+    bool exact = false;
+    const struct saga_decl *decl = decl_of(check, event, &exact);
+    deed->silent = false;
     for (size_t i = 0; decl != NULL && i < decl->step_count; i++) {
         const struct saga_step_decl *step = &decl->steps[i];
         if (strcmp(step->name, name) == 0) {
-            return step->read_only || (step->call != NULL && step->call->no_side_effects);
+            deed->silent = step->read_only || (step->call != NULL && step->call->no_side_effects);
         }
     }
-    return false;
+    deed->unknown = !exact && !deed->silent;
 }
 
 /* S12: an operator who skips or resolves answers for the step's pending command. */
@@ -571,8 +576,10 @@ static enum saga_err take_story(struct saga_audit_check *check, struct trail *tr
         }
         deed->decided = true;
         /* A child saga is no participant: its own commands are in the second book. */
-        deed->silent = decision->via == SAGA__V1__VIA__VIA_CHILD ||
-                       (!deed->undo && is_silent(check, event, decision->step));
+        deed->silent = decision->via == SAGA__V1__VIA__VIA_CHILD;
+        if (!deed->silent && !deed->undo) {
+            note_silent(check, event, decision->step, deed);
+        }
         deed->attempts = decision->attempt > deed->attempts ? decision->attempt : deed->attempts;
     }
     for (size_t i = 0; i < event->n_transitions; i++) {
@@ -686,7 +693,11 @@ static void compare_deed(struct saga_audit_check *check, const struct trail *tra
     }
     bool wanted = deed->answered && !deed->silent && !deed->by_hand && has_ended(trail);
     if (wanted && !deed->effected && !check->config.allow_truncated) {
-        tell_deed(check, SAGA_VIOLATION_MISSING, trail, deed);
+        if (deed->unknown) {
+            check->counts.not_judged++;
+        } else {
+            tell_deed(check, SAGA_VIOLATION_MISSING, trail, deed);
+        }
     }
     if (deed->answered && deed->effected && deed->answer_code != deed->effect_code) {
         tell_deed(check, SAGA_VIOLATION_DIFFERS, trail, deed);

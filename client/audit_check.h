@@ -70,6 +70,8 @@ struct saga_audit_counts {
     uint64_t truncated; /* their first events are not on the topic any more; with allow_truncated no
                            violation, and not compared */
     uint64_t beginnings; /* gaps at the beginning of what the topic still holds of a saga */
+    uint64_t not_judged; /* answered calls without an effect whose definition nobody has: whether
+                            there should be one is not known; no violation */
     uint64_t violations[SAGA_VIOLATION_COUNT];
 };
 
@@ -88,7 +90,8 @@ struct saga_audit_config {
                              is no violation */
     const struct saga_schema
         *schema;           /* tells which steps leave no effect; NULL: none. Borrowed until free */
-    saga_audit_find *find; /* asked for versions that the schema does not have; may be NULL */
+    saga_audit_find *find; /* asked for versions that the schema does not have; may be NULL. With
+                              neither, every step leaves an effect */
     saga_violation_told *told; /* may be NULL */
     void *user;
 };

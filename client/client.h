@@ -23,9 +23,10 @@ enum saga_exit {
     SAGA_EXIT_OK = 0,
     SAGA_EXIT_FAILED = 1, /* anything without a status of its own */
     SAGA_EXIT_USAGE = 2,
-    SAGA_EXIT_PARKED = 3,  /* watch, start --wait: the saga was parked */
-    SAGA_EXIT_GOING = 4,   /* they too: the saga had not ended in the time given */
-    SAGA_EXIT_STATUS = 64, /* plus the gRPC status that a daemon answered */
+    SAGA_EXIT_PARKED = 3,     /* watch, start --wait: the saga was parked */
+    SAGA_EXIT_GOING = 4,      /* they too: the saga had not ended in the time given */
+    SAGA_EXIT_NOT_JUDGED = 5, /* audit verify: no violation, but not all could be judged */
+    SAGA_EXIT_STATUS = 64,    /* plus the gRPC status that a daemon answered */
 };
 
 /* One verb. */

@@ -201,20 +201,54 @@ static void print_acts(const struct saga_audit_counts *counts)
     puts(before[0] == ',' ? ")" : "");
 }
 
+static void print_not_judged(uint64_t count)
+{
+    if (count > 0) {
+        printf(
+            "not judged: %" PRIu64 " answered call%s without an effect, of saga definitions that "
+            "are not known here:\n"
+            "  whether the step has an effect, or only reads, cannot be told. Run it while sagad "
+            "runs (--address,\n"
+            "  --dir), or give the definitions that were applied: --descriptor-set FILE\n",
+            count, plural(count));
+    }
+}
+
+static int verify_exit(const struct saga_audit_counts *counts)
+{
+    if (violation_sum(counts) > 0) {
+        return SAGA_EXIT_FAILED;
+    }
+    return counts->not_judged > 0 ? SAGA_EXIT_NOT_JUDGED : SAGA_EXIT_OK;
+}
+
+static void print_verdict(const struct saga_audit_counts *counts)
+{
+    static const char *const fine =
+        "no violation: ordered, gap-free, chained (S9); decisions and effects agree (S13)";
+    if (violation_sum(counts) > 0) {
+        puts("VIOLATIONS were found");
+    } else if (counts->not_judged > 0) {
+        puts("no violation in what could be judged; not all could");
+    } else {
+        puts(fine);
+    }
+}
+
 static int verify_print(struct audit *audit, const struct saga_audit_counts *counts)
 {
     uint64_t sum = violation_sum(counts);
     if (audit->json) {
         json_t *object = json_pack(
-            "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:O}", "events", (json_int_t)counts->events,
-            "effects", (json_int_t)counts->effects, "redelivered", (json_int_t)counts->redelivered,
-            "sagas", (json_int_t)counts->sagas, "completed", (json_int_t)counts->completed,
-            "compensated", (json_int_t)counts->compensated, "open", (json_int_t)counts->open,
-            "truncated", (json_int_t)counts->truncated, "definitions",
-            (json_int_t)counts->definitions, "violation_count", (json_int_t)sum, "violations",
-            audit->violations);
+            "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:O}", "events",
+            (json_int_t)counts->events, "effects", (json_int_t)counts->effects, "redelivered",
+            (json_int_t)counts->redelivered, "sagas", (json_int_t)counts->sagas, "completed",
+            (json_int_t)counts->completed, "compensated", (json_int_t)counts->compensated, "open",
+            (json_int_t)counts->open, "truncated", (json_int_t)counts->truncated, "definitions",
+            (json_int_t)counts->definitions, "not_judged", (json_int_t)counts->not_judged,
+            "violation_count", (json_int_t)sum, "violations", audit->violations);
         int status = saga_client_print_json(object);
-        return status == SAGA_EXIT_OK && sum > 0 ? SAGA_EXIT_FAILED : status;
+        return status == SAGA_EXIT_OK ? verify_exit(counts) : status;
     }
     if (audit->printed > VIOLATIONS_PRINTED_MAX) {
         printf("… and %" PRIu64 " more\n", audit->printed - VIOLATIONS_PRINTED_MAX);
@@ -239,10 +273,9 @@ static int verify_print(struct audit *audit, const struct saga_audit_counts *cou
                "--allow-truncated\n",
                counts->beginnings, counts->beginnings == 1 ? "" : "s");
     }
-    puts(sum == 0
-             ? "no violation: ordered, gap-free, chained (S9); decisions and effects agree (S13)"
-             : "VIOLATIONS were found");
-    return sum == 0 ? SAGA_EXIT_OK : SAGA_EXIT_FAILED;
+    print_not_judged(counts->not_judged);
+    print_verdict(counts);
+    return verify_exit(counts);
 }
 
 static int audit_verify(struct audit *audit)
@@ -450,7 +483,12 @@ const struct saga_verb saga_verb_audit = {
     .epilog =
         "verify reads both topics from their beginning and checks that the events of each saga are "
         "in order, gap-free and chained by\n"
-        "SHA-256, and that decisions and effects agree. Exit status: 0 no violation, 1 violations.",
+        "SHA-256, and that decisions and effects agree. Which steps only read, and leave no "
+        "effect, "
+        "the saga definitions tell: the\n"
+        "orchestrator's, if it is up, or those of --descriptor-set. What cannot be judged without "
+        "them is counted as not judged.\n"
+        "Exit status: 0 no violation; 1 violations; 5 no violation, but something was not judged.",
     .options = audit_options,
     .option_count = sizeof audit_options / sizeof audit_options[0],
     .shorts = "o=output",

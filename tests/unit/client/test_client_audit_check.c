@@ -31,6 +31,7 @@ struct world {
     char key[SAGA_ID_TEXT_SIZE];
     uint8_t last_hash[32];
     uint64_t seq;
+    bool foreign;         /* events are of a version that the schema does not have */
     struct saga_buf last; /* bytes of the last event */
 };
 
@@ -98,6 +99,10 @@ static void encode(struct world *w, const struct telling *t)
     event.saga_id = (ProtobufCBinaryData){sizeof w->id.b, w->id.b};
     event.seq = ++w->seq;
     event.definition = (char *)(uintptr_t) "create-order";
+    uint8_t version[32] = {0xEE};
+    if (w->foreign) {
+        event.definition_hash = (ProtobufCBinaryData){sizeof version, version};
+    }
     event.kind = t->kind;
     event.state = t->state;
     event.step = (char *)(uintptr_t)(t->step == NULL ? "" : t->step);
@@ -597,6 +602,46 @@ static void test_audit_when_a_method_has_no_side_effects_then_nothing_is_missing
     saga_schema_free(schema);
 }
 
+/* A version that was applied, whose orchestrator is down: its steps may all be read-only. */
+static void test_audit_when_nobody_has_the_definition_then_it_is_not_judged(void **state)
+{
+    struct world *w = *state;
+    struct saga_schema *schema = NULL;
+    struct saga_err_detail detail = {{0}};
+    struct saga_bytes set = {saga_descriptor_set, saga_descriptor_set_size};
+    assert_int_equal(saga_schema_load(set, &schema, &detail), SAGA_ERR_OK);
+    renew(w, false, schema);
+    w->foreign = true;
+    start(w);
+    answer(w, STATE(COMPLETED));
+    assert_int_equal(assert_only(w, SAGA_VIOLATION_COUNT, 0).not_judged, 1);
+    /* What does not hang on the definition is judged all the same; the end counts both sagas. */
+    w->id.b[15] ^= 1;
+    saga_id_format(w->id, w->key);
+    w->seq = 0;
+    start(w);
+    answer(w, STATE(COMPLETED));
+    effect(w, "payment", CALL, 0, false, 1);
+    assert_int_equal(assert_only(w, SAGA_VIOLATION_UNDECIDED, 1).not_judged, 3);
+    saga_schema_free(schema);
+}
+
+/* An undo always leaves an effect, if only that there was nothing to undo. */
+static void
+test_audit_when_an_undo_of_an_unknown_definition_left_no_effect_then_missing(void **state)
+{
+    struct world *w = *state;
+    struct saga_schema *schema = NULL;
+    struct saga_err_detail detail = {{0}};
+    struct saga_bytes set = {saga_descriptor_set, saga_descriptor_set_size};
+    assert_int_equal(saga_schema_load(set, &schema, &detail), SAGA_ERR_OK);
+    renew(w, false, schema);
+    w->foreign = true;
+    compensate(w);
+    assert_int_equal(assert_only(w, SAGA_VIOLATION_MISSING, 1).not_judged, 1);
+    saga_schema_free(schema);
+}
+
 static void test_audit_when_truncation_is_allowed_then_effects_may_be_gone(void **state)
 {
     struct world *w = *state;
@@ -771,6 +816,8 @@ int main(void)
         TEST(test_audit_when_a_compensated_saga_holds_something_then_held),
         TEST(test_audit_when_a_read_only_step_succeeded_then_nothing_is_held),
         TEST(test_audit_when_a_method_has_no_side_effects_then_nothing_is_missing),
+        TEST(test_audit_when_nobody_has_the_definition_then_it_is_not_judged),
+        TEST(test_audit_when_an_undo_of_an_unknown_definition_left_no_effect_then_missing),
         TEST(test_audit_when_truncation_is_allowed_then_effects_may_be_gone),
         TEST(test_audit_when_there_are_many_sagas_then_each_is_kept),
         TEST(test_hash_when_bytes_are_cut_then_malformed),
