@@ -114,6 +114,10 @@ enum saga_err saga_rpc_client_start(const struct saga_rpc_client_config *config,
 /* Tells whether a peer is connected now. Thread: any. */
 bool saga_rpc_client_connected(const struct saga_rpc_client *client);
 
+/* Tells how many connections have ended since the start: whoever sees it grow knows that what is
+ * connected now was connected anew. Thread: any. */
+size_t saga_rpc_client_breaks(const struct saga_rpc_client *client);
+
 /* Waits until a peer is connected. Errors: TIMEOUT. */
 enum saga_err saga_rpc_client_wait(struct saga_rpc_client *client,
                                    int64_t timeout_ms) SAGA_WARN_UNUSED;

@@ -43,9 +43,10 @@ struct saga_rpc_client {
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* a peer came or went, a request ended */
     bool closing;
-    atomic_size_t peer_count; /* written with the mutex held */
-    atomic_size_t free_count; /* written with the mutex held */
-    size_t outstanding;       /* requests whose done has not returned */
+    atomic_size_t peer_count;  /* written with the mutex held */
+    atomic_size_t break_count; /* connections that ended, ever */
+    atomic_size_t free_count;  /* written with the mutex held */
+    size_t outstanding;        /* requests whose done has not returned */
     struct slot *free_slots;
 
     size_t slot_count;
@@ -148,6 +149,7 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev event, void *argument)
     } else {
         SAGA_ASSERT(count > 0);
         count--;
+        atomic_fetch_add(&client->break_count, 1);
     }
     atomic_store(&client->peer_count, count);
     (void)pthread_cond_broadcast(&client->changed);
@@ -160,6 +162,11 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev event, void *argument)
 bool saga_rpc_client_connected(const struct saga_rpc_client *client)
 {
     return atomic_load(&client->peer_count) > 0;
+}
+
+size_t saga_rpc_client_breaks(const struct saga_rpc_client *client)
+{
+    return atomic_load(&client->break_count);
 }
 
 size_t saga_rpc_client_room(const struct saga_rpc_client *client)
