@@ -7,15 +7,24 @@
 
 /* ---- The methods that tell ---- */
 
-static bool ask(struct certify_trial *trial, struct certify_scope *scope, const char *name,
-                const char *request, struct saga_bytes *out)
+/* A method that tells effects, and whether "there is no such thing" is an answer too: of what a
+ * call makes nothing is known before it. */
+struct teller {
+    const char *name;
+    const char *request;
+    bool absent_ok;
+};
+
+static bool ask(struct certify_trial *trial, struct certify_scope *scope,
+                const struct teller *teller, struct saga_bytes *out)
 {
+    const char *name = teller->name;
     const struct saga_certify_config *config = trial->run->config;
     const struct saga_method *method = saga_schema_method(config->schema, name);
     struct saga_err_detail detail = {{0}};
     struct saga_buf wire = {0};
     struct saga_reply reply;
-    json_t *value = json_loads(request, JSON_REJECT_DUPLICATES, NULL);
+    json_t *value = json_loads(teller->request, JSON_REJECT_DUPLICATES, NULL);
     enum saga_err err = value == NULL ? SAGA_ERR_INVALID
                                       : certify_values_encode(config->schema, method->request,
                                                               value, &scope->names, &wire, &detail);
@@ -30,6 +39,10 @@ static bool ask(struct certify_trial *trial, struct certify_scope *scope, const 
     if (!certify_send(trial, &plain, &reply)) {
         return false;
     }
+    if (teller->absent_ok && saga_code_class(reply.status.code) == SAGA_CODE_CLASS_REJECT) {
+        *out = saga_bytes_text(saga_code_name(reply.status.code)); /* like no message's bytes */
+        return true;
+    }
     if (reply.status.code != SAGA_CODE_OK) {
         char text[CERTIFY_REPLY_TEXT_SIZE];
         certify_reply_text(&reply, text);
@@ -41,15 +54,15 @@ static bool ask(struct certify_trial *trial, struct certify_scope *scope, const 
 }
 
 /* Asks twice: what changes by itself tells nothing. */
-static bool ask_steady(struct certify_trial *trial, struct certify_scope *scope, const char *name,
-                       const char *request, struct saga_bytes *out)
+static bool ask_steady(struct certify_trial *trial, struct certify_scope *scope,
+                       const struct teller *teller, struct saga_bytes *out)
 {
     struct saga_bytes again;
-    if (!ask(trial, scope, name, request, out) || !ask(trial, scope, name, request, &again)) {
+    if (!ask(trial, scope, teller, out) || !ask(trial, scope, teller, &again)) {
         return false;
     }
     if (!saga_bytes_equal(*out, again)) {
-        certify_skip(trial, "%s answers otherwise each time: it cannot tell", name);
+        certify_skip(trial, "%s answers otherwise each time: it cannot tell", teller->name);
         return false;
     }
     return true;
@@ -58,20 +71,51 @@ static bool ask_steady(struct certify_trial *trial, struct certify_scope *scope,
 bool certify_probe(struct certify_trial *trial, struct certify_scope *scope, struct saga_bytes *out)
 {
     const struct saga_certify_config *config = trial->run->config;
-    return ask_steady(trial, scope, config->probe_method, config->probe_request, out);
+    struct teller teller = {config->probe_method, config->probe_request, false};
+    return ask_steady(trial, scope, &teller, out);
 }
 
 bool certify_balance(struct certify_trial *trial, struct certify_scope *scope,
                      struct saga_bytes *out)
 {
     const struct saga_certify_config *config = trial->run->config;
-    return ask_steady(trial, scope, config->balance_method, config->balance_request, out);
+    struct teller teller = {config->balance_method, config->balance_request, false};
+    return ask_steady(trial, scope, &teller, out);
 }
 
 static bool can_probe(struct certify_trial *trial)
 {
     if (trial->run->config->probe_method == NULL) {
         certify_skip(trial, "nobody tells what effects there are: give --probe");
+        return false;
+    }
+    return true;
+}
+
+static bool probe_absent_ok(struct certify_trial *trial, struct certify_scope *scope,
+                            struct saga_bytes *out)
+{
+    const struct saga_certify_config *config = trial->run->config;
+    struct teller teller = {config->probe_method, config->probe_request, true};
+    return ask_steady(trial, scope, &teller, out);
+}
+
+/* Does the scope's call between two looks; *after is what the probe tells then. A probe that does
+ * not see a call that was done would see no second effect either: skipped. */
+static bool call_seen(struct certify_trial *trial, struct certify_scope *scope,
+                      struct saga_bytes *after)
+{
+    struct saga_reply reply;
+    struct saga_bytes before;
+    if (!probe_absent_ok(trial, scope, &before) || !certify_call_ok(trial, scope, &reply) ||
+        !certify_probe(trial, scope, after)) {
+        return false;
+    }
+    if (saga_bytes_equal(before, *after)) {
+        certify_skip(trial,
+                     "the probe does not tell of this call: %s answers the same before and after "
+                     "it; look at the JSON of --probe (--balance)",
+                     trial->run->config->probe_method);
         return false;
     }
     return true;
@@ -92,17 +136,16 @@ static bool duplicates(struct certify_trial *trial, struct certify_scope *scope)
 
 void certify_b1_effect(struct certify_trial *trial)
 {
-    struct saga_reply reply;
     struct saga_bytes before;
     struct saga_bytes after;
     if (!can_probe(trial)) {
         return;
     }
-    certify_sent(trial, "CALL %s; %s; duplicates; %s", trial->step->call->full_name,
-                 trial->run->config->probe_method, trial->run->config->probe_method);
+    const char *name = trial->run->config->probe_method;
+    certify_sent(trial, "%s; CALL %s; %s; duplicates; %s", name, trial->step->call->full_name, name,
+                 name);
     struct certify_scope *scope = certify_scope_new(trial);
-    if (scope == NULL || !certify_call_ok(trial, scope, &reply) ||
-        !certify_probe(trial, scope, &before) || !duplicates(trial, scope) ||
+    if (scope == NULL || !call_seen(trial, scope, &before) || !duplicates(trial, scope) ||
         !certify_probe(trial, scope, &after)) {
         return;
     }
@@ -122,8 +165,10 @@ void certify_b6_effect(struct certify_trial *trial)
         return;
     }
     struct certify_scope *scope = certify_scope_refused(trial);
-    if (scope == NULL || !certify_probe(trial, scope, &before) ||
-        !certify_call_refused(trial, scope, &reply) || !certify_probe(trial, scope, &after)) {
+    struct certify_scope *good = scope == NULL ? NULL : certify_scope_new(trial);
+    if (good == NULL || !call_seen(trial, good, &before) ||
+        !probe_absent_ok(trial, scope, &before) || !certify_call_refused(trial, scope, &reply) ||
+        !probe_absent_ok(trial, scope, &after)) {
         return;
     }
     if (!saga_bytes_equal(before, after)) {

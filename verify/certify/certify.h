@@ -43,7 +43,9 @@ struct saga_certify_port {
                      int64_t timeout_ms);
     /* Kills the participant, starts it again, and returns when it answers. While that goes on it
      * sends the messages, in their order and as close to the kill as can be; those that came too
-     * late to be sent are not answered. NULL: it cannot be restarted. */
+     * late to be sent are not answered. NULL: it cannot be restarted. Errors: TIMEOUT (it does not
+     * answer again: the participant's fault); all others say that there was no restart, which is
+     * not its fault: INVALID (the command did not do its work), IO, NO_MEMORY. */
     enum saga_err (*restart)(void *context, struct saga_certify_message *messages, size_t count,
                              int64_t timeout_ms, struct saga_err_detail *detail);
     /* Sends a message of so many bytes over a connection of its own and hangs up; what comes of it
@@ -146,6 +148,7 @@ struct saga_certify_report {
     size_t commands;     /* sent in all */
     size_t effects_left; /* calls that were done and could not be undone */
     bool narrowed;       /* not all of the participant was asked */
+    bool restart_void;   /* a restart was asked for, and there was none */
 };
 
 /* What a report comes to. */
@@ -157,7 +160,8 @@ enum saga_certify_outcome {
 };
 
 /* Judges a report. A case is central unless it needs more than an address and good values: a probe,
- * a restart, refused values, a second method. */
+ * a restart, refused values, a second method. A restart that was asked for and did not come makes
+ * its cases central. */
 enum saga_certify_outcome saga_certify_outcome(const struct saga_certify_report *report);
 
 /* Counts the central cases that could not be judged. */

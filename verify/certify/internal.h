@@ -248,6 +248,13 @@ bool certify_same(const struct saga_reply *a, const struct saga_reply *b);
 /* Copies bytes and text into the trial's arena. */
 struct saga_bytes certify_keep(struct certify_trial *trial, struct saga_bytes bytes);
 
+/* ---- Reports ---- */
+
+/* Gives the index-th rule of a report, and what it has come to: "PASS", "PART" (some of its cases
+ * were not judged, the others passed), "FAIL", "SKIP", "INAPPLICABLE". NULL behind the last one. */
+const char *certify_rule_word(const struct saga_certify_report *report, size_t index,
+                              const char **rule);
+
 /* ---- Cases ---- */
 
 void certify_b1_answer(struct certify_trial *trial);

@@ -140,6 +140,22 @@ static void put_case(struct writer *writer, const struct saga_certify_result *re
     }
 }
 
+/* What each rule has come to, in the words of the JSON report; and how many cases matter that were
+ * not judged. */
+static void put_rules(struct writer *writer, const struct saga_certify_report *report)
+{
+    const char *rule = NULL;
+    const char *word = NULL;
+    for (size_t i = 0; (word = certify_rule_word(report, i, &rule)) != NULL; i++) {
+        put(writer, "      <property");
+        put_attribute(writer, "name", rule);
+        put_attribute(writer, "value", word);
+        put(writer, "/>\n");
+    }
+    put_format(writer, "      <property name=\"central_unjudged\" value=\"%zu\"/>\n",
+               saga_certify_unjudged(report));
+}
+
 enum saga_err saga_certify_report_junit(const struct saga_certify_report *report,
                                         const struct saga_certify_head *head, struct saga_buf *out)
 {
@@ -159,7 +175,9 @@ enum saga_err saga_certify_report_junit(const struct saga_certify_report *report
                "\"/>\n      <property name=\"outcome\"",
                head->seed);
     put_attribute(&writer, "value", saga_certify_outcome_name(saga_certify_outcome(report)));
-    put(&writer, "/>\n    </properties>\n");
+    put(&writer, "/>\n");
+    put_rules(&writer, report);
+    put(&writer, "    </properties>\n");
     for (size_t i = 0; i < report->count; i++) {
         put_case(&writer, &report->results[i]);
     }

@@ -24,6 +24,7 @@ enum {
     GAP_PART_MIN = 4,    /* the gap is this part of the time that has passed, or a smaller one */
     GAP_COUNT = 8,       /* smaller with the messages: (1 + GAP_COUNT / n)^n is about 2000 */
     BURST_PART = 4,      /* this part of all is sent before the command begins */
+    BREAK_MS = 2000,     /* for the kill behind a command that has ended: "… &" */
 };
 
 /* Messages on their way to a participant that is being killed. */
@@ -53,6 +54,59 @@ static enum saga_err start_command(const char *command, pid_t *pid, struct saga_
     }
     return SAGA_ERR_OK;
 }
+
+/* ---- The evidence ---- */
+
+/* What stood before the command. A process that ends takes all of its connections along. */
+struct standing {
+    bool stood[CERTIFY_CONNECTIONS];
+    size_t breaks[CERTIFY_CONNECTIONS];
+};
+
+static struct standing look(struct saga_certify_nng *nng)
+{
+    struct standing before = {{false}, {0}};
+    if (saga_rpc_client_wait(nng->clients[0], CHECK_MS) != SAGA_ERR_OK) {
+        return before;
+    }
+    for (size_t i = 0; i < nng->client_count; i++) {
+        /* The breaks first: one between the two looks must count as one afterwards. */
+        before.breaks[i] = saga_rpc_client_breaks(nng->clients[i]);
+        before.stood[i] = saga_rpc_client_connected(nng->clients[i]);
+    }
+    return before;
+}
+
+static bool all_broke(const struct saga_certify_nng *nng, const struct standing *before)
+{
+    bool any = false;
+    for (size_t i = 0; i < nng->client_count; i++) {
+        if (before->stood[i] && saga_rpc_client_breaks(nng->clients[i]) == before->breaks[i]) {
+            return false;
+        }
+        any = any || before->stood[i];
+    }
+    return any;
+}
+
+/* A command may end well and have killed nothing (no such pid, another process): then nothing that
+ * is asked afterwards says anything of a restart. */
+static enum saga_err await_break(const struct saga_certify_nng *nng, const struct standing *before,
+                                 struct saga_err_detail *detail)
+{
+    int64_t end_us = saga_clock_mono_us() + INT64_C(1000) * BREAK_MS;
+    while (!all_broke(nng, before)) {
+        if (saga_clock_mono_us() >= end_us) {
+            return saga_err_set(detail, SAGA_ERR_INVALID,
+                                "it was not restarted (the connection did not break): see what the "
+                                "command of --restart kills");
+        }
+        certify_nng_pause_us(POLL_US);
+    }
+    return SAGA_ERR_OK;
+}
+
+/* ---- Messages under way ---- */
 
 /* Sends the next message. False: it cannot be, for now. */
 static bool send_next(struct stream *stream)
@@ -104,6 +158,27 @@ static int64_t go_on(struct stream *stream)
     return rest_us < POLL_US ? rest_us : POLL_US;
 }
 
+/* A command that did not do its work is its writer's fault, not the participant's: INVALID. */
+static enum saga_err judge_status(int status, struct saga_err_detail *detail)
+{
+    static const char what[] = "it was not restarted: the command of --restart";
+    enum { NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
+    if (WIFSIGNALED(status)) {
+        return saga_err_set(detail, SAGA_ERR_INVALID, "%s was ended by signal %d", what,
+                            WTERMSIG(status));
+    }
+    int code = WEXITSTATUS(status);
+    if (code == 0) {
+        return SAGA_ERR_OK;
+    }
+    return saga_err_set(
+        detail, SAGA_ERR_INVALID, "%s %s status %d%s", what,
+        code == NOT_EXECUTABLE || code == NOT_FOUND ? "could not be run:" : "failed with", code,
+        code == NOT_FOUND        ? " (there is no such command)"
+        : code == NOT_EXECUTABLE ? " (it may not be executed)"
+                                 : "");
+}
+
 static enum saga_err run_command(struct saga_certify_nng *nng, struct stream *stream,
                                  int64_t end_us, struct saga_err_detail *detail)
 {
@@ -121,14 +196,14 @@ static enum saga_err run_command(struct saga_certify_nng *nng, struct stream *st
     if (ended == 0) {
         (void)kill(-pid, SIGKILL);
         (void)waitpid(pid, &status, 0);
-        return saga_err_set(detail, SAGA_ERR_TIMEOUT,
-                            "the command does not end (start the participant in the background)");
+        return saga_err_set(detail, SAGA_ERR_INVALID,
+                            "it was not restarted: the command of --restart does not end (start "
+                            "the participant in the background)");
     }
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        return saga_err_set(detail, SAGA_ERR_IO, "the command failed with status %d",
-                            WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+    if (ended < 0) {
+        return saga_err_set(detail, SAGA_ERR_IO, "waitpid: %s", strerror(errno));
     }
-    return SAGA_ERR_OK;
+    return judge_status(status, detail);
 }
 
 static bool answers(struct saga_certify_nng *nng)
@@ -157,7 +232,8 @@ static enum saga_err await(struct saga_certify_nng *nng, int64_t end_us,
     while (!answers(nng)) {
         if (saga_clock_mono_us() >= end_us) {
             return saga_err_set(detail, SAGA_ERR_TIMEOUT,
-                                "the participant does not answer again within %lld ms",
+                                "the participant does not answer again within %lld ms (does the "
+                                "command of --restart start it?)",
                                 (long long)nng->config.restart_ms_max);
         }
         certify_nng_pause_us(POLL_US);
@@ -178,10 +254,14 @@ enum saga_err certify_nng_restart(void *context, struct saga_certify_message *me
         stream.flights[i] = (struct certify_nng_flight){.nng = nng, .message = &messages[i]};
         messages[i].answered = false;
     }
+    struct standing before = look(nng);
     begin(&stream);
     int64_t end_us = saga_clock_mono_us() + nng->config.restart_ms_max * 1000;
     enum saga_err err = run_command(nng, &stream, end_us, detail);
     certify_nng_land(nng);
     free(stream.flights);
+    if (err == SAGA_ERR_OK) {
+        err = await_break(nng, &before, detail);
+    }
     return err == SAGA_ERR_OK ? await(nng, end_us, detail) : err;
 }

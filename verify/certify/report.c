@@ -35,12 +35,13 @@ static enum rule_state rule_state(const struct saga_certify_report *report, cons
     return counts[SAGA_CERTIFY_SKIP] > 0 || report->narrowed ? RULE_UNJUDGED : RULE_INAPPLICABLE;
 }
 
-static const char *rule_json(enum rule_state state)
+static const char *rule_word(enum rule_state state)
 {
     switch (state) {
     case RULE_KEPT:
-    case RULE_PARTLY:
         return "PASS";
+    case RULE_PARTLY:
+        return "PART";
     case RULE_BROKEN:
         return "FAIL";
     case RULE_INAPPLICABLE:
@@ -50,6 +51,13 @@ static const char *rule_json(enum rule_state state)
         break;
     }
     return "SKIP";
+}
+
+const char *certify_rule_word(const struct saga_certify_report *report, size_t index,
+                              const char **rule)
+{
+    *rule = index < RULE_COUNT ? rules[index] : NULL;
+    return *rule == NULL ? NULL : rule_word(rule_state(report, *rule));
 }
 
 static void print_result(const struct saga_certify_result *result, FILE *file)
@@ -177,9 +185,10 @@ json_t *saga_certify_report_json(const struct saga_certify_report *report,
         json_t *one = result_json(&report->results[i]);
         good = one != NULL && json_array_append_new(cases, one) == 0;
     }
-    for (size_t i = 0; good && i < RULE_COUNT; i++) {
-        const char *state = rule_json(rule_state(report, rules[i]));
-        good = json_object_set_new(by_rule, rules[i], json_string(state)) == 0;
+    const char *rule = NULL;
+    const char *word = NULL;
+    for (size_t i = 0; good && (word = certify_rule_word(report, i, &rule)) != NULL; i++) {
+        good = json_object_set_new(by_rule, rule, json_string(word)) == 0;
     }
     if (!good) {
         json_decref(cases);
@@ -187,11 +196,12 @@ json_t *saga_certify_report_json(const struct saga_certify_report *report,
         return NULL;
     }
     enum saga_certify_outcome outcome = saga_certify_outcome(report);
-    return json_pack(
-        "{s:s,s:b,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o}", "address", head->address, "certified",
-        outcome == SAGA_CERTIFY_CERTIFIED, "outcome", saga_certify_outcome_name(outcome), "seed",
-        seed, "passed", (json_int_t)report->passed, "failed", (json_int_t)report->failed, "skipped",
-        (json_int_t)report->skipped, "unjudged", (json_int_t)saga_certify_unjudged(report),
-        "commands", (json_int_t)report->commands, "effects_left", (json_int_t)report->effects_left,
-        "rules", by_rule, "cases", cases);
+    return json_pack("{s:s,s:b,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o}", "address",
+                     head->address, "certified", outcome == SAGA_CERTIFY_CERTIFIED, "outcome",
+                     saga_certify_outcome_name(outcome), "seed", seed, "passed",
+                     (json_int_t)report->passed, "failed", (json_int_t)report->failed, "skipped",
+                     (json_int_t)report->skipped, "unjudged", (json_int_t)report->skipped,
+                     "central_unjudged", (json_int_t)saga_certify_unjudged(report), "commands",
+                     (json_int_t)report->commands, "effects_left", (json_int_t)report->effects_left,
+                     "rules", by_rule, "cases", cases);
 }

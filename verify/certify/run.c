@@ -185,12 +185,33 @@ static size_t flight_share(const struct certify_run *run)
     return share > CERTIFY_FLIGHT_MIN ? share : CERTIFY_FLIGHT_MIN;
 }
 
+/* Restarts the participant; without a restart all trials are judged. What a command did not do is
+ * no fault of the participant, not even when that killed it and did not start it. */
+static void restart(struct certify_run *run, struct certify_trial *trials, size_t count)
+{
+    struct saga_err_detail detail = {{0}};
+    enum saga_err err = certify_flight_restart(run, trials, count, &detail);
+    if (err == SAGA_ERR_OK) {
+        return;
+    }
+    run->report->restart_void = err != SAGA_ERR_TIMEOUT;
+    for (size_t i = 0; i < count; i++) {
+        if (run->report->restart_void) {
+            certify_skip(&trials[i], "%s",
+                         detail.text[0] == '\0' ? saga_err_text(err) : detail.text);
+        } else {
+            certify_fail(&trials[i], "the restart: %s", detail.text);
+        }
+    }
+    if (run->report->restart_void && !certify_alive(run)) {
+        run->dead = "the command of --restart";
+    }
+}
+
 /* Runs the cases that need a restart: all first halves, the restart, all second halves. */
 static enum saga_err run_restart(struct certify_run *run, size_t count, size_t done)
 {
     const struct saga_certify_port *port = &run->config->port;
-    struct saga_err_detail detail = {{0}};
-    enum saga_err err = SAGA_ERR_OK;
     size_t at = 0;
     struct certify_trial *trials = calloc(count, sizeof *trials);
     size_t *places = calloc(count, sizeof *places);
@@ -215,12 +236,10 @@ static enum saga_err run_restart(struct certify_run *run, size_t count, size_t d
     }
     int64_t begun_ms = now_ms(run);
     if (port->restart != NULL && run->dead == NULL) {
-        err = certify_flight_restart(run, trials, at, &detail);
+        restart(run, trials, at);
     }
     for (size_t i = 0; i < at; i++) {
-        if (err != SAGA_ERR_OK) {
-            certify_fail(&trials[i], "the restart: %s", detail.text);
-        } else if (!trials[i].judged) {
+        if (!trials[i].judged) {
             trials[i].about->after(&trials[i]);
         }
         trials[i].result.took_ms = now_ms(run) - begun_ms;

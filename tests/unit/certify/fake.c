@@ -672,6 +672,10 @@ static enum saga_err restart(void *context, struct saga_certify_message *message
     fake->restarts++;
     under_way(fake, messages, count);
     fake->flights += count;
+    fake->dead = fake->dead || fake->deadly_restart;
+    if (fake->idle_restart || fake->deadly_restart) {
+        return saga_err_set(detail, SAGA_ERR_INVALID, "it was not restarted");
+    }
     if (is(fake, FAKE_RESTART_NEVER)) {
         return saga_err_set(detail, SAGA_ERR_TIMEOUT, "it does not come back");
     }

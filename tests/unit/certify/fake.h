@@ -134,6 +134,8 @@ struct fake {
     enum fake_fault fault;
     bool dead;
     bool refuses;                /* says no to every call */
+    bool idle_restart;           /* what should restart it does nothing */
+    bool deadly_restart;         /* what should restart it kills it, fails, and does not start it */
     size_t room;                 /* and above so many that stand; 0: there is room for all */
     const char *probe, *balance; /* methods that a test names */
     struct fake_row *rows;

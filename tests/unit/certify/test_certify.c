@@ -287,8 +287,9 @@ static enum saga_certify_verdict verdict_of(struct fake *fake, const char *text,
     "\", \"request\": "                                                                            \
     "{\"order_id\": \"${id}\", \"total_cents\": 1}}, \"order_id\": \"${id}\", \"total_cents\": "   \
     "2}]}"
-#define REFUSED                                                                                    \
-    "{\"" AUTHORIZE "\": [{\"$expect\": \"no\", \"order_id\": \"${id}\", \"total_cents\": 0}]}"
+#define GOOD_OR_NO                                                                                 \
+    "{\"" AUTHORIZE "\": [{\"order_id\": \"${id}\", \"total_cents\": 250},"                        \
+    "{\"$expect\": \"no\", \"order_id\": \"${id}\", \"total_cents\": 0}]}"
 #define ORDERS_EVER "order.v1.OrderService/GetOrder"
 #define ORDERS_NOW "order.v1.OrderService/ListOrders"
 
@@ -338,10 +339,11 @@ static void test_refusal_when_it_has_an_effect_then_the_probe_tells(void **state
     struct fake silent = {.fault = FAKE_NO_EFFECT};
     struct fake restless = {.fault = FAKE_READ_RESTLESS, .probe = ORDERS_EVER};
     (void)state;
-    assert_int_equal(verdict_of(&good, REFUSED, id, NULL), SAGA_CERTIFY_PASS);
-    assert_int_equal(verdict_of(&bad, REFUSED, id, "had an effect"), SAGA_CERTIFY_FAIL);
-    assert_int_equal(verdict_of(&silent, REFUSED, id, "--probe"), SAGA_CERTIFY_SKIP);
-    assert_int_equal(verdict_of(&restless, REFUSED, id, "otherwise each time"), SAGA_CERTIFY_SKIP);
+    assert_int_equal(verdict_of(&good, GOOD_OR_NO, id, NULL), SAGA_CERTIFY_PASS);
+    assert_int_equal(verdict_of(&bad, GOOD_OR_NO, id, "had an effect"), SAGA_CERTIFY_FAIL);
+    assert_int_equal(verdict_of(&silent, GOOD_OR_NO, id, "--probe"), SAGA_CERTIFY_SKIP);
+    assert_int_equal(verdict_of(&restless, GOOD_OR_NO, id, "otherwise each time"),
+                     SAGA_CERTIFY_SKIP);
 }
 
 static void test_flight_when_there_is_room_for_few_then_it_is_judged_by_those(void **state)
@@ -381,6 +383,101 @@ static void test_run_when_it_cannot_be_restarted_then_those_cases_are_skipped(vo
     saga_certify_report_fini(&report);
     saga_certify_values_free(values);
     fake_fini(&fake);
+}
+
+/* The value of a property in a JUnit report, in JSON's "rules" and in the text's lines. */
+static void assert_rule_told(const struct saga_certify_report *report, const char *rule,
+                             const char *word, const char *line)
+{
+    struct saga_certify_head head = {.address = "ipc://x", .seed = 1};
+    struct saga_buf junit = {0};
+    char text[32768] = "";
+    char property[128];
+    json_t *json = saga_certify_report_json(report, &head);
+    assert_non_null(json);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(json, "rules"), rule)),
+                        word);
+    assert_int_equal(json_integer_value(json_object_get(json, "unjudged")), report->skipped);
+    assert_int_equal(json_integer_value(json_object_get(json, "central_unjudged")),
+                     saga_certify_unjudged(report));
+    json_decref(json);
+    assert_int_equal(saga_certify_report_junit(report, &head, &junit), SAGA_ERR_OK);
+    assert_int_equal(saga_buf_append(&junit, (struct saga_bytes){(const uint8_t *)"", 1}),
+                     SAGA_ERR_OK);
+    (void)snprintf(property, sizeof property, "<property name=\"%s\" value=\"%s\"/>", rule, word);
+    assert_non_null(strstr((const char *)junit.data, property));
+    saga_buf_fini(&junit);
+    FILE *file = fmemopen(text, sizeof text, "w");
+    assert_non_null(file);
+    saga_certify_report_text(report, &head, file);
+    assert_int_equal(fclose(file), 0);
+    const char *found = strstr(text, line);
+    assert_non_null(found);
+    const char *end = strchr(found, '\n');
+    const char *at = strstr(found, rule);
+    assert_true(end != NULL && at != NULL && at < end);
+}
+
+static void test_report_when_a_rule_is_judged_in_part_then_text_json_and_junit_agree(void **state)
+{
+    struct fake fake = {.fault = FAKE_NONE};
+    struct saga_certify_report report;
+    struct saga_certify_values *values = make_values("");
+    (void)state;
+    run(&fake, values, NULL, false, &report);
+    assert_int_equal(saga_certify_outcome(&report), SAGA_CERTIFY_CERTIFIED);
+    assert_true(report.skipped > 6);
+    assert_rule_told(&report, "B1", "PART", "judged in part:");
+    assert_rule_told(&report, "B4", "PART", "judged in part:");
+    assert_rule_told(&report, "B5", "PASS", "kept:");
+    saga_certify_report_fini(&report);
+    saga_certify_values_free(values);
+    fake_fini(&fake);
+}
+
+static void test_restart_when_nothing_was_restarted_then_it_is_not_certified(void **state)
+{
+    struct fake idle = {.idle_restart = true};
+    struct fake deadly = {.deadly_restart = true};
+    struct fake *const fakes[] = {&idle, &deadly};
+    struct saga_certify_values *values = make_values("");
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct saga_certify_report report;
+        run(fakes[i], values, NULL, true, &report);
+        assert_int_equal(report.failed, 0);
+        assert_true(report.restart_void);
+        assert_int_equal(find(&report, "CERT-RESTART-CALL")->verdict, SAGA_CERTIFY_SKIP);
+        assert_string_equal(find(&report, "CERT-RESTART-CALL")->reason, "it was not restarted");
+        assert_int_equal(find(&report, "CERT-RESTART-FLIGHT")->verdict, SAGA_CERTIFY_SKIP);
+        /* One of six has no request that is refused: it matters all the same. */
+        assert_int_equal(saga_certify_unjudged(&report), 6);
+        assert_int_equal(saga_certify_outcome(&report), SAGA_CERTIFY_UNJUDGED);
+        assert_rule_told(&report, "B4", "PART", "judged in part:");
+        saga_certify_report_fini(&report);
+        fake_fini(fakes[i]);
+    }
+    saga_certify_values_free(values);
+}
+
+static void test_probe_when_it_does_not_see_the_call_then_nothing_is_judged_by_it(void **state)
+{
+    static const char blind[] = "customer.v1.CustomerService/ValidateCustomer";
+    static const char *const ids[] = {"CERT-B1-EFFECT", "CERT-B6-EFFECT"};
+    static const enum fake_fault faults[] = {FAKE_EFFECT_TWICE, FAKE_NO_EFFECT};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct fake unseen = {.fault = faults[i], .probe = blind};
+        struct fake seen = {.fault = faults[i], .probe = ORDERS_EVER};
+        struct fake good = {.fault = FAKE_NONE, .probe = ORDERS_EVER};
+        struct fake balanced = {.fault = FAKE_NONE, .probe = ORDERS_NOW};
+        assert_int_equal(verdict_of(&unseen, GOOD_OR_NO, ids[i], "does not tell of this call"),
+                         SAGA_CERTIFY_SKIP);
+        assert_int_equal(verdict_of(&seen, GOOD_OR_NO, ids[i], "had an effect"), SAGA_CERTIFY_FAIL);
+        assert_int_equal(verdict_of(&good, GOOD_OR_NO, ids[i], NULL), SAGA_CERTIFY_PASS);
+        assert_int_equal(verdict_of(&balanced, GOOD_OR_NO, ids[i], NULL), SAGA_CERTIFY_PASS);
+        assert_int_equal(balanced.open_calls, 0);
+    }
 }
 
 static void test_run_when_repeated_with_another_nonce_then_no_key_is_met_again(void **state)
@@ -572,6 +669,9 @@ int main(void)
         cmocka_unit_test(test_refusal_when_it_has_an_effect_then_the_probe_tells),
         cmocka_unit_test(test_flight_when_there_is_room_for_few_then_it_is_judged_by_those),
         cmocka_unit_test(test_run_when_it_cannot_be_restarted_then_those_cases_are_skipped),
+        cmocka_unit_test(test_report_when_a_rule_is_judged_in_part_then_text_json_and_junit_agree),
+        cmocka_unit_test(test_restart_when_nothing_was_restarted_then_it_is_not_certified),
+        cmocka_unit_test(test_probe_when_it_does_not_see_the_call_then_nothing_is_judged_by_it),
         cmocka_unit_test(test_run_when_repeated_with_another_nonce_then_no_key_is_met_again),
         cmocka_unit_test(test_run_when_the_probe_has_effects_then_it_is_refused),
         cmocka_unit_test(test_junit_when_texts_have_markup_then_they_are_escaped),
