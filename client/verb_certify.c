@@ -22,7 +22,8 @@ static const struct saga_option certify_options[] = {
      "package.Service/Method to be judged instead of the schema's definitions; with the --undo at "
      "the same place, or none: --undo -",
      true},
-    {"undo", "METHOD", NULL, "what undoes the --call at the same place; -: nothing does", true},
+    {"undo", "METHOD", NULL,
+     "what undoes the --call at the same place, which must be there; -: nothing does", true},
     {"service", "NAME", NULL,
      "the participant's services; default: what its reflection says, or all of the schema", true},
     {"values", "FILE", NULL, "requests that the participant accepts, as JSON by method", false},
@@ -31,13 +32,13 @@ static const struct saga_option certify_options[] = {
      false},
     SAGA_PROTO_PATH_OPTION,
     {"restart", "COMMAND", NULL,
-     "kills the participant and starts it again, in the background (for /bin/sh); without it "
-     "nothing is judged over a restart",
+     "kills the participant and starts it again, in the background (for /bin/sh); without it, or "
+     "when the connection does not break, nothing is judged over a restart",
      false},
     {"restart-timeout", "TIME", "30s", "for the command, and until it answers again", false},
     {"probe", "METHOD=JSON", NULL,
      "a method without side effects that tells what effects there are: its answer must not change "
-     "by duplicates nor by refused calls",
+     "by duplicates nor by refused calls; one that a call does not change is not judged by",
      false},
     {"balance", "METHOD=JSON", NULL,
      "a probe whose answer must be the same again when a call was undone (a history's is not); "
@@ -199,15 +200,18 @@ static int given_steps(struct certify *certify)
 {
     size_t calls = saga_options_count(certify->options, "call");
     size_t undos = saga_options_count(certify->options, "undo");
-    size_t count = calls > undos ? calls : undos;
-    for (size_t i = 0; i < count; i++) {
+    if (undos > calls) {
+        /* An undo alone would be asked to undo what nobody has done. */
+        return saga_client_usage(
+            "--undo %s: --call is needed too, the method that it undoes, at the same place (--call "
+            "- only for a step that the saga's starter has done itself)",
+            saga_options_at(certify->options, "undo", calls));
+    }
+    for (size_t i = 0; i < calls; i++) {
         const struct saga_method *call = NULL;
         const struct saga_method *undo = NULL;
         struct saga_err_detail detail = {{0}};
-        int status = SAGA_EXIT_OK;
-        if (i < calls) {
-            status = find_method(certify, saga_options_at(certify->options, "call", i), &call);
-        }
+        int status = find_method(certify, saga_options_at(certify->options, "call", i), &call);
         if (status == SAGA_EXIT_OK && i < undos) {
             status = find_method(certify, saga_options_at(certify->options, "undo", i), &undo);
         }

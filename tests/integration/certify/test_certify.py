@@ -80,6 +80,10 @@ class CertifyTest(unittest.TestCase):
         self.assertEqual(int(suite.get("tests")), len(report["cases"]))
         self.assertEqual(len(suite.findall("testcase/failure")), report["failed"])
         self.assertEqual(len(suite.findall("testcase/skipped")), report["skipped"])
+        told = {one.get("name"): one.get("value") for one in suite.findall("properties/property")}
+        self.assertEqual({rule: told[rule] for rule in report["rules"]}, report["rules"])
+        self.assertEqual(told["central_unjudged"], str(report["central_unjudged"]))
+        self.assertEqual(report["unjudged"], report["skipped"])
         self.assertEqual([case.get("name") for case in suite.findall("testcase")],
                          [case["id"] for case in report["cases"]])
         self.assertIn(f"seed {report['seed']}", ended.stderr)
@@ -92,8 +96,9 @@ class CertifyTest(unittest.TestCase):
         self.assertTrue(report["certified"])
         self.assertEqual([], [case for case in report["cases"] if case["verdict"] == "FAIL"])
         self.assertEqual({case["id"] for case in report["cases"] if case["verdict"] == "SKIP"}, set(skipped))
+        unjudged = {case["rule"] for case in report["cases"] if case["verdict"] == "SKIP"}
         for rule in rules:
-            self.assertEqual(report["rules"][rule], "PASS", rule)
+            self.assertEqual(report["rules"][rule], "PART" if rule in unjudged else "PASS", rule)
         self.assertNotEqual(before, participant.pid(), "it was not restarted")
         return report
 
@@ -171,11 +176,42 @@ subprocess.run(["/bin/sh", "-c", {participant.command!r}], check=True)
 
     def test_participant_when_the_restart_fails_then_that_is_said(self):
         participant = self.start("paymentd")
-        report = self.report(participant, "--case=CERT-RESTART-*", "--restart", "exit 3", status=FAILED)
-        self.assertIn("status 3", report["cases"][0]["reason"])
-        report = self.report(participant, "--case=CERT-RESTART-CALL", "--restart", "sleep 60", "--restart-timeout=300ms",
-                             status=FAILED)
-        self.assertIn("does not end", report["cases"][0]["reason"])
+        for command, says in (("exit 3", "status 3"), ("/nowhere/restart", "status 127"), (f"{SEED}", "status 126"),
+                              ("kill -9 $$", "signal 9"), ("true", "the connection did not break"),
+                              ("kill -9 $(cat nobody.pid) 2>/dev/null; true", "the connection did not break"),
+                              ("sleep 60", "does not end")):
+            report = self.report(participant, f"--values={VALUES}", "--case=CERT-RESTART-*", "--restart", command,
+                                 "--restart-timeout=300ms", status=UNJUDGED)
+            for case in report["cases"]:
+                self.assertEqual(case["verdict"], "SKIP", command)
+                self.assertIn(says, case["reason"], command)
+                self.assertIn("it was not restarted", case["reason"], command)
+            self.assertEqual(report["central_unjudged"], len(report["cases"]), command)
+            self.assertEqual(report["outcome"], "not judged", command)
+
+    def test_participant_when_it_is_killed_but_its_command_fails_then_nothing_is_broken(self):
+        participant = self.start("paymentd")
+        pid = participant.pid()
+        report = self.report(participant, f"--values={VALUES}", "--case=CERT-RESTART-*", "--restart",
+                             f"kill -9 {pid}; while [ -e /proc/{pid}/fd/1 ]; do sleep 0.02; done; exit 9", status=UNJUDGED)
+        self.assertEqual({case["verdict"] for case in report["cases"]}, {"SKIP"})
+        self.assertIn("status 9", report["cases"][0]["reason"])
+        participant.start()
+
+    def test_participant_when_its_kill_comes_behind_the_command_then_it_counts_as_restarted(self):
+        participant = self.start("paymentd")
+        report = self.report(participant, f"--values={VALUES}", "--case=CERT-RESTART-*", "--restart",
+                             f"{{ sleep 0.2; {participant.restart()}; }} &")
+        self.assertEqual({case["verdict"] for case in report["cases"]}, {"PASS"})
+
+    def test_probe_when_it_sees_no_call_then_nothing_is_judged_by_it(self):
+        # No such customer: the same empty list, whatever is done.
+        participant = self.start("orderd")
+        report = self.report(participant, f"--values={VALUES}", "--case=CERT-B?-EFFECT", "--probe",
+                             'order.v1.OrderService/ListOrders={"customer_id": "4711", "limit": 1000}', status=UNJUDGED)
+        for case in report["cases"]:
+            self.assertEqual(case["verdict"], "SKIP")
+            self.assertIn("does not tell of this call", case["reason"])
 
     def test_values_when_made_by_template_then_they_can_be_given_back(self):
         participant = self.start("paymentd")
@@ -216,6 +252,8 @@ subprocess.run(["/bin/sh", "-c", {participant.command!r}], check=True)
                 ([participant.address, "--at-once=1"], "at-once"),
                 ([participant.address, "--case=FOO"], "--list"),
                 ([participant.address, f"--probe={AUTHORIZE}"], "NO_SIDE_EFFECTS"),
+                ([participant.address, f"--undo={REFUND}"], "--call is needed"),
+                ([participant.address, f"--call={AUTHORIZE}", f"--undo={REFUND}", f"--undo={REFUND}"], "--call is needed"),
                 ([participant.address, "--service=saga.v1.HealthService"], "--call"),
         ):
             self.assertIn(says, self.certify(*arguments, status=USAGE).stderr, arguments)
