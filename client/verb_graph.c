@@ -19,7 +19,10 @@ static const struct saga_option graph_options[] = {
     {"key", "KEY", NULL, "with --saga: the saga that was started with this key, as with ID", false},
     {"live", NULL, "false",
      "take the definition that the orchestrator starts new sagas on, not a file's", false},
-    {"format", "text|dot|svg|mermaid|json", "text", "what to draw it as", false},
+    {"format", "text|dot|svg|mermaid|json", NULL,
+     "what to draw it as; default: by the ending of --out (.txt .dot .gv .svg .mmd .json), else "
+     "text",
+     false},
     {"out", "FILE", NULL, "write there instead of stdout", false},
     {"colour", "auto|always|never", "auto",
      "text: states in colour; auto: on a terminal, unless NO_COLOR is set", false},
@@ -41,20 +44,57 @@ struct drawing {
 
 /* ---- Settings ---- */
 
-static int read_format(const struct saga_options *options, enum format *format)
+/* Tells the format by the ending of the file's name; one without an ending is text. False: of
+ * another format. */
+static bool format_of_file(const char *path, enum format *format)
 {
-    const char *name = saga_options_text(options, "format");
-    int json = saga_client_output_json(options);
-    if (json < 0) {
-        return SAGA_EXIT_USAGE;
+    static const struct {
+        const char *ending;
+        enum format format;
+    } endings[] = {{".txt", FORMAT_TEXT}, {".dot", FORMAT_DOT},     {".gv", FORMAT_DOT},
+                   {".svg", FORMAT_SVG},  {".mmd", FORMAT_MERMAID}, {".json", FORMAT_JSON}};
+    const char *slash = strrchr(path, '/');
+    const char *ending = strrchr(slash == NULL ? path : slash + 1, '.');
+    *format = FORMAT_TEXT;
+    for (size_t i = 0; ending != NULL && i < sizeof endings / sizeof endings[0]; i++) {
+        if (strcmp(ending, endings[i].ending) == 0) {
+            *format = endings[i].format;
+            return true;
+        }
     }
+    return ending == NULL;
+}
+
+static int find_format(const char *name, enum format *format)
+{
     for (int i = 0; i < FORMAT_COUNT; i++) {
         if (strcmp(name, format_names[i]) == 0) {
-            *format = json == 1 ? FORMAT_JSON : (enum format)i;
+            *format = (enum format)i;
             return SAGA_EXIT_OK;
         }
     }
     return saga_client_usage("--format %s: it must be text, dot, svg, mermaid or json", name);
+}
+
+static int read_format(const struct saga_options *options, enum format *format)
+{
+    const char *name = saga_options_text(options, "format");
+    const char *path = saga_options_text(options, "out");
+    int json = saga_client_output_json(options);
+    if (json < 0 || (name != NULL && find_format(name, format) != SAGA_EXIT_OK)) {
+        return SAGA_EXIT_USAGE;
+    }
+    if (json == 1) {
+        if (name != NULL && *format != FORMAT_JSON) {
+            return saga_client_usage("--output json (-o) and --format %s: one of them", name);
+        }
+        *format = FORMAT_JSON;
+    } else if (name == NULL && path != NULL && !format_of_file(path, format)) {
+        return saga_client_usage("--out %s: no format has this ending; name it with --format, or "
+                                 "let Graphviz draw: --format dot | dot -Tpng -o FILE",
+                                 path);
+    }
+    return SAGA_EXIT_OK;
 }
 
 static int read_colour(const struct saga_options *options, bool *colour)
@@ -227,7 +267,9 @@ static int open_drawing(const struct saga_options *options, bool json, struct dr
         return open_live(options, drawing);
     }
     if (operand != NULL && access(operand, F_OK) != 0) {
-        return saga_client_fail("%s: %s, and it is no saga id", operand, strerror(errno));
+        return saga_client_fail("%s: %s, and it is no saga id; a definition is named with --saga "
+                                "NAME",
+                                operand, strerror(errno));
     }
     int status = saga_definition_file_open(options, operand, name, json, &drawing->file);
     drawing->decl = drawing->file.decl;
@@ -332,10 +374,12 @@ const struct saga_verb saga_verb_graph = {
         "--saga\n"
         "and --key, the saga's own version of its definition is drawn and coloured by its state.\n"
         "A request's field is followed by the steps that write what it takes: \"total_cents "
-        "(stock)\".\n\n"
+        "(stock)\".\n"
+        "In text, \"back\" names the steps that are undone next when this one has said no, or has "
+        "been undone.\n\n"
         "Examples:\n"
         "  sagactl graph --saga create-order\n"
-        "  sagactl graph examples/trip/proto/trip/v1/trip.proto --format svg --out trip.svg\n"
+        "  sagactl graph examples/trip/proto/trip/v1/trip.proto --out trip.svg\n"
         "  sagactl graph --live --saga create-order --format dot | dot -Tpng -o create-order.png\n"
         "  sagactl graph 0198c5a2-… --format mermaid\n\n"
         "Exit status: 0 drawn; 1 the file cannot be read or its saga has findings; 64 + N when "
