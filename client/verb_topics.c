@@ -176,8 +176,10 @@ const struct saga_verb saga_verb_topics = {
     .summary = "list, create or probe the Kafka topics",
     .epilog = "list shows which topics the schema needs and whether they are there; apply creates "
               "those that are missing and leaves the\n"
-              "others alone; probe sends a record and reads it back. A saga of one's own needs the "
-              "topics of its services before it is applied:\n"
+              "others alone; probe sends a record and reads it back. `sagactl apply` creates "
+              "those of the services of its saga by\n"
+              "itself. A participant that is started before its saga is applied reads its topic "
+              "already, and so needs it earlier:\n"
               "  sagactl topics apply --descriptor-set shop/v1/shop.proto",
     .options = topics_options,
     .option_count = sizeof topics_options / sizeof topics_options[0],
