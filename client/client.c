@@ -26,7 +26,8 @@ const struct saga_option saga_client_options[] = {
     {"kafka", "HOST:PORT", NULL,
      "Kafka bootstrap; default: from endpoints.json (dev: an embedded one)", false},
     {"kafka.", "PROPERTY=VALUE", NULL, "any librdkafka property", false},
-    {"timeout", "TIME", "5s", "longest wait for an answer: 5s, 250ms, 1m", false},
+    {"timeout", "TIME", "5s", "longest wait for an answer: 5s, 250ms, 1m; a bare number is seconds",
+     false},
     {"tls-ca", "FILE", NULL, "PEM file with the CA of tls+tcp:// peers", false},
     {"tls-cert", "FILE", NULL, "PEM file with the certificate shown to tls+tcp:// peers", false},
     {"tls-key", "FILE", NULL, "PEM file with its key", false},
@@ -128,6 +129,11 @@ int saga_client_duration(const struct saga_options *options, const char *name, i
     if (saga_client_duration_parse(text, ms) != SAGA_ERR_OK) {
         return saga_client_usage(
             "--%s %s: it must be a time up to a day, for example 250ms, 5s or 2m", name, text);
+    }
+    if (*ms == 0 && strcmp(name, "timeout") == 0) {
+        return saga_client_usage("--timeout %s: nothing can be answered in no time; it must be "
+                                 "more than 0, for example 250ms",
+                                 text);
     }
     return SAGA_EXIT_OK;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "client/client.h"
+#include "client/symbols.h"
 #include "client/verbs.h"
 #include "common/sys/log.h"
 
@@ -111,6 +112,41 @@ static int run_verb(const struct saga_verb *verb, int argc, char **argv)
     return status;
 }
 
+/* Gives the verb that may have been meant: begun with these letters, or a letter or two away. NULL:
+ * none. */
+static const char *near_verb(const char *word)
+{
+    size_t size = strlen(word);
+    size_t least = size < 4 ? 2 : 3; /* letters that are too many to be a slip */
+    const char *near = NULL;
+    for (size_t i = 0; saga_verbs[i] != NULL; i++) {
+        const char *name = saga_verbs[i]->name;
+        bool begun = size >= 3 && strncmp(name, word, size) == 0;
+        size_t edits = begun ? 0 : saga_symbol_edits(word, name);
+        if (edits < least) {
+            least = edits;
+            near = name;
+        }
+    }
+    return near;
+}
+
+static int refuse_verb(const char *word)
+{
+    const char *near = near_verb(word);
+    if (word[0] == '-') {
+        saga_client_warn("%s: the verb comes first, its options behind it: sagactl VERB [OPTION]…, "
+                         "for example `sagactl list --dir run`; `sagactl --help` lists the verbs",
+                         word);
+    } else if (near != NULL) {
+        saga_client_warn("%s: there is no such verb; did you mean %s? `sagactl --help` lists them",
+                         word, near);
+    } else {
+        saga_client_warn("%s: there is no such verb; `sagactl --help` lists them", word);
+    }
+    return SAGA_EXIT_USAGE;
+}
+
 int saga_client_run(int argc, char **argv)
 {
     saga_log_init("sagactl", SAGA_LOG_WARN);
@@ -130,9 +166,7 @@ int saga_client_run(int argc, char **argv)
     }
     const struct saga_verb *verb = saga_verb_find(help ? argv[2] : word);
     if (verb == NULL) {
-        saga_client_warn("%s: there is no such verb; `sagactl --help` lists them",
-                         help ? argv[2] : word);
-        return SAGA_EXIT_USAGE;
+        return refuse_verb(help ? argv[2] : word);
     }
     if (help) {
         char flag[] = "--help";

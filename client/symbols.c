@@ -113,7 +113,7 @@ static char plain(char letter)
     return letter == '/' ? '.' : (char)tolower((unsigned char)letter);
 }
 
-static size_t edits(const char *a, const char *b)
+size_t saga_symbol_edits(const char *a, const char *b)
 {
     size_t row[NAME_SIZE];
     size_t size = strlen(b);
@@ -164,9 +164,10 @@ static void consider(const char *name, const char *comment, void *context)
     const char *last = strrchr(name, '/');
     last = last == NULL ? strrchr(name, '.') : last;
     bool short_one = strpbrk(near->name, "./") == NULL;
-    size_t distance = ends_in(name, near->name)
-                          ? 0
-                          : edits(near->name, short_one && last != NULL ? last + 1 : name);
+    size_t distance =
+        ends_in(name, near->name)
+            ? 0
+            : saga_symbol_edits(near->name, short_one && last != NULL ? last + 1 : name);
     size_t size = strlen(near->name);
     if (distance > (size < 6 ? 1U : size < 12 ? 2U : 3U)) {
         return;

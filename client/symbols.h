@@ -34,4 +34,9 @@ enum { SAGA_SYMBOL_HINT_SIZE = 1200 };
 void saga_symbol_hint(const struct saga_schema *schema, unsigned kinds, const char *name,
                       char hint[SAGA_SYMBOL_HINT_SIZE]);
 
+/* Gives how many letters are to be changed, added or taken away to make a name of another; case
+ * counts nothing, and '.' is '/'. A b of more than
+ * SAGA_TYPE_NAME_MAX letters is far from everything. */
+size_t saga_symbol_edits(const char *a, const char *b);
+
 #endif

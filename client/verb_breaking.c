@@ -305,7 +305,9 @@ static int run_breaking(const struct saga_options *options)
     if (status == SAGA_EXIT_OK) {
         bool live = saga_options_on(options, "live");
         status = saga_client_operands(options, live ? 1 : 2, 2,
-                                      live ? "NEW, or OLD and NEW" : "OLD and NEW");
+                                      live ? "NEW, or OLD and NEW"
+                                           : "OLD and NEW; or --live NEW, to compare with what the "
+                                             "orchestrator has");
     }
     if (status == SAGA_EXIT_OK) {
         status = run_all(&breaking, fail_on);

@@ -99,6 +99,18 @@ static void install_stop(void)
     }
 }
 
+static int refuse_part(const char *word)
+{
+    char parts[256] = "";
+    size_t used = 0;
+    for (unsigned i = 0; saga_check_part_name(i) != NULL && used < sizeof parts; i++) {
+        int count = snprintf(parts + used, sizeof parts - used, "%s%s", i == 0 ? "" : ", ",
+                             saga_check_part_name(i));
+        used += count > 0 ? (size_t)count : 0;
+    }
+    return saga_client_usage("--without %s: there is no such part; it must be of %s", word, parts);
+}
+
 static int read_without(struct check_run *run)
 {
     size_t count = saga_options_count(run->options, "without");
@@ -110,7 +122,7 @@ static int read_without(struct check_run *run)
             snprintf(word, sizeof word, "%.*s", (int)size, at);
             unsigned part = size < sizeof word ? saga_check_part_find(word) : 0;
             if (part == 0) {
-                return saga_client_usage("--without %s: there is no such part", word);
+                return refuse_part(word);
             }
             run->config.without |= part;
             at += size + (at[size] == ',' ? 1 : 0);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "client/findings.h"
 #include "client/proto_file.h"
@@ -152,6 +153,12 @@ static int list_rules(bool json)
 
 /* ---- Reading ---- */
 
+static bool is_folder(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
 /* Takes the operands: .proto files, as many as there are, or one descriptor set. Exit status; the
  * message is printed. */
 static int read_set(struct lint_run *run)
@@ -167,6 +174,11 @@ static int read_set(struct lint_run *run)
     }
     for (size_t i = 0; i < count; i++) {
         run->paths[i] = saga_options_operand(run->options, i);
+        if (is_folder(run->paths[i])) {
+            return saga_client_usage("%s: a folder, but files are due; all of its own: sagactl "
+                                     "lint $(find %s -name '*.proto')",
+                                     run->paths[i], run->paths[i]);
+        }
         if (count > 1 && !saga_proto_file_is_source(run->paths[i])) {
             return saga_client_usage("%s: a descriptor set is judged alone; give one set, or "
                                      ".proto files",

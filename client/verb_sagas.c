@@ -275,6 +275,10 @@ static int get_run(const struct saga_options *options)
     if (json < 0 || saga_view_check_named(options) != SAGA_EXIT_OK) {
         return SAGA_EXIT_USAGE;
     }
+    if (json == 0 && saga_options_on(options, "events")) {
+        return saga_client_usage("--events needs -o json; `sagactl why` and `sagactl watch` tell "
+                                 "what happened in words");
+    }
     struct saga_conn *conn = NULL;
     int status = saga_conn_open_orchestrator(options, &conn);
     if (status == SAGA_EXIT_OK) {

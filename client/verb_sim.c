@@ -57,6 +57,7 @@ struct sim_run {
     struct saga_farm farm;
     struct saga_sim_report report;
     char *story; /* the transcript in memory */
+    bool told;   /* a world was told */
     double began;
 };
 
@@ -326,6 +327,7 @@ static int write_story(struct sim_run *run, struct saga_sim_config config)
         status = saga_client_fail("%s: %s", name, strerror(errno));
     }
     run->report.transcript_file = to_file ? run->transcript : NULL;
+    run->told = true;
     return status;
 }
 
@@ -366,6 +368,17 @@ static int shrink(struct sim_run *run)
     return write_story(run, saga_sim_shrunk_config(&config, &report->shrunk));
 }
 
+/* A file that was asked for, and is not there or an older one, is missed. */
+static void tell_untold(const struct sim_run *run)
+{
+    if (run->transcript != NULL && !run->told && caught == 0) {
+        saga_client_warn("--transcript %s: nothing was written; %s", run->transcript,
+                         run->report.totals.violations == 0
+                             ? "no world broke a rule (--runs 1 tells its one world in any case)"
+                             : "no shortest story was found or asked for");
+    }
+}
+
 static int run_all(struct sim_run *run)
 {
     struct saga_sim_report *report = &run->report;
@@ -402,6 +415,7 @@ static int run_all(struct sim_run *run)
     if (status == SAGA_EXIT_OK) {
         status = run->json ? saga_sim_report_json(report) : saga_sim_report_text(report);
     }
+    tell_untold(run);
     if (caught != 0) {
         return SIGNALLED + caught;
     }

@@ -155,6 +155,7 @@ class SagactlTest(unittest.TestCase):
         _, problem = self.ctl("get", UNKNOWN_ID, expect=NOT_FOUND)
         self.assertNotIn("NOT_FOUND NOT_FOUND", problem)
         self.ctl("get", "nonsense", expect=USAGE)
+        self.assertIn("needs -o json", self.ctl("get", self.saga_of(self.rejected), "--events", expect=USAGE)[1])
 
     def test_watch_ends_as_the_saga_did(self):
         text, _ = self.ctl("watch", self.saga_of(self.approved))
@@ -277,6 +278,12 @@ class SagactlTest(unittest.TestCase):
         self.assertIn("--live", problem)
         _, problem = self.ctl("describe", "transfer", dev=again, expect=FAILED)
         self.assertIn("--address", problem)
+
+    def test_slips_are_told_with_what_may_be_meant(self):
+        for arguments, text in ((("lst",), "did you mean list?"), (("def",), "did you mean definitions?"), (("help", "wacth"), "did you mean watch?"),
+                                (("-o", "json", "list"), "the verb comes first"), (("qqqqqqq",), "`sagactl --help` lists them"),
+                                (("breaking", "new.proto"), "--live NEW"), (("list", "--timeout=0"), "more than 0")):
+            self.assertIn(text, self.ctl(*arguments, expect=USAGE)[1])
 
     def test_help_of_what_asks_no_daemon_lists_no_daemons(self):
         for verb in "lint", "check", "sim", "completion":

@@ -116,7 +116,7 @@ class Check(unittest.TestCase):
     def test_wrong_usage_is_told(self):
         for arguments, text in (((), "create-order"), (("--saga", "nothing"), "create-order"),
                                 (("--saga", "create-order", "--attempts", "15"), "attempts"),
-                                (("--saga", "create-order", "--without", "luck"), "luck"),
+                                (("--saga", "create-order", "--without", "luck"), "luck: there is no such part; it must be of operator, cancel, "),
                                 (("a", "b"), "too many")):
             _, err = self.run_check(2, *arguments)
             self.assertIn(text, err)

@@ -424,6 +424,21 @@ static void test_sim_when_time_is_over_then_ends(void **state)
     json_decref(object);
 }
 
+static void
+test_sim_when_no_world_breaks_a_rule_then_transcript_is_not_written_and_it_says_so(void **state)
+{
+    (void)state;
+    assert_int_equal(sim("--saga create-order --runs 3 --transcript /nonexistent/story"), 0);
+    assert_non_null(strstr(text_err, "--transcript /nonexistent/story: nothing was written; no "
+                                     "world broke a rule"));
+    assert_int_equal(sim("--saga create-order --runs 3"), 0);
+    assert_null(strstr(text_err, "nothing was written"));
+    plan.bad_seed = 2;
+    assert_int_equal(sim("--saga create-order --runs 3 --no-shrink --transcript /nonexistent/s"),
+                     1);
+    assert_non_null(strstr(text_err, "no shortest story was found or asked for"));
+}
+
 static void test_sim_when_one_world_is_told_then_transcript_on_stdout_or_in_file(void **state)
 {
     (void)state;
@@ -438,6 +453,7 @@ static void test_sim_when_one_world_is_told_then_transcript_on_stdout_or_in_file
     assert_int_equal(sim(line), 1);
     (void)snprintf(line, sizeof line, "Its transcript is in %s.", path);
     assert_says(line);
+    assert_null(strstr(text_err, "nothing was written"));
     char bytes[256] = {0};
     assert_true(read(fd, bytes, sizeof bytes - 1) > 0);
     assert_string_equal(bytes, "request 3 is lost\nrequest 17 is lost\n");
@@ -523,6 +539,7 @@ int main(void)
         CASE(test_sim_when_a_world_dies_then_its_seed_is_named),
         CASE(test_sim_when_a_world_cannot_be_run_then_error_names_the_seed),
         CASE(test_sim_when_time_is_over_then_ends),
+        CASE(test_sim_when_no_world_breaks_a_rule_then_transcript_is_not_written_and_it_says_so),
         CASE(test_sim_when_one_world_is_told_then_transcript_on_stdout_or_in_file),
         CASE(test_sim_when_used_wrongly_then_two_and_what_to_do),
         CASE(test_sim_when_asked_for_help_then_examples),
