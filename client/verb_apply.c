@@ -339,6 +339,19 @@ static json_t *texts_json(char *const *texts, size_t count)
     return array;
 }
 
+static json_t *changes_json(const Saga__V1__ApplyDefinitionsResponse *response)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < response->n_address_changes; i++) {
+        const Saga__V1__AddressChange *change = response->address_changes[i];
+        (void)json_array_append_new(array,
+                                    json_pack("{s:s,s:o,s:o}", "service", change->service, "before",
+                                              texts_json(change->before, change->n_before), "after",
+                                              texts_json(change->after, change->n_after)));
+    }
+    return array;
+}
+
 static int print_json(const struct applying *applying,
                       const Saga__V1__ApplyDefinitionsResponse *response,
                       const struct saga_apply_topics *topics)
@@ -365,8 +378,9 @@ static int print_json(const struct applying *applying,
         }
     }
     return saga_client_print_json(json_pack(
-        "{s:s,s:b,s:o,s:o,s:o,s:o,s:o}", "file", applying->file, "dry_run", (int)applying->dry_run,
-        "definitions", definitions, "services_without_address",
+        "{s:s,s:b,s:o,s:o,s:o,s:o,s:o,s:o}", "file", applying->file, "dry_run",
+        (int)applying->dry_run, "definitions", definitions, "address_changes",
+        changes_json(response), "services_without_address",
         texts_json(response->services_without_address, response->n_services_without_address),
         "services_overruled",
         texts_json(response->services_overruled, response->n_services_overruled), "topics", names,
@@ -400,10 +414,37 @@ static void print_topics(const struct applying *applying, const struct saga_appl
     }
 }
 
+static void print_addresses(char *const *addresses, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        printf("%s%s", i == 0 ? "" : ", ", addresses[i]);
+    }
+    fputs(count == 0 ? "(no address)" : "", stdout);
+}
+
+/* They hold for sagas in flight too, so they are told even if no definition changes. */
+static void print_changes(const struct applying *applying,
+                          const Saga__V1__ApplyDefinitionsResponse *response)
+{
+    if (response->n_address_changes > 0) {
+        printf("\nAddresses that %s, also for sagas in flight:\n",
+               applying->dry_run ? "would change" : "have changed");
+    }
+    for (size_t i = 0; i < response->n_address_changes; i++) {
+        const Saga__V1__AddressChange *change = response->address_changes[i];
+        printf("  %s: ", change->service);
+        print_addresses(change->before, change->n_before);
+        fputs(" -> ", stdout);
+        print_addresses(change->after, change->n_after);
+        putchar('\n');
+    }
+}
+
 static void print_notes(const struct applying *applying,
                         const Saga__V1__ApplyDefinitionsResponse *response,
                         const struct saga_apply_topics *topics, uint64_t drain)
 {
+    print_changes(applying, response);
     if (drain > 0) {
         printf("\n%" PRIu64
                " in flight on older versions go on on them. What the new schema breaks "
@@ -575,6 +616,9 @@ const struct saga_verb saga_verb_apply = {
     "(docs/lint.md) nothing is sent. Kafka topics of their services that are missing are made "
     "before "
     "(--no-topics: not).\n"
+    "An address that is given counts at once, also for sagas in flight: each that changes is told "
+    "(--dry-run: would\n"
+    "change); sagactl definitions shows those in use.\n"
     "Addresses are stored, and forgotten once neither a current definition nor one with sagas in "
     "flight calls\n"
     "the service: give them again with the definition that calls it again.\n"

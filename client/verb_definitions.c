@@ -48,20 +48,54 @@ static json_t *definition_json(const Saga__V1__DefinitionView *view)
     for (size_t i = 0; i < view->n_steps; i++) {
         (void)json_array_append_new(steps, json_string(view->steps[i]));
     }
+    json_t *participants = json_array();
+    for (size_t i = 0; i < view->n_participants; i++) {
+        const Saga__V1__ParticipantAddress *place = view->participants[i];
+        json_t *addresses = json_array();
+        for (size_t j = 0; j < place->n_addresses; j++) {
+            (void)json_array_append_new(addresses, json_string(place->addresses[j]));
+        }
+        (void)json_array_append_new(participants, json_pack("{s:s,s:o}", "service", place->service,
+                                                            "addresses", addresses));
+    }
     saga_client_time_text(view->created_unix_ms, created);
-    return json_pack("{s:s,s:s,s:s,s:b,s:b,s:s,s:I,s:s,s:o,s:o}", "name", view->name, "hash", hash,
-                     "context_type", view->context_type, "current", (int)view->current, "removed",
-                     (int)view->removed, "state", state_of(view), "live",
+    return json_pack("{s:s,s:s,s:s,s:b,s:b,s:s,s:I,s:s,s:o,s:o,s:o}", "name", view->name, "hash",
+                     hash, "context_type", view->context_type, "current", (int)view->current,
+                     "removed", (int)view->removed, "state", state_of(view), "live",
                      (json_int_t)view->live_count, "created", created, "pause",
-                     saga_view_pause_json(view->pause), "steps", steps);
+                     saga_view_pause_json(view->pause), "steps", steps, "participants",
+                     participants);
 }
 
 /* What is shown of a listing: JSON, or a table. */
 struct showing {
     json_t *array; /* NULL: a table */
     struct saga_table table;
+    struct saga_table places;
     size_t count;
 };
+
+/* Adds the services of a version that are not in the table yet. */
+static void add_places(struct saga_table *table, const Saga__V1__DefinitionView *view)
+{
+    for (size_t i = 0; i < view->n_participants; i++) {
+        const Saga__V1__ParticipantAddress *place = view->participants[i];
+        char addresses[SAGA_ADDRESSES_MAX * (SAGA_ADDRESS_SIZE_MAX + 1) + 1] = "";
+        bool told = false;
+        for (size_t k = 0; k < table->cell_count && !told; k += table->column_count) {
+            told = table->cells[k] != NULL && strcmp(table->cells[k], place->service) == 0;
+        }
+        for (size_t j = 0; j < place->n_addresses && j < SAGA_ADDRESSES_MAX; j++) {
+            size_t used = strlen(addresses);
+            snprintf(addresses + used, sizeof addresses - used, "%s%.255s", j == 0 ? "" : " ",
+                     place->addresses[j]);
+        }
+        if (!told) {
+            saga_table_add(table, "%s", place->service);
+            saga_table_add(table, "%s", addresses[0] == '\0' ? "none: its steps wait" : addresses);
+        }
+    }
+}
 
 static void add_heads(struct saga_table *table)
 {
@@ -102,6 +136,7 @@ static int show_definition(void *user, const Saga__V1__DefinitionView *view)
     showing->count += 1;
     if (showing->array == NULL) {
         add_row(&showing->table, view);
+        add_places(&showing->places, view);
         return SAGA_EXIT_OK;
     }
     return json_array_append_new(showing->array, definition_json(view)) == 0
@@ -109,19 +144,33 @@ static int show_definition(void *user, const Saga__V1__DefinitionView *view)
                : saga_client_fail("out of memory");
 }
 
+static void drop_table(struct saga_table *table)
+{
+    for (size_t i = 0; i < table->cell_count; i++) {
+        free(table->cells[i]);
+    }
+    free(table->cells);
+}
+
 /* Prints what was gathered when all went well; lets it go either way. */
 static int print_shown(struct showing *showing, int status)
 {
     if (status != SAGA_EXIT_OK) {
         json_decref(showing->array);
-        for (size_t i = 0; i < showing->table.cell_count; i++) {
-            free(showing->table.cells[i]);
-        }
-        free(showing->table.cells);
+        drop_table(&showing->table);
+        drop_table(&showing->places);
         return status;
     }
-    return showing->array != NULL ? saga_client_print_json(showing->array)
-                                  : saga_table_print(&showing->table);
+    if (showing->array != NULL) {
+        return saga_client_print_json(showing->array);
+    }
+    status = saga_table_print(&showing->table);
+    if (status != SAGA_EXIT_OK || showing->places.cell_count <= showing->places.column_count) {
+        drop_table(&showing->places); /* nothing but its heads */
+        return status;
+    }
+    putchar('\n');
+    return saga_table_print(&showing->places);
 }
 
 static int definitions_run(const struct saga_options *options)
@@ -133,7 +182,7 @@ static int definitions_run(const struct saga_options *options)
     const char *name =
         saga_options_operand_count(options) > 0 ? saga_options_operand(options, 0) : NULL;
     struct saga_definition_list list = {name, saga_options_on(options, "history")};
-    struct showing showing = {.table = {.column_count = 7}};
+    struct showing showing = {.table = {.column_count = 7}, .places = {.column_count = 2}};
     struct saga_conn *conn = NULL;
     int status = saga_conn_open_orchestrator(options, &conn);
     if (status == SAGA_EXIT_OK && json == 1) {
@@ -143,6 +192,8 @@ static int definitions_run(const struct saga_options *options)
     if (status == SAGA_EXIT_OK) {
         if (json == 0) {
             add_heads(&showing.table);
+            saga_table_add(&showing.places, "SERVICE");
+            saga_table_add(&showing.places, "ADDRESSES IN USE");
         }
         status = saga_definitions_each(conn, &list, show_definition, &showing);
     }
@@ -162,7 +213,9 @@ const struct saga_verb saga_verb_definitions = {
     .epilog =
         "current: new sagas begin on it. old, drains: sagas that began with it are in flight, or "
         "others run it\n"
-        "as a step. removed: none starts any more (sagactl apply brings it back).\n"
+        "as a step. removed: none starts any more (sagactl apply brings it back). Below: the "
+        "services that they call,\n"
+        "and where (with -o json: participants of each version).\n"
         "\n"
         "  sagactl definitions                        what there is\n"
         "  sagactl definitions create-order --history -o json\n",
@@ -319,13 +372,24 @@ const struct saga_verb saga_verb_remove = {
     .usage = "NAME --why TEXT [--who NAME] [--wait TIME]",
     .summary = "remove a saga definition: none of it starts any more, those in flight go on",
     .epilog =
-        "A start is refused with NOT_FOUND, DEFINITION_REMOVED; a start key that was used answers "
-        "with its saga.\n"
+        "From now on every start of it is refused for good (NOT_FOUND, DEFINITION_REMOVED): who "
+        "asks "
+        "is told no, and an order\n"
+        "that waits for its saga is REJECTED. To hold new sagas back and take them later: `sagactl "
+        "pause`. A start key that was\n"
+        "used answers with its saga.\n"
         "Sagas that run it as a step run it still: their own version holds it. It stays removed "
         "over restarts;\n"
-        "`sagactl apply` brings it back. Exit status 4: with --wait, sagas are still in flight.\n"
+        "`sagactl apply FILE --definition NAME` brings it back. FILE: the .proto that declares it "
+        "and imports the files of its\n"
+        "participants, or a descriptor set with all of them (the ordering system's: "
+        "generated/sagad.binpb).\n"
+        "Exit status 4: with --wait, sagas are still in flight.\n"
         "\n"
-        "  sagactl remove create-order --why \"the shop is closed\" --wait 1m\n",
+        "  sagactl pause create-order --why \"the shop is closed for an hour\"     keeps starts\n"
+        "  sagactl remove create-order --why \"the shop is closed\" --wait 1m\n"
+        "  sagactl apply generated/sagad.binpb --definition create-order --why \"it opens "
+        "again\"\n",
     .options = remove_options,
     .option_count = sizeof remove_options / sizeof remove_options[0],
     .shorts = "o=output",

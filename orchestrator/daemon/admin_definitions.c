@@ -138,6 +138,35 @@ static void fill_applied(const struct versions_applied *applied, Saga__V1__Appli
     }
 }
 
+/* Gives false when there is no memory. */
+static bool fill_changes(struct saga_arena *arena, const struct versions_report *report,
+                         Saga__V1__ApplyDefinitionsResponse *out)
+{
+    size_t count = report->moved_count;
+    Saga__V1__AddressChange *changes = saga_arena_take(arena, (count + 1) * sizeof *changes);
+    out->address_changes = saga_arena_take(arena, (count + 1) * sizeof *out->address_changes);
+    if (changes == NULL || out->address_changes == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct versions_moved *moved = &report->moved[i];
+        Saga__V1__AddressChange *change = &changes[i];
+        saga__v1__address_change__init(change);
+        change->service = (char *)(uintptr_t)moved->after->service;
+        change->after = (char **)(uintptr_t)moved->after->addresses;
+        change->n_after = moved->after->count;
+        change->before = saga_arena_take(arena, SAGA_ADDRESSES_MAX * sizeof *change->before);
+        if (change->before == NULL) {
+            return false;
+        }
+        for (size_t j = 0; j < moved->before_count; j++) {
+            change->before[change->n_before++] = (char *)(uintptr_t)moved->before[j];
+        }
+        out->address_changes[out->n_address_changes++] = change;
+    }
+    return true;
+}
+
 /* Encodes the answer now: what it tells of lives only until the next request. */
 static bool keep_report(struct slot *slot, const struct versions_report *report)
 {
@@ -146,7 +175,7 @@ static bool keep_report(struct slot *slot, const struct versions_report *report)
     size_t count = report->applied_count;
     Saga__V1__AppliedDefinition *views = saga_arena_take(arena, (count + 1) * sizeof *views);
     out.definitions = saga_arena_take(arena, (count + 1) * sizeof *out.definitions);
-    if (views == NULL || out.definitions == NULL) {
+    if (views == NULL || out.definitions == NULL || !fill_changes(arena, report, &out)) {
         return false;
     }
     for (size_t i = 0; i < count; i++) {

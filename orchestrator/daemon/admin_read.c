@@ -459,6 +459,39 @@ static bool on_page(struct listing *listing, const struct saga_definition_row *r
     return false;
 }
 
+/* Adds where a service is, once. NULL is nothing. */
+static void add_place(struct reading *reading, const struct saga_service *service,
+                      Saga__V1__DefinitionView *view)
+{
+    const char *addresses[SAGA_ADDRESSES_MAX];
+    bool told = service == NULL;
+    for (size_t i = 0; i < view->n_participants && !told; i++) {
+        told = strcmp(view->participants[i]->service, service->name) == 0;
+    }
+    Saga__V1__ParticipantAddress *place = told ? NULL : take(reading, sizeof *place);
+    if (place == NULL) {
+        return;
+    }
+    size_t count = versions_addresses(reading->admin->versions, service->name, addresses);
+    saga__v1__participant_address__init(place);
+    place->service = take_text(reading, service->name);
+    place->addresses = take(reading, SAGA_ADDRESSES_MAX * sizeof *place->addresses);
+    for (size_t i = 0; i < count && place->addresses != NULL; i++) {
+        place->addresses[place->n_addresses++] = take_text(reading, addresses[i]);
+    }
+    view->participants[view->n_participants++] = place;
+}
+
+static void fill_places(struct reading *reading, const struct saga_decl *decl,
+                        Saga__V1__DefinitionView *view)
+{
+    view->participants = take(reading, (2 * decl->step_count + 1) * sizeof *view->participants);
+    for (size_t i = 0; i < decl->step_count && view->participants != NULL; i++) {
+        add_place(reading, decl->steps[i].call_service, view);
+        add_place(reading, decl->steps[i].undo_service, view);
+    }
+}
+
 /* What only a version that is loaded tells. */
 static void fill_loaded(struct reading *reading, const struct saga_version *version,
                         Saga__V1__DefinitionView *view)
@@ -470,6 +503,7 @@ static void fill_loaded(struct reading *reading, const struct saga_version *vers
     for (uint32_t j = 0; view->steps != NULL && j < version->def.step_count; j++) {
         view->steps[view->n_steps++] = take_text(reading, version->step_names[j]);
     }
+    fill_places(reading, decl, view);
 }
 
 /* A version is listed when it is loaded, when it is the last of a name that was removed, or when
@@ -566,10 +600,14 @@ static bool append_set(void *user, const uint8_t hash[SAGA_DIGEST_SIZE], const c
     return true;
 }
 
+/* The first is the current one, or the newest of those that are still stored. */
 static bool note_hash(void *user, const struct saga_definition_row *row)
 {
+    if (row->dropped) {
+        return true;
+    }
     memcpy(user, row->hash, SAGA_DIGEST_SIZE);
-    return false; /* the first is the current one, or the newest */
+    return false;
 }
 
 /* The set of one definition version, as it is stored. */
@@ -583,7 +621,7 @@ static void read_stored_set(struct reading *reading, const Saga__V1__GetDescript
     } else if (in->definition_hash.len != 0) {
         err = saga_err_set(&reading->detail, SAGA_ERR_INVALID, "definition_hash: 32 bytes or none");
     } else {
-        err = store->ops->list_versions(store->store, in->definition, 1, note_hash, hash,
+        err = store->ops->list_versions(store->store, in->definition, SIZE_MAX, note_hash, hash,
                                         &reading->detail);
     }
     if (err == SAGA_ERR_OK) {

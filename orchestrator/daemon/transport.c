@@ -217,6 +217,18 @@ enum transport_place transport_place(const struct transport *transport, const ch
     return participant->fixed ? TRANSPORT_FIXED : TRANSPORT_APPLIED;
 }
 
+size_t transport_addresses_of(const struct transport *transport, const char *service,
+                              const char *addresses[SAGA_ADDRESSES_MAX])
+{
+    size_t number = 0;
+    const struct participant *participant = find(transport, service, &number);
+    size_t count = participant == NULL ? 0 : participant->address_count;
+    for (size_t i = 0; i < count; i++) {
+        addresses[i] = participant->addresses[i];
+    }
+    return count;
+}
+
 static bool is_same(const struct participant *participant, const struct transport_addresses *set)
 {
     bool same = participant->address_count == set->count;

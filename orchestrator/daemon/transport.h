@@ -75,6 +75,11 @@ enum transport_place {
 };
 enum transport_place transport_place(const struct transport *transport, const char *service);
 
+/* Gives the addresses in use of a service. Returns how many; 0: it has none, or nothing here calls
+ * it. Texts live until its addresses are set otherwise. Thread: the loop's. */
+size_t transport_addresses_of(const struct transport *transport, const char *service,
+                              const char *addresses[SAGA_ADDRESSES_MAX]);
+
 /* Tells how many more services can have a number. */
 size_t transport_room(const struct transport *transport);
 

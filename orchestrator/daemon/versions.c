@@ -73,6 +73,12 @@ enum saga_err versions_number(struct versions *versions, struct saga_version *ve
     return err;
 }
 
+size_t versions_addresses(const struct versions *versions, const char *service,
+                          const char *addresses[SAGA_ADDRESSES_MAX])
+{
+    return versions == NULL ? 0 : transport_addresses_of(versions->transport, service, addresses);
+}
+
 size_t versions_reply_topics(const struct versions *versions,
                              const char *topics[SAGA_REPLY_TOPICS_MAX])
 {
@@ -379,6 +385,27 @@ static enum saga_err load_stored(struct versions *versions, struct saga_err_deta
     return err == SAGA_ERR_OK ? adopt_addresses(versions, detail) : err;
 }
 
+/* Stores the sagas that run in those that are loaded: sagas will begin with them. One whose name
+ * was removed, or has another current version, was not put with its parent, and may have been let
+ * go before. The order of the catalog has parents before their children. */
+static enum saga_err keep_children(struct versions *versions, struct saga_err_detail *detail)
+{
+    const struct saga_store_port *store = &versions->store;
+    enum saga_err err = SAGA_ERR_OK;
+    for (size_t i = 0; i < saga_catalog_count(versions->catalog) && err == SAGA_ERR_OK; i++) {
+        const struct saga_version *parent = saga_catalog_at(versions->catalog, i);
+        const struct saga_decl *decl = parent->decl;
+        for (size_t j = 0; j < decl->step_count && err == SAGA_ERR_OK; j++) {
+            const struct saga_decl *child = decl->steps[j].child;
+            if (child != NULL) {
+                err = store->ops->keep_child(store->store, child->hash, child->name, parent->hash,
+                                             versions->own_unix_ms, detail);
+            }
+        }
+    }
+    return err;
+}
+
 /* In a transaction that is rolled back: what is seen is what will be. Whatever fails later in the
  * start, a set that the daemon does not come to serve must not be stored: the next start, with the
  * set before, would find that replaced. */
@@ -448,6 +475,9 @@ enum saga_err versions_keep(struct versions *versions, struct saga_err_detail *d
     enum saga_err err = store->ops->begin(store->store, detail);
     if (err == SAGA_ERR_OK) {
         err = put_all_own(versions, false, detail);
+        if (err == SAGA_ERR_OK) {
+            err = keep_children(versions, detail);
+        }
         if (err == SAGA_ERR_OK) {
             err = store->ops->commit(store->store, detail);
         } else {

@@ -69,6 +69,13 @@ struct versions_applied {
     uint64_t previous_live_count;
 };
 
+/* A service that is called at other addresses from now on. */
+struct versions_moved {
+    const struct transport_addresses *after; /* of the request */
+    char before[SAGA_ADDRESSES_MAX][SAGA_ADDRESS_SIZE_MAX + 1];
+    size_t before_count;
+};
+
 struct versions_report {
     struct versions_applied *applied; /* by name */
     size_t applied_count;
@@ -76,6 +83,8 @@ struct versions_report {
     size_t nowhere_count;
     const char **overruled; /* services whose applied addresses are not used */
     size_t overruled_count;
+    const struct versions_moved *moved; /* in the order of the request */
+    size_t moved_count;
 };
 
 /* Checks a set and applies it in the runtime's present turn, which answers the ticket after its
@@ -100,6 +109,11 @@ void versions_settle(struct versions *versions);
  * store, or cannot be read. Between turns. */
 const struct saga_version *versions_peek(struct versions *versions,
                                          const uint8_t hash[SAGA_DIGEST_SIZE]);
+
+/* Gives the addresses in use of a service. Returns how many. Texts live until the next call into
+ * versions. NULL versions have none. */
+size_t versions_addresses(const struct versions *versions, const char *service,
+                          const char *addresses[SAGA_ADDRESSES_MAX]);
 
 /* Gives the reply topics of all services that were called since the start, in the order in which
  * they came. Texts live as long as versions. */

@@ -6,6 +6,7 @@
 
 #include "common/base/assert.h"
 #include "common/base/limits.h"
+#include "common/sys/log.h"
 #include "orchestrator/daemon/versions_internal.h"
 
 /* One request on its way. */
@@ -370,6 +371,32 @@ static void report_service(struct applying *applying, const struct saga_service 
     }
 }
 
+/* Notes what changes where services are called: what is stored for a start without --participant
+ * changes no call. */
+static void report_moves(struct applying *applying)
+{
+    struct versions *versions = applying->versions;
+    applying->report->moved = versions->moved;
+    for (size_t i = 0; i < applying->apply->participant_count; i++) {
+        const struct transport_addresses *set = &applying->apply->participants[i];
+        struct versions_moved *moved = &versions->moved[applying->report->moved_count];
+        const char *now[SAGA_ADDRESSES_MAX];
+        size_t count = transport_addresses_of(versions->transport, set->service, now);
+        bool same = count == set->count;
+        for (size_t j = 0; j < count && same; j++) {
+            same = strcmp(now[j], set->addresses[j]) == 0;
+        }
+        if (same || transport_place(versions->transport, set->service) == TRANSPORT_FIXED) {
+            continue;
+        }
+        *moved = (struct versions_moved){.after = set, .before_count = count};
+        for (size_t j = 0; j < count; j++) {
+            (void)snprintf(moved->before[j], sizeof moved->before[j], "%s", now[j]);
+        }
+        applying->report->moved_count += 1;
+    }
+}
+
 /* Names live in the schema, which stays loaded until versions settle. */
 static void make_report(struct applying *applying)
 {
@@ -436,6 +463,32 @@ static void hand_over(struct applying *applying, struct saga_apply_item *items,
     saga_runtime_apply(versions->runtime, &change);
 }
 
+enum { MOVE_TEXT_SIZE = SAGA_ADDRESSES_MAX * (SAGA_ADDRESS_SIZE_MAX + 1) + 1 };
+
+static void append_address(char text[MOVE_TEXT_SIZE], const char *address)
+{
+    size_t used = strlen(text);
+    (void)snprintf(text + used, MOVE_TEXT_SIZE - used, "%s%s", used == 0 ? "" : ",", address);
+}
+
+static void log_moves(const struct applying *applying)
+{
+    const struct versions_report *report = applying->report;
+    for (size_t i = 0; i < report->moved_count; i++) {
+        const struct versions_moved *moved = &report->moved[i];
+        char before[MOVE_TEXT_SIZE] = "";
+        char after[MOVE_TEXT_SIZE] = "";
+        for (size_t j = 0; j < moved->before_count; j++) {
+            append_address(before, moved->before[j]);
+        }
+        for (size_t j = 0; j < moved->after->count; j++) {
+            append_address(after, moved->after->addresses[j]);
+        }
+        saga_log(SAGA_LOG_INFO, "participant_moved", "service=%s old=\"%s\" new=\"%s\" who=\"%s\"",
+                 moved->after->service, before, after, applying->apply->who);
+    }
+}
+
 static bool change_all(struct applying *applying)
 {
     struct versions *versions = applying->versions;
@@ -449,7 +502,11 @@ static bool change_all(struct applying *applying)
     if (good && !apply->dry_run) {
         good = number_all(applying);
     }
+    if (good) {
+        report_moves(applying);
+    }
     if (good && !apply->dry_run) {
+        log_moves(applying);
         transport_set_addresses(versions->transport, apply->participants, apply->participant_count,
                                 &applying->dialed);
     }

@@ -27,6 +27,7 @@ struct versions {
     size_t selected_count;
     const char *nowhere[SAGA_PARTICIPANTS_MAX];
     const char *overruled[SAGA_PARTICIPANTS_MAX];
+    struct versions_moved moved[SAGA_PARTICIPANTS_MAX];
 };
 
 /* Gives the services of a version numbers, and notes their reply topics. Errors: LIMIT, NO_MEMORY;

@@ -1042,6 +1042,51 @@ void   saga__v1__applied_definition__free_unpacked
   assert(message->base.descriptor == &saga__v1__applied_definition__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   saga__v1__address_change__init
+                     (Saga__V1__AddressChange         *message)
+{
+  static const Saga__V1__AddressChange init_value = SAGA__V1__ADDRESS_CHANGE__INIT;
+  *message = init_value;
+}
+size_t saga__v1__address_change__get_packed_size
+                     (const Saga__V1__AddressChange *message)
+{
+  assert(message->base.descriptor == &saga__v1__address_change__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t saga__v1__address_change__pack
+                     (const Saga__V1__AddressChange *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &saga__v1__address_change__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t saga__v1__address_change__pack_to_buffer
+                     (const Saga__V1__AddressChange *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &saga__v1__address_change__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Saga__V1__AddressChange *
+       saga__v1__address_change__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Saga__V1__AddressChange *)
+     protobuf_c_message_unpack (&saga__v1__address_change__descriptor,
+                                allocator, len, data);
+}
+void   saga__v1__address_change__free_unpacked
+                     (Saga__V1__AddressChange *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &saga__v1__address_change__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   saga__v1__apply_definitions_response__init
                      (Saga__V1__ApplyDefinitionsResponse         *message)
 {
@@ -2385,7 +2430,7 @@ const ProtobufCMessageDescriptor saga__v1__list_definitions_request__descriptor 
   (ProtobufCMessageInit) saga__v1__list_definitions_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor saga__v1__definition_view__field_descriptors[9] =
+static const ProtobufCFieldDescriptor saga__v1__definition_view__field_descriptors[10] =
 {
   {
     "name",
@@ -2495,6 +2540,18 @@ static const ProtobufCFieldDescriptor saga__v1__definition_view__field_descripto
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "participants",
+    10,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Saga__V1__DefinitionView, n_participants),
+    offsetof(Saga__V1__DefinitionView, participants),
+    &saga__v1__participant_address__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned saga__v1__definition_view__field_indices_by_name[] = {
   2,   /* field[2] = context_type */
@@ -2503,6 +2560,7 @@ static const unsigned saga__v1__definition_view__field_indices_by_name[] = {
   1,   /* field[1] = hash */
   3,   /* field[3] = live_count */
   0,   /* field[0] = name */
+  9,   /* field[9] = participants */
   6,   /* field[6] = pause */
   7,   /* field[7] = removed */
   4,   /* field[4] = steps */
@@ -2510,7 +2568,7 @@ static const unsigned saga__v1__definition_view__field_indices_by_name[] = {
 static const ProtobufCIntRange saga__v1__definition_view__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 9 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor saga__v1__definition_view__descriptor =
 {
@@ -2520,7 +2578,7 @@ const ProtobufCMessageDescriptor saga__v1__definition_view__descriptor =
   "Saga__V1__DefinitionView",
   "saga.v1",
   sizeof(Saga__V1__DefinitionView),
-  9,
+  10,
   saga__v1__definition_view__field_descriptors,
   saga__v1__definition_view__field_indices_by_name,
   1,  saga__v1__definition_view__number_ranges,
@@ -3039,7 +3097,71 @@ const ProtobufCMessageDescriptor saga__v1__applied_definition__descriptor =
   (ProtobufCMessageInit) saga__v1__applied_definition__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor saga__v1__apply_definitions_response__field_descriptors[3] =
+static const ProtobufCFieldDescriptor saga__v1__address_change__field_descriptors[3] =
+{
+  {
+    "service",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Saga__V1__AddressChange, service),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "before",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Saga__V1__AddressChange, n_before),
+    offsetof(Saga__V1__AddressChange, before),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "after",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Saga__V1__AddressChange, n_after),
+    offsetof(Saga__V1__AddressChange, after),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned saga__v1__address_change__field_indices_by_name[] = {
+  2,   /* field[2] = after */
+  1,   /* field[1] = before */
+  0,   /* field[0] = service */
+};
+static const ProtobufCIntRange saga__v1__address_change__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor saga__v1__address_change__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "saga.v1.AddressChange",
+  "AddressChange",
+  "Saga__V1__AddressChange",
+  "saga.v1",
+  sizeof(Saga__V1__AddressChange),
+  3,
+  saga__v1__address_change__field_descriptors,
+  saga__v1__address_change__field_indices_by_name,
+  1,  saga__v1__address_change__number_ranges,
+  (ProtobufCMessageInit) saga__v1__address_change__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor saga__v1__apply_definitions_response__field_descriptors[4] =
 {
   {
     "definitions",
@@ -3077,8 +3199,21 @@ static const ProtobufCFieldDescriptor saga__v1__apply_definitions_response__fiel
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "address_changes",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Saga__V1__ApplyDefinitionsResponse, n_address_changes),
+    offsetof(Saga__V1__ApplyDefinitionsResponse, address_changes),
+    &saga__v1__address_change__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned saga__v1__apply_definitions_response__field_indices_by_name[] = {
+  3,   /* field[3] = address_changes */
   0,   /* field[0] = definitions */
   2,   /* field[2] = services_overruled */
   1,   /* field[1] = services_without_address */
@@ -3086,7 +3221,7 @@ static const unsigned saga__v1__apply_definitions_response__field_indices_by_nam
 static const ProtobufCIntRange saga__v1__apply_definitions_response__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor saga__v1__apply_definitions_response__descriptor =
 {
@@ -3096,7 +3231,7 @@ const ProtobufCMessageDescriptor saga__v1__apply_definitions_response__descripto
   "Saga__V1__ApplyDefinitionsResponse",
   "saga.v1",
   sizeof(Saga__V1__ApplyDefinitionsResponse),
-  3,
+  4,
   saga__v1__apply_definitions_response__field_descriptors,
   saga__v1__apply_definitions_response__field_indices_by_name,
   1,  saga__v1__apply_definitions_response__number_ranges,

@@ -40,6 +40,7 @@ typedef struct Saga__V1__ResumeDefinitionResponse Saga__V1__ResumeDefinitionResp
 typedef struct Saga__V1__ParticipantAddress Saga__V1__ParticipantAddress;
 typedef struct Saga__V1__ApplyDefinitionsRequest Saga__V1__ApplyDefinitionsRequest;
 typedef struct Saga__V1__AppliedDefinition Saga__V1__AppliedDefinition;
+typedef struct Saga__V1__AddressChange Saga__V1__AddressChange;
 typedef struct Saga__V1__ApplyDefinitionsResponse Saga__V1__ApplyDefinitionsResponse;
 typedef struct Saga__V1__RemoveDefinitionRequest Saga__V1__RemoveDefinitionRequest;
 typedef struct Saga__V1__RemoveDefinitionResponse Saga__V1__RemoveDefinitionResponse;
@@ -556,10 +557,15 @@ struct  Saga__V1__DefinitionView
    * When this version was first applied, milliseconds since 1970.
    */
   int64_t created_unix_ms;
+  /*
+   * The services that it calls, each with the addresses in use: none, its steps wait. Only of a version that is loaded (current, or with sagas in flight).
+   */
+  size_t n_participants;
+  Saga__V1__ParticipantAddress **participants;
 };
 #define SAGA__V1__DEFINITION_VIEW__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&saga__v1__definition_view__descriptor) \
-    , (char *)protobuf_c_empty_string, {0,NULL}, (char *)protobuf_c_empty_string, 0, 0,NULL, 0, NULL, 0, 0 }
+    , (char *)protobuf_c_empty_string, {0,NULL}, (char *)protobuf_c_empty_string, 0, 0,NULL, 0, NULL, 0, 0, 0,NULL }
 
 
 /*
@@ -763,6 +769,32 @@ struct  Saga__V1__AppliedDefinition
 
 
 /*
+ * Another place of a service, at once: also for sagas in flight.
+ */
+struct  Saga__V1__AddressChange
+{
+  ProtobufCMessage base;
+  /*
+   * Full name of the service.
+   */
+  char *service;
+  /*
+   * NNG URLs before; none: it had no address.
+   */
+  size_t n_before;
+  char **before;
+  /*
+   * NNG URLs from now on.
+   */
+  size_t n_after;
+  char **after;
+};
+#define SAGA__V1__ADDRESS_CHANGE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&saga__v1__address_change__descriptor) \
+    , (char *)protobuf_c_empty_string, 0,NULL, 0,NULL }
+
+
+/*
  * What was applied.
  */
 struct  Saga__V1__ApplyDefinitionsResponse
@@ -783,10 +815,15 @@ struct  Saga__V1__ApplyDefinitionsResponse
    */
   size_t n_services_overruled;
   char **services_overruled;
+  /*
+   * Services that are called at other addresses now, in the order of the request.
+   */
+  size_t n_address_changes;
+  Saga__V1__AddressChange **address_changes;
 };
 #define SAGA__V1__APPLY_DEFINITIONS_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&saga__v1__apply_definitions_response__descriptor) \
-    , 0,NULL, 0,NULL, 0,NULL }
+    , 0,NULL, 0,NULL, 0,NULL, 0,NULL }
 
 
 /*
@@ -1270,6 +1307,25 @@ Saga__V1__AppliedDefinition *
 void   saga__v1__applied_definition__free_unpacked
                      (Saga__V1__AppliedDefinition *message,
                       ProtobufCAllocator *allocator);
+/* Saga__V1__AddressChange methods */
+void   saga__v1__address_change__init
+                     (Saga__V1__AddressChange         *message);
+size_t saga__v1__address_change__get_packed_size
+                     (const Saga__V1__AddressChange   *message);
+size_t saga__v1__address_change__pack
+                     (const Saga__V1__AddressChange   *message,
+                      uint8_t             *out);
+size_t saga__v1__address_change__pack_to_buffer
+                     (const Saga__V1__AddressChange   *message,
+                      ProtobufCBuffer     *buffer);
+Saga__V1__AddressChange *
+       saga__v1__address_change__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   saga__v1__address_change__free_unpacked
+                     (Saga__V1__AddressChange *message,
+                      ProtobufCAllocator *allocator);
 /* Saga__V1__ApplyDefinitionsResponse methods */
 void   saga__v1__apply_definitions_response__init
                      (Saga__V1__ApplyDefinitionsResponse         *message);
@@ -1397,6 +1453,9 @@ typedef void (*Saga__V1__ApplyDefinitionsRequest_Closure)
                   void *closure_data);
 typedef void (*Saga__V1__AppliedDefinition_Closure)
                  (const Saga__V1__AppliedDefinition *message,
+                  void *closure_data);
+typedef void (*Saga__V1__AddressChange_Closure)
+                 (const Saga__V1__AddressChange *message,
                   void *closure_data);
 typedef void (*Saga__V1__ApplyDefinitionsResponse_Closure)
                  (const Saga__V1__ApplyDefinitionsResponse *message,
@@ -1539,6 +1598,7 @@ extern const ProtobufCMessageDescriptor saga__v1__resume_definition_response__de
 extern const ProtobufCMessageDescriptor saga__v1__participant_address__descriptor;
 extern const ProtobufCMessageDescriptor saga__v1__apply_definitions_request__descriptor;
 extern const ProtobufCMessageDescriptor saga__v1__applied_definition__descriptor;
+extern const ProtobufCMessageDescriptor saga__v1__address_change__descriptor;
 extern const ProtobufCMessageDescriptor saga__v1__apply_definitions_response__descriptor;
 extern const ProtobufCMessageDescriptor saga__v1__remove_definition_request__descriptor;
 extern const ProtobufCMessageDescriptor saga__v1__remove_definition_response__descriptor;

@@ -95,6 +95,7 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &saga__v1__participant_address__descriptor,
     &saga__v1__apply_definitions_request__descriptor,
     &saga__v1__applied_definition__descriptor,
+    &saga__v1__address_change__descriptor,
     &saga__v1__apply_definitions_response__descriptor,
     &saga__v1__remove_definition_request__descriptor,
     &saga__v1__remove_definition_response__descriptor,

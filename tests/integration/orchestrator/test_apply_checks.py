@@ -154,6 +154,25 @@ class ApplyChecksTest(unittest.TestCase):
                                              "json").stdout)["definitions"][0]["outcome"], "RESTORED")
         self.books_agree(streams=1)
 
+    def test_an_address_that_moves_is_told_and_listed(self):
+        service, here, there = "payment.v1.PaymentService", "ipc:///nonexistent/here", "ipc:///nonexistent/there"
+        words = ["apply", ROOT / "generated" / "sagad.binpb", "--definition=create-order", "--no-topics"]
+        self.assertNotIn("Addresses that", self.ctl(*words).stdout)
+        self.assertRegex(self.ctl("definitions", "create-order").stdout, rf"{re.escape(service)} +none: its steps wait")
+        self.assertIn(f"{service}: (no address) -> {here}\n", self.ctl(*words, f"--participant={service}={here}").stdout)
+        move = [*words, f"--participant={service}={there}"]
+        report = self.ctl(*move, "--dry-run").stdout
+        self.assertIn("unchanged", report)
+        self.assertIn(f"Addresses that would change, also for sagas in flight:\n  {service}: {here} -> {there}\n", report)
+        self.assertRegex(self.ctl("definitions").stdout, rf"{re.escape(service)} +{here}")
+        told = json.loads(self.ctl(*move, "-o", "json").stdout)
+        self.assertEqual(told["address_changes"], [{"service": service, "before": [here], "after": [there]}])
+        places = json.loads(self.ctl("definitions", "create-order", "-o", "json").stdout)[0]["participants"]
+        self.assertIn({"service": service, "addresses": [there]}, places)
+        self.assertEqual(json.loads(self.ctl(*move, "-o", "json").stdout)["address_changes"], [])
+        self.assertRegex((self.where / "log").read_text(encoding="utf-8"),
+                         rf'participant_moved.*service={re.escape(service)} old="{here}" new="{there}" who="')
+
     def newer(self, protos):
         """The schema with the changed file in the place of its own."""
         for file in (ROOT / "proto").rglob("*.proto"):

@@ -528,6 +528,61 @@ static void test_apply_when_it_tells_an_address_then_what_waits_goes_on(void **s
     sagad_wait_state(sagad, begin(sagad, "fixed"), STATE(COMPLETED), DEADLINE_MS);
 }
 
+/* The addresses in use that the listing tells of a service of "pair"; "" is none. */
+static const char *listed_address(struct sagad *sagad, const char *service)
+{
+    const Saga__V1__ListDefinitionsResponse *response = list(sagad, false);
+    const Saga__V1__DefinitionView *view = response->definitions[0];
+    for (size_t i = 0; i < view->n_participants; i++) {
+        if (strcmp(view->participants[i]->service, service) == 0) {
+            return view->participants[i]->n_addresses == 0 ? ""
+                                                           : view->participants[i]->addresses[0];
+        }
+    }
+    fail_msg("%s is not listed", service);
+    return NULL;
+}
+
+static void test_apply_when_only_an_address_moves_then_it_is_told_listed_and_logged(void **state)
+{
+    struct sagad *sagad = *state;
+    const char *right = "breaker.v1.RightService";
+    const char *there = sagad->fakes->fakes[FAKE_RIGHT].address;
+    sagad->without = right;
+    sagad_start(sagad);
+    assert_string_equal(listed_address(sagad, right), "");
+    struct apply first = {.service = right, .address = "ipc:///nonexistent/right"};
+    const Saga__V1__ApplyDefinitionsResponse *response = applied(sagad, &first);
+    assert_int_equal(response->n_address_changes, 1);
+    assert_int_equal(response->address_changes[0]->n_before, 0);
+    assert_string_equal(listed_address(sagad, right), "ipc:///nonexistent/right");
+    struct apply move = {.service = right, .address = there, .dry_run = true};
+    for (int again = 0; again < 2; again++) {
+        response = applied(sagad, &move);
+        assert_int_equal(response->n_address_changes, 1);
+        const Saga__V1__AddressChange *change = response->address_changes[0];
+        assert_string_equal(change->service, right);
+        assert_int_equal(change->n_before, 1);
+        assert_string_equal(change->before[0], "ipc:///nonexistent/right");
+        assert_int_equal(change->n_after, 1);
+        assert_string_equal(change->after[0], there);
+        if (move.dry_run) { /* it has told it, and done nothing */
+            assert_string_equal(listed_address(sagad, right), "ipc:///nonexistent/right");
+        }
+        move.dry_run = false;
+    }
+    assert_string_equal(listed_address(sagad, right), there);
+    assert_true(sagad_log_has(sagad, "participant_moved"));
+    assert_true(sagad_log_has(sagad, "old=\"ipc:///nonexistent/right\""));
+    assert_true(sagad_log_has(sagad, "who=\"tester\""));
+    /* The same again moves nothing, and neither does what the daemon was started with. */
+    assert_int_equal(applied(sagad, &move)->n_address_changes, 0);
+    struct apply fixed = {.service = "breaker.v1.LeftService", .address = "ipc:///nonexistent/l"};
+    assert_int_equal(applied(sagad, &fixed)->n_address_changes, 0);
+    assert_string_equal(listed_address(sagad, "breaker.v1.LeftService"),
+                        sagad->fakes->fakes[FAKE_LEFT].address);
+}
+
 static void test_apply_when_addresses_move_while_commands_are_out_then_nothing_is_lost(void **state)
 {
     struct sagad *sagad = *state;
@@ -642,6 +697,7 @@ int main(void)
         T(test_apply_when_the_set_is_wrong_then_nothing_is_applied),
         T(test_apply_when_truncated_anywhere_then_is_refused_and_nothing_breaks),
         STOPPED(test_apply_when_it_tells_an_address_then_what_waits_goes_on),
+        STOPPED(test_apply_when_only_an_address_moves_then_it_is_told_listed_and_logged),
         STOPPED(test_apply_when_addresses_move_while_commands_are_out_then_nothing_is_lost),
         T(test_apply_when_it_is_done_hundreds_of_times_then_what_nothing_needs_goes),
         T(test_list_when_the_place_to_begin_behind_is_wrong_then_refused),
