@@ -121,7 +121,8 @@ struct saga_store_ops {
     void (*rollback)(struct saga_store *store);
 
     /* Writes, inside a transaction. insert: EXISTS when definition_name and start_key are there
-     * already. */
+     * already; INTERNAL when the version that it begins with is not stored: nobody could ever read
+     * the saga again. */
     enum saga_err (*insert_saga)(struct saga_store *store, const struct saga_row *row,
                                  struct saga_err_detail *detail);
     enum saga_err (*update_saga)(struct saga_store *store, const struct saga_row *row,
@@ -140,6 +141,11 @@ struct saga_store_ops {
     enum saga_err (*put_definition)(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
                                     const char *name, struct saga_bytes descriptor_set,
                                     int64_t now_unix_ms, struct saga_err_detail *detail);
+    /* Keeps the version of a saga that runs in another, with the set of the other, which is stored:
+     * not current, unless it is stored already; then it stays as it is. */
+    enum saga_err (*keep_child)(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
+                                const char *name, const uint8_t parent_hash[SAGA_DIGEST_SIZE],
+                                int64_t now_unix_ms, struct saga_err_detail *detail);
     /* From now on no version of this name is current. */
     enum saga_err (*remove_definition)(struct saga_store *store, const char *name,
                                        struct saga_err_detail *detail);

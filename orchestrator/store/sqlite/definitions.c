@@ -97,6 +97,38 @@ enum saga_err store_put_definition(struct saga_store *store, const uint8_t hash[
     return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "store: put definition");
 }
 
+/* A saga may have begun with it nevertheless: older programs did not keep it. */
+#define CHILD                                                                                      \
+    "INSERT INTO definition(hash, name, descriptor_set, created_unix_ms, current, used)"           \
+    " SELECT ?1, ?2, descriptor_set, coalesce((SELECT created_unix_ms FROM definition_past"        \
+    "   WHERE hash = ?1), ?4), 0, EXISTS(SELECT 1 FROM saga"                                       \
+    "   WHERE definition_name = ?2 AND definition_hash = ?1)"                                      \
+    " FROM definition WHERE hash = ?3 AND NOT EXISTS(SELECT 1 FROM definition WHERE hash = ?1)"
+
+enum saga_err store_keep_child(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
+                               const char *name, const uint8_t parent_hash[SAGA_DIGEST_SIZE],
+                               int64_t now_unix_ms, struct saga_err_detail *detail)
+{
+    struct saga_sql_stmt *stmt = NULL;
+    int64_t added = 0;
+    enum saga_err err = store_check_write(store, detail);
+    if (err == SAGA_ERR_OK) {
+        err = saga_sql_prepare(store->sql, CHILD, &stmt, detail);
+    }
+    if (err == SAGA_ERR_OK) {
+        store_bind_digest(stmt, 1, hash);
+        saga_sql_bind_text(stmt, 2, name);
+        store_bind_digest(stmt, 3, parent_hash);
+        saga_sql_bind_int(stmt, 4, now_unix_ms);
+        err = saga_sql_run(stmt, &added, detail);
+    }
+    if (err == SAGA_ERR_OK && added > 0) {
+        store->used_count = 0;
+        err = run_hash(store->sql, "DELETE FROM definition_past WHERE hash = ?1", hash, detail);
+    }
+    return err == SAGA_ERR_OK ? err : saga_err_wrap(detail, err, "store: keep child");
+}
+
 enum saga_err store_list_definitions(struct saga_store *store, saga_definition_visit *visit,
                                      void *user, struct saga_err_detail *detail)
 {
@@ -254,8 +286,13 @@ enum saga_err store_note_used(struct saga_store *store, const uint8_t hash[SAGA_
             return SAGA_ERR_OK;
         }
     }
-    enum saga_err err = run_hash(
-        store->sql, "UPDATE definition SET used = 1 WHERE hash = ?1 AND NOT used", hash, detail);
+    struct saga_sql_stmt *stmt = NULL;
+    enum saga_err err = saga_sql_prepare(
+        store->sql, "UPDATE definition SET used = 1 WHERE hash = ?1", &stmt, detail);
+    if (err == SAGA_ERR_OK) {
+        store_bind_digest(stmt, 1, hash);
+        err = saga_sql_run(stmt, NULL, detail);
+    }
     if (err == SAGA_ERR_OK) {
         memcpy(store->used[store->used_count++ % STORE_USED_MAX], hash, SAGA_DIGEST_SIZE);
     }

@@ -116,6 +116,9 @@ enum saga_err store_load_positions(struct saga_store *store,
 enum saga_err store_put_definition(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
                                    const char *name, struct saga_bytes descriptor_set,
                                    int64_t now_unix_ms, struct saga_err_detail *detail);
+enum saga_err store_keep_child(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
+                               const char *name, const uint8_t parent_hash[SAGA_DIGEST_SIZE],
+                               int64_t now_unix_ms, struct saga_err_detail *detail);
 enum saga_err store_list_definitions(struct saga_store *store, saga_definition_visit *visit,
                                      void *user, struct saga_err_detail *detail);
 
@@ -123,7 +126,8 @@ enum saga_err store_remove_definition(struct saga_store *store, const char *name
                                       struct saga_err_detail *detail);
 enum saga_err store_drop_definition(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
                                     struct saga_err_detail *detail);
-/* Notes, in the transaction, that a saga begins with a version. */
+/* Notes, in the transaction, that a saga begins with a version. Errors: INTERNAL when it is not
+ * stored. */
 enum saga_err store_note_used(struct saga_store *store, const uint8_t hash[SAGA_DIGEST_SIZE],
                               struct saga_err_detail *detail);
 enum saga_err store_list_unused_versions(struct saga_store *store, size_t count_max,

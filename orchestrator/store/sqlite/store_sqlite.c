@@ -300,6 +300,7 @@ static const struct saga_store_ops store_ops = {
     .set_offset = store_set_offset,
     .set_cursor = store_set_cursor,
     .put_definition = store_put_definition,
+    .keep_child = store_keep_child,
     .remove_definition = store_remove_definition,
     .drop_definition = store_drop_definition,
     .put_participant = store_put_participant,
