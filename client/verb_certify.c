@@ -603,7 +603,8 @@ static int certify_run(const struct saga_options *options)
         status = certify_some(certify);
     }
     if (status == SAGA_EXIT_OK && saga_options_on(options, "template")) {
-        status = saga_client_print_json(json_deep_copy(saga_certify_values_json(certify->values)));
+        status =
+            saga_client_print_json(saga_certify_values_template(certify->values, &certify->steps));
     } else if (status == SAGA_EXIT_OK && saga_options_on(options, "list")) {
         status = certify_list(certify, json == 1);
     } else if (status == SAGA_EXIT_OK) {

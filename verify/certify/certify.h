@@ -117,6 +117,12 @@ void saga_certify_values_free(struct saga_certify_values *values);
 /* Gives the values as JSON, a values file; borrowed. */
 const json_t *saga_certify_values_json(const struct saga_certify_values *values);
 
+/* Makes a values file to begin with: the values as they are, and for each call whose values were
+ * generated the empty request as one that is refused, so that the file, used as it is, judges what
+ * is judged without it. NULL: no memory. Owns: the caller's reference. */
+json_t *saga_certify_values_template(const struct saga_certify_values *values,
+                                     const struct saga_certify_steps *steps);
+
 /* ---- What is found ---- */
 
 enum saga_certify_verdict { SAGA_CERTIFY_PASS, SAGA_CERTIFY_FAIL, SAGA_CERTIFY_SKIP };

@@ -195,6 +195,36 @@ const json_t *saga_certify_values_json(const struct saga_certify_values *values)
     return values->all;
 }
 
+json_t *saga_certify_values_template(const struct saga_certify_values *values,
+                                     const struct saga_certify_steps *steps)
+{
+    static const char comment[] =
+        "Requests made of the schema: put in ids and amounts that the participant accepts. The "
+        "requests with \"$expect\": \"no\" must be refused for good: put in fields that are (an "
+        "empty request may be). docs/certify.md tells what else may stand here: ${id}, $before, "
+        "\"$expect\": \"retry\" and \"once\".";
+    json_t *made = json_pack("{s:s}", "$comment", comment);
+    json_t *all = json_deep_copy(values->all);
+    bool good = made != NULL && all != NULL;
+    for (size_t i = 0; i < steps->count && good; i++) {
+        const struct saga_method *call = steps->list[i].call;
+        if (call == NULL || call->no_side_effects ||
+            certify_values_given(values, call->full_name) ||
+            json_array_size(json_object_get(all, call->full_name)) != 1) {
+            continue; /* nothing of it is refused; given; or there already, for another step */
+        }
+        good = json_array_append_new(json_object_get(all, call->full_name),
+                                     json_pack("{s:s}", "$expect", "no")) == 0;
+    }
+    good = good && json_object_update(made, all) == 0;
+    json_decref(all);
+    if (!good) {
+        json_decref(made);
+        return NULL;
+    }
+    return made;
+}
+
 bool certify_values_given(const struct saga_certify_values *values, const char *method)
 {
     return json_object_get(values->given, method) != NULL;

@@ -1,5 +1,6 @@
 """sagactl certify as a person runs it: the five daemons keep every rule, also when they are killed on the way; one that
 forgets is found out; reports, statuses, and what is printed to begin with."""
+import contextlib
 import json
 import os
 import pathlib
@@ -62,6 +63,11 @@ class CertifyTest(unittest.TestCase):
         participant.start()
         self.addCleanup(participant.end)
         return participant
+
+    def end_example(self):
+        """Ends the document's participant, should its script not have come so far."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
+            os.kill(json.loads((self.directory / "try.ready").read_text(encoding="utf-8"))["pid"], signal.SIGKILL)
 
     def certify(self, *arguments, status=OK):
         ended = subprocess.run([str(util.bin_dir() / "sagactl"), "certify", *map(str, arguments)], timeout=SECONDS,
@@ -223,6 +229,23 @@ subprocess.run(["/bin/sh", "-c", {participant.command!r}], check=True)
         self.assertFalse(report["certified"])  # only some cases were asked for
         self.assertTrue(any(case["verdict"] == "PASS" for case in report["cases"]))
         self.assertFalse(any(case["verdict"] == "FAIL" for case in report["cases"]))
+        # Used as it is, it judges no less than no values at all.
+        seed = f"--seed={report['seed']}"
+        reports = [self.report(participant, seed, "--case=CERT-B[1456]-*", *more) for more in ([], [f"--values={values}"])]
+        self.assertEqual(*[[(case["id"], case["verdict"]) for case in one["cases"]] for one in reports])
+
+    def test_document_when_its_first_example_is_run_then_it_certifies(self):
+        text = (SOURCE / "docs" / "certify.md").read_text(encoding="utf-8")
+        script = text.split("```sh\n", 1)[1].split("```", 1)[0]
+        (self.directory / "services").symlink_to(SOURCE / "services")
+        self.addCleanup(self.end_example)
+        ended = subprocess.run(["/usr/bin/env", "bash", "-euc", script], cwd=self.directory, timeout=SECONDS, capture_output=True,
+                               encoding="utf-8", stdin=subprocess.DEVNULL, check=False,
+                               env={**os.environ, "PATH": f"{util.bin_dir()}:{os.environ['PATH']}"})
+        self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
+        self.assertRegex(ended.stdout, r"(?m)^certified: ipc://.* 0 failed")
+        self.assertNotIn("CERT-RESTART", ended.stdout)  # nothing was left out there
+        self.assertTrue((self.directory / "certify.xml").exists())
 
     def test_pair_when_named_then_the_definitions_do_not_count(self):
         participant = self.start("paymentd")

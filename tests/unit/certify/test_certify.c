@@ -480,6 +480,41 @@ static void test_probe_when_it_does_not_see_the_call_then_nothing_is_judged_by_i
     }
 }
 
+static void test_template_when_given_back_then_it_judges_what_is_judged_without_values(void **state)
+{
+    (void)state;
+    struct saga_certify_values *none = make_values("");
+    json_t *made = saga_certify_values_template(none, &payment);
+    assert_non_null(made);
+    assert_non_null(strstr(json_string_value(json_object_get(made, "$comment")), "$expect"));
+    assert_int_equal(json_array_size(json_object_get(made, AUTHORIZE)), 2);
+    assert_int_equal(json_array_size(json_object_get(made, REFUND)), 1);
+    char *text = json_dumps(made, 0);
+    assert_non_null(text);
+    struct saga_certify_values *given = make_values(text);
+    struct fake fakes[2] = {{.probe = ORDERS_EVER}, {.probe = ORDERS_EVER}};
+    struct saga_certify_report reports[2];
+    run(&fakes[0], none, NULL, true, &reports[0]);
+    run(&fakes[1], given, NULL, true, &reports[1]);
+    assert_int_equal(find(&reports[1], "CERT-B6-NO")->verdict, SAGA_CERTIFY_PASS);
+    assert_int_equal(reports[0].count, reports[1].count);
+    for (size_t i = 0; i < reports[0].count; i++) {
+        assert_int_equal(reports[0].results[i].verdict, reports[1].results[i].verdict);
+    }
+    /* What was given is told as it was given. */
+    json_t *again = saga_certify_values_template(given, &payment);
+    assert_true(json_equal(json_object_get(again, AUTHORIZE), json_object_get(made, AUTHORIZE)));
+    json_decref(again);
+    for (size_t i = 0; i < 2; i++) {
+        saga_certify_report_fini(&reports[i]);
+        fake_fini(&fakes[i]);
+    }
+    saga_certify_values_free(given);
+    saga_certify_values_free(none);
+    json_decref(made);
+    free(text);
+}
+
 static void test_run_when_repeated_with_another_nonce_then_no_key_is_met_again(void **state)
 {
     struct fake fake = {.fault = FAKE_NONE};
@@ -672,6 +707,8 @@ int main(void)
         cmocka_unit_test(test_report_when_a_rule_is_judged_in_part_then_text_json_and_junit_agree),
         cmocka_unit_test(test_restart_when_nothing_was_restarted_then_it_is_not_certified),
         cmocka_unit_test(test_probe_when_it_does_not_see_the_call_then_nothing_is_judged_by_it),
+        cmocka_unit_test(
+            test_template_when_given_back_then_it_judges_what_is_judged_without_values),
         cmocka_unit_test(test_run_when_repeated_with_another_nonce_then_no_key_is_met_again),
         cmocka_unit_test(test_run_when_the_probe_has_effects_then_it_is_refused),
         cmocka_unit_test(test_junit_when_texts_have_markup_then_they_are_escaped),
