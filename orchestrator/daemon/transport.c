@@ -208,23 +208,19 @@ enum transport_place transport_place(const struct transport *transport, const ch
 {
     size_t number = 0;
     const struct participant *participant = find(transport, service, &number);
-    if (participant == NULL) {
-        return TRANSPORT_UNNUMBERED;
-    }
-    if (participant->address_count == 0) {
-        return TRANSPORT_NOWHERE;
-    }
-    return participant->fixed ? TRANSPORT_FIXED : TRANSPORT_APPLIED;
+    return participant == NULL               ? TRANSPORT_UNNUMBERED
+           : participant->address_count == 0 ? TRANSPORT_NOWHERE
+           : participant->fixed              ? TRANSPORT_FIXED
+                                             : TRANSPORT_APPLIED;
 }
 
 size_t transport_addresses_of(const struct transport *transport, const char *service,
                               const char *addresses[SAGA_ADDRESSES_MAX])
 {
-    size_t number = 0;
+    size_t number = 0, count = 0;
     const struct participant *participant = find(transport, service, &number);
-    size_t count = participant == NULL ? 0 : participant->address_count;
-    for (size_t i = 0; i < count; i++) {
-        addresses[i] = participant->addresses[i];
+    for (; participant != NULL && count < participant->address_count; count++) {
+        addresses[count] = participant->addresses[count];
     }
     return count;
 }
