@@ -14,6 +14,8 @@
 /* ---- watch ---- */
 
 static const struct saga_option watch_options[] = {
+    {"saga", "NAME", NULL, "find the saga by the name of its definition and --key", false},
+    {"key", "KEY", NULL, "see --saga", false},
     {"for", "TIME", NULL, "give up after this time; default: never", false},
 };
 
@@ -227,19 +229,39 @@ static int watch_follow(struct saga_conn *conn, struct watch *watch, int64_t giv
     return saga_view_exit(watch->state);
 }
 
+/* The saga that is meant: by its id, which need not be asked for, or by its name and key. */
+static int watch_find(struct saga_conn *conn, const struct saga_options *options,
+                      struct saga_id *id)
+{
+    const Saga__V1__GetSagaResponse *response = NULL;
+    if (saga_options_operand_count(options) == 1) {
+        return saga_view_operand_id(options, id);
+    }
+    int status = saga_view_fetch(conn, options, false, &response);
+    if (status != SAGA_EXIT_OK) {
+        return status;
+    }
+    const ProtobufCBinaryData *found = &response->saga->saga_id;
+    return saga_client_id(found->data, found->len, id) == SAGA_ERR_OK
+               ? SAGA_EXIT_OK
+               : saga_client_fail("%s: its answer tells no saga id", saga_conn_address(conn));
+}
+
 static int watch_run(const struct saga_options *options)
 {
     struct watch watch = {0};
     int64_t for_ms = 0;
     int json = saga_client_output_json(options);
-    if (json < 0 || saga_client_operands(options, 1, 1, "ID of the saga") != SAGA_EXIT_OK ||
-        saga_view_operand_id(options, &watch.id) != SAGA_EXIT_OK ||
+    if (json < 0 || saga_view_check_named(options) != SAGA_EXIT_OK ||
         saga_client_duration(options, "for", -1, &for_ms) != SAGA_EXIT_OK) {
         return SAGA_EXIT_USAGE;
     }
     watch.json = json == 1;
     struct saga_conn *conn = NULL;
     int status = saga_conn_open_orchestrator(options, &conn);
+    if (status == SAGA_EXIT_OK) {
+        status = watch_find(conn, options, &watch.id);
+    }
     if (status == SAGA_EXIT_OK) {
         status = watch_follow(conn, &watch, for_ms < 0 ? -1 : saga_clock_mono_us() / 1000 + for_ms);
     }
@@ -249,9 +271,10 @@ static int watch_run(const struct saga_options *options)
 
 const struct saga_verb saga_verb_watch = {
     .name = "watch",
-    .usage = "ID [--for TIME]",
+    .usage = "ID | --saga NAME --key KEY [--for TIME]",
     .summary = "follow a saga until it has ended",
     .epilog = "With -o json: one event a line.\n\n"
+              "  sagactl watch --saga create-order --key order-17 --for 30s\n\n"
               "Exit status: 0 COMPLETED, 1 COMPENSATED, 3 PARKED, 4 it had not ended in the time "
               "given with --for.",
     .options = watch_options,

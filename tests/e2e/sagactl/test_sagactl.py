@@ -162,6 +162,8 @@ class SagactlTest(unittest.TestCase):
         self.assertIn("COMPLETED", text)
         text, _ = self.ctl("watch", self.saga_of(self.rejected), expect=FAILED)
         self.assertIn("COMPENSATED", text)
+        named, _ = self.ctl("watch", "--saga=create-order", f"--key={self.rejected['order_id']}", expect=FAILED)
+        self.assertEqual(named, text)
 
     def test_why_tells_the_story(self):
         self.assertIn("It ended COMPLETED", self.ctl("why", self.saga_of(self.approved), "--width=0")[0])

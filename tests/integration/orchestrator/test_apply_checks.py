@@ -119,6 +119,11 @@ class ApplyChecksTest(unittest.TestCase):
         self.assertIn("deadline_ms: 60000", text)
         saga = self.ctl("start", "create-order", "--key=1", "-d", '{"order_id": 1, "customer_id": 1}', "-o", "json")
         old = json.loads(saga.stdout)["id"]
+        watched = [self.ctl("watch", *words, "--for=1ms", expect=4).stdout for words in ([old], ["--saga=create-order", "--key=1"])]
+        self.assertIn("create-order, key 1", watched[0])
+        self.assertEqual(*(text.splitlines()[0] for text in watched))
+        self.ctl("watch", "--saga=create-order", "--key=nobody", expect=64 + 5)
+        self.assertIn("missing: ID, or --saga NAME and --key KEY", self.ctl("watch", "--saga=create-order", expect=2).stderr)
         changed = protos / "order" / "v1" / "create_order.proto"
         changed.parent.mkdir(parents=True)
         changed.write_text(text.replace("deadline_ms: 60000", "deadline_ms: 61000"), encoding="utf-8")
