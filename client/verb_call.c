@@ -32,7 +32,9 @@ static const struct saga_option call_options[] = {
      false},
     {"batch", "N", SAGA_CALL_BATCH_TEXT,
      "most values that are sent together; fewer where answers are large", false},
-    {"saga", "ID", NULL, "play the orchestrator: send it as a command of this saga", false},
+    {"saga", "ID", NULL,
+     "play the orchestrator: send it as a command of this saga; not on a running system, see below",
+     false},
     {"step", "STEP", NULL, "with --saga: the step", false},
     {"op", "call|undo", "call", "with --saga: which command of the step", false},
     {"attempt", "N", "1", "with --saga: number of the attempt", false},
@@ -273,6 +275,16 @@ static int call_method(const struct saga_options *options, struct call *call)
     }
     call->command.method = call->method->full_name;
     return SAGA_EXIT_OK;
+}
+
+/* What is sent by hand was decided by no orchestrator, and an effect stays in saga-effects. */
+static void call_note_undecided(const struct call *call)
+{
+    if (call->command.op != SAGA_OP_NONE && !call->method->no_side_effects) {
+        fputs("note: no orchestrator decided this command; if the participant publishes its effect "
+              "(it runs with Kafka), `sagactl audit verify` reports it as UNDECIDED from now on\n",
+              stderr);
+    }
 }
 
 /* ---- What -v tells ---- */
@@ -561,6 +573,7 @@ static int call_run(const struct saga_options *options)
         data.end_us = call->end_us;
     }
     if (status == SAGA_EXIT_OK) {
+        call_note_undecided(call);
         status = call_values(call, &data);
     }
     status = call->status != SAGA_EXIT_OK ? call->status : status;
@@ -604,6 +617,11 @@ const struct saga_verb saga_verb_call = {
         "  sagactl call productd product.v1.ProductService/ReleaseStock -d '{\"order_id\":7}' "
         "\\\n"
         "      --saga 0198c5a2-7b1e-7000-8000-000000000007 --step stock --op undo\n\n"
+        "--saga is for a participant under test. On a running system the effect of such a command "
+        "is one that nobody\n"
+        "decided: audit verify reports it (UNDECIDED) for as long as saga-effects has it. To act "
+        "on a saga there: cancel,\n"
+        "retry, skip, compensate, resolve.\n\n"
         "Exit status: 64 + N when the daemon answered with gRPC status N (several values: the "
         "first\n"
         "that was not OK); 2 for a value that does not fit the request (those before it were "

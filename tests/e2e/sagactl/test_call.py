@@ -68,6 +68,16 @@ class CallTest(unittest.TestCase):
             self.assertEqual(done.returncode, status, done.stderr)
             self.assertIn(word, done.stderr, words)
 
+    def test_a_command_that_nobody_decided_is_warned_of_once(self):
+        daemon = self.fake(lambda commands: [reply(one) for one in commands])
+        by_hand = ["--saga=0198c5a2-7b1e-7000-8000-000000000007", "--step=stock", "--op=undo"]
+        undo = "product.v1.ProductService/ReleaseStock"
+        out, problem = self.call(daemon, *by_hand, "-d", "@", method=undo, data="{}" * 3)
+        self.assertEqual((out.count("{}"), problem.count("UNDECIDED")), (3, 1), problem)
+        # Not of what leaves no effect, and not without a saga.
+        self.assertNotIn("UNDECIDED", self.call(daemon, *by_hand[:2], "-d", "{}")[1])
+        self.assertNotIn("UNDECIDED", self.call(daemon, "-d", "{}", method=undo)[1])
+
     def test_batches_can_be_smaller(self):
         daemon = self.fake(lambda commands: [reply(one) for one in commands])
         self.call(daemon, "-d", "@", "--batch=3", data="{}" * 7)
