@@ -50,8 +50,8 @@ static const struct saga_method *resolve(struct saga_draft *draft, int step, con
     const struct saga_method *method = saga_schema_method(draft->loader->schema, text);
     if (method == NULL) {
         saga_lint_add(draft, "SAGA016", step,
-                      "%s: there is no method %.255s in the schema; mend the name, or import the "
-                      "file that declares it",
+                      "%s: there is no method %.255s in the schema; mend the name, import the "
+                      "file that declares it, or give a descriptor set that has that file too",
                       what, text);
         return NULL;
     }

@@ -69,6 +69,11 @@ class ApplyChecksTest(unittest.TestCase):
             self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
         return done
 
+    @staticmethod
+    def run_ctl(*arguments):
+        """Without a daemon."""
+        return subprocess.run([BIN / "sagactl", *arguments], capture_output=True, text=True, timeout=SECONDS, check=False)
+
     def compile(self, file):
         return protoc(self.where / (file.stem + ".binpb"), file)
 
@@ -111,6 +116,13 @@ class ApplyChecksTest(unittest.TestCase):
         report = json.loads(done.stdout)
         self.assertEqual(report["verdict"], "refused")
         self.assertEqual(report["findings"][0]["code"], "SAGA007")
+
+    def test_a_saga_without_its_participants_is_told_what_to_give(self):
+        file = ROOT / "proto" / "order" / "v1" / "create_order.proto"
+        for words in ["apply", file], ["lint", file], ["check", file, "--saga=create-order"], ["graph", file, "--saga=create-order"]:
+            done = self.run_ctl(*words, "-I", ROOT / "proto")
+            self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+            self.assertRegex(done.stdout + done.stderr, r"SAGA016: .*import the file that declares it, or give a descriptor set")
 
     def test_sagactl_applies_removes_and_the_books_agree(self):
         protos = self.where / "shop"
