@@ -20,7 +20,7 @@ enum {
     PROBE_DOWN_MS = 200,        /* and while none does */
     PROBE_TIMEOUT_UP_MS = 2000, /* how long a broker may take to answer */
     PROBE_TIMEOUT_DOWN_MS = 300,
-    VALUES_MAX = 5 + SAGA_KAFKA_HEADERS_MAX, /* topic, key, value, opaque, copy flag, headers */
+    VALUES_MAX = 6, /* topic, key, value, opaque, copy flag, headers */
 };
 
 struct saga_kafka_producer {
@@ -257,10 +257,29 @@ static void *unconst(const void *pointer)
     return both.out;
 }
 
+/* Gives a record's headers, or NULL when there is no memory. They are the caller's: those
+ * that librdkafka makes of single headers it frees twice (2.0.2, and later ones) when a record's
+ * topic is known to be gone. */
+static rd_kafka_headers_t *make_headers(const struct saga_kafka_record *record)
+{
+    static const char nothing[] = "";
+    rd_kafka_headers_t *headers = rd_kafka_headers_new(record->header_count);
+    for (size_t i = 0; headers != NULL && i < record->header_count; i++) {
+        const struct saga_kafka_header *header = &record->headers[i];
+        const void *value = header->value.size > 0 ? header->value.data : (const void *)nothing;
+        if (rd_kafka_header_add(headers, header->name, -1, value, (ssize_t)header->value.size) !=
+            RD_KAFKA_RESP_ERR_NO_ERROR) {
+            rd_kafka_headers_destroy(headers);
+            headers = NULL;
+        }
+    }
+    return headers;
+}
+
 /* Lists what makes up a record. An empty value is empty bytes, not a null (which deletes in
  * compacted topics). */
 static size_t list_values(const struct saga_kafka_record *record, uint64_t token,
-                          rd_kafka_vu_t values[VALUES_MAX])
+                          rd_kafka_headers_t *headers, rd_kafka_vu_t values[VALUES_MAX])
 {
     static const char nothing[] = "";
     size_t count = 0;
@@ -279,13 +298,9 @@ static size_t list_values(const struct saga_kafka_record *record, uint64_t token
         values[count].u.mem.ptr = unconst(record->key.data);
         values[count++].u.mem.size = record->key.size;
     }
-    for (size_t i = 0; i < record->header_count; i++) {
-        const struct saga_kafka_header *header = &record->headers[i];
-        values[count].vtype = RD_KAFKA_VTYPE_HEADER;
-        values[count].u.header.name = header->name;
-        values[count].u.header.val =
-            header->value.size > 0 ? (const void *)header->value.data : (const void *)nothing;
-        values[count++].u.header.size = (ssize_t)header->value.size;
+    if (headers != NULL) {
+        values[count].vtype = RD_KAFKA_VTYPE_HEADERS;
+        values[count++].u.headers = headers;
     }
     return count;
 }
@@ -299,11 +314,21 @@ enum saga_err saga_kafka_produce(struct saga_kafka_producer *producer,
         return SAGA_ERR_UNAVAILABLE;
     }
     rd_kafka_vu_t values[VALUES_MAX];
-    size_t count = list_values(record, token, values);
+    rd_kafka_headers_t *headers = NULL;
+    if (record->header_count > 0) {
+        headers = make_headers(record);
+        if (headers == NULL) {
+            return SAGA_ERR_NO_MEMORY;
+        }
+    }
+    size_t count = list_values(record, token, headers, values);
     (void)atomic_fetch_add(&producer->outstanding, 1);
     rd_kafka_error_t *error = rd_kafka_produceva(producer->rk, values, count);
     if (error == NULL) {
-        return SAGA_ERR_OK;
+        return SAGA_ERR_OK; /* the headers are librdkafka's now */
+    }
+    if (headers != NULL) {
+        rd_kafka_headers_destroy(headers);
     }
     enum saga_err err = saga_kafka_err(rd_kafka_error_code(error));
     rd_kafka_error_destroy(error);

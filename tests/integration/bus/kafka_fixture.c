@@ -46,6 +46,20 @@ void kafka_topic_make_limited(const struct saga_kafka_config *config, const char
     make_topic(config, &topic);
 }
 
+static void delete_topic(rd_kafka_t *rk, const char *name)
+{
+    rd_kafka_DeleteTopic_t *topic = rd_kafka_DeleteTopic_new(name);
+    assert_non_null(topic);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    rd_kafka_DeleteTopics(rk, &topic, 1, NULL, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, KAFKA_WAIT_MS);
+    assert_non_null(event);
+    assert_int_equal(rd_kafka_event_error(event), RD_KAFKA_RESP_ERR_NO_ERROR);
+    rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_DeleteTopic_destroy(topic);
+}
+
 /* A client for the administration. */
 static rd_kafka_t *open_admin(const struct saga_kafka_config *config)
 {
@@ -57,6 +71,13 @@ static rd_kafka_t *open_admin(const struct saga_kafka_config *config)
     rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
     assert_non_null(rk);
     return rk;
+}
+
+void kafka_topic_delete(const struct saga_kafka_config *config, const char *name)
+{
+    rd_kafka_t *rk = open_admin(config);
+    delete_topic(rk, name);
+    rd_kafka_destroy(rk);
 }
 
 void kafka_topic_limit(const struct saga_kafka_config *config, const char *name,
@@ -294,6 +315,8 @@ static enum saga_err fetch(void *user, int64_t after, size_t count_max, struct s
         row->records[0].topic = last_key ? outbox->last_topic : outbox->topic;
         row->records[0].key = saga_bytes_text(outbox->keys_text[found]);
         row->records[0].value = saga_bytes_text(outbox->values_text[found]);
+        row->records[0].headers[0] = (struct saga_kafka_header){"type", saga_bytes_text("test")};
+        row->records[0].header_count = 1;
         if (i == outbox->large && outbox->large_size > 0) {
             row->records[row->record_count] = row->records[0];
             row->records[row->record_count++].value = pad(outbox, outbox->values_text[found]);

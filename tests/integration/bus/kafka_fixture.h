@@ -34,6 +34,7 @@ void kafka_topic_limit(const struct saga_kafka_config *config, const char *name,
                        const char *bytes_max);
 
 /* Gives a topic more partitions. */
+void kafka_topic_delete(const struct saga_kafka_config *config, const char *name);
 void kafka_topic_grow(const struct saga_kafka_config *config, const char *name, int32_t partitions);
 
 /* One record as it came. */

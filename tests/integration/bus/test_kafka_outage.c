@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "common/bus/kafka/client.h"
 #include "tests/support/support.h"
 
 enum { SCRIPT_MS = 120000 };
@@ -197,6 +199,121 @@ test_relay_when_freed_while_the_broker_is_gone_then_its_successor_publishes(void
     outbox_fini(&outbox);
 }
 
+static void on_delivered(void *user, uint64_t token, enum saga_err err)
+{
+    atomic_size_t *delivered = user;
+    (void)token;
+    (void)err;
+    (void)atomic_fetch_add(delivered, 1);
+}
+
+struct producing {
+    struct saga_kafka_producer *producer;
+    struct saga_kafka_record record;
+    size_t queued;
+};
+
+/* Asks for the topic first, so that the producer knows what became of it. */
+static bool is_refused(void *arg)
+{
+    struct producing *producing = arg;
+    if (saga_kafka_find_topic(producing->producer, producing->record.topic, KAFKA_WAIT_MS) !=
+        SAGA_ERR_NOT_FOUND) {
+        return false;
+    }
+    enum saga_err err = saga_kafka_produce(producing->producer, &producing->record, 0);
+    producing->queued += err == SAGA_ERR_OK ? 1 : 0;
+    return err == SAGA_ERR_NOT_FOUND;
+}
+
+static void
+test_producer_when_it_knows_that_the_topic_is_gone_then_the_record_is_refused(void **state)
+{
+    const struct broker *broker = *state;
+    struct kafka_topic_name topic = kafka_topic_unique("gone");
+    const struct saga_kafka_property hurry = {"topic.metadata.propagation.max.ms", "200"};
+    struct saga_kafka_config config = {.bootstrap = broker->bootstrap,
+                                       .client_id = "test-gone",
+                                       .properties = &hurry,
+                                       .property_count = 1};
+    struct producing producing = {
+        .record = {.topic = topic.text,
+                   .value = saga_bytes_text("v"),
+                   .headers = {{"one", saga_bytes_text("1")}, {"none", saga_bytes_text("")}},
+                   .header_count = 2},
+        .queued = 1};
+    atomic_size_t delivered = 0;
+    struct saga_err_detail detail = {{0}};
+    kafka_topic_make(&config, topic.text, 1);
+    assert_int_equal(
+        saga_kafka_producer_start(&config, on_delivered, &delivered, &producing.producer, &detail),
+        SAGA_ERR_OK);
+    assert_int_equal(saga_kafka_produce(producing.producer, &producing.record, 0), SAGA_ERR_OK);
+    assert_int_equal(saga_kafka_flush(producing.producer, KAFKA_WAIT_MS), SAGA_ERR_OK);
+    kafka_topic_delete(&config, topic.text);
+    assert_true(saga_test_until(is_refused, &producing, KAFKA_WAIT_MS));
+    assert_int_equal(saga_kafka_produce(producing.producer, &producing.record, 0),
+                     SAGA_ERR_NOT_FOUND);
+    /* What was refused is not waited for. */
+    assert_int_equal(saga_kafka_flush(producing.producer, KAFKA_WAIT_MS), SAGA_ERR_OK);
+    assert_int_equal(atomic_load(&delivered), producing.queued);
+    saga_kafka_producer_free(producing.producer);
+}
+
+struct deleted {
+    struct outbox *outbox;
+    struct saga_relay *relay;
+    const char *topic;
+};
+
+/* A row more, and whether the relay knows by now that the topic is gone. */
+static bool is_known_gone(void *arg)
+{
+    struct deleted *deleted = arg;
+    char names[256];
+    bool full = false;
+    outbox_commit(deleted->outbox, 1);
+    saga_relay_wake(deleted->relay);
+    saga_relay_missing(deleted->relay, names, sizeof(names), &full);
+    return strcmp(names, deleted->topic) == 0;
+}
+
+/* While it is being found out, records meet a topic that is half gone: those may be lost with it.
+ * What comes later is not. */
+static void test_relay_when_its_topic_is_deleted_then_it_waits_until_it_is_there_again(void **state)
+{
+    const struct broker *broker = *state;
+    struct kafka_topic_name topic = kafka_topic_unique("deleted");
+    const struct saga_kafka_property hurry[] = {{"topic.metadata.propagation.max.ms", "200"},
+                                                {"topic.metadata.refresh.interval.ms", "200"}};
+    struct saga_kafka_config config = {.bootstrap = broker->bootstrap,
+                                       .client_id = "test-deleted",
+                                       .properties = hurry,
+                                       .property_count = 2};
+    struct outbox outbox;
+    struct collector collector;
+    kafka_topic_make(&config, topic.text, 3);
+    outbox_init(&outbox, topic.text, 5);
+    collector_init(&collector);
+    outbox_commit(&outbox, 100);
+    struct saga_relay *relay = outbox_relay(&outbox, &config, 0);
+    assert_true(outbox_wait_advanced(&outbox, 100));
+    kafka_topic_delete(&config, topic.text);
+    struct deleted deleted = {.outbox = &outbox, .relay = relay, .topic = topic.text};
+    assert_true(saga_test_until(is_known_gone, &deleted, KAFKA_WAIT_MS));
+    outbox_commit(&outbox, 1000);
+    saga_relay_wake(relay);
+    kafka_topic_make(&config, topic.text, 3);
+    assert_true(outbox_wait_advanced(&outbox, outbox.committed));
+    struct saga_kafka_consumer *consumer = collector_start(&collector, &config, topic.text);
+    assert_true(collector_wait(&collector, 1000));
+    assert_false(outbox.went_back);
+    saga_kafka_consumer_free(consumer);
+    saga_relay_free(relay);
+    collector_fini(&collector);
+    outbox_fini(&outbox);
+}
+
 int main(void)
 {
     (void)setvbuf(stdout, NULL, _IOLBF, 0); /* how far it came is told even if it is aborted */
@@ -205,6 +322,10 @@ int main(void)
         cmocka_unit_test(test_clients_when_the_broker_hangs_then_they_are_down_until_it_goes_on),
         cmocka_unit_test(
             test_relay_when_freed_while_the_broker_is_gone_then_its_successor_publishes),
+        cmocka_unit_test(
+            test_producer_when_it_knows_that_the_topic_is_gone_then_the_record_is_refused),
+        cmocka_unit_test(
+            test_relay_when_its_topic_is_deleted_then_it_waits_until_it_is_there_again),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
