@@ -245,6 +245,7 @@ static json_t *served_services(struct saga_conn *conn)
         (const Saga__V1__GetDescriptorSetResponse *)answer;
     json_t *names = json_array();
     for (size_t i = 0; i < set->n_services; i++) {
+        saga_client_clean(set->services[i]);
         (void)json_array_append_new(names, json_string(set->services[i]));
     }
     return names;
@@ -410,6 +411,7 @@ static int list_services_print(const Saga__V1__GetDescriptorSetResponse *set, co
     }
     json_t *array = json ? json_array() : NULL;
     for (size_t i = 0; i < set->n_services; i++) {
+        saga_client_clean(set->services[i]);
         const struct saga_service *service = saga_schema_service(schema, set->services[i]);
         if (!is_shown(set->services[i], only)) {
             continue;

@@ -10,10 +10,12 @@ UNIMPLEMENTED = 12
 
 
 class FakeDaemon:
-    """answer(commands) gives a list of Reply, bytes of an answer as they are, or None: say nothing and hang up."""
+    """answer(commands) gives a list of Reply, bytes of an answer as they are, or None: say nothing and hang up. reflection is what its schema is said
+    to be, a GetDescriptorSetResponse; None: it has no reflection."""
 
-    def __init__(self, answer):
+    def __init__(self, answer, reflection=None):
         self.answer = answer
+        self.reflection = reflection
         self.batches = []
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"tcp://127.0.0.1:{self.socket.getsockname()[1]}"
@@ -62,6 +64,8 @@ class FakeDaemon:
     def _body(self, request):
         batch = schema.CommandBatch.FromString(request)
         if batch.commands[0].method == REFLECTION:
+            if self.reflection is not None:
+                return schema.ReplyBatch(replies=[reply(batch.commands[0], payload=self.reflection.SerializeToString())]).SerializeToString()
             return schema.ReplyBatch(replies=[reply(batch.commands[0], UNIMPLEMENTED, "NO_SUCH_METHOD")]).SerializeToString()
         self.batches.append(batch.commands)
         answer = self.answer(batch.commands)

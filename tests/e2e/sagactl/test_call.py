@@ -24,8 +24,8 @@ CODES = ["CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_F
 
 
 class CallTest(unittest.TestCase):
-    def fake(self, answer):
-        daemon = fake_daemon.FakeDaemon(answer)
+    def fake(self, answer, reflection=None):
+        daemon = fake_daemon.FakeDaemon(answer, reflection)
         self.addCleanup(daemon.close)
         return daemon
 
@@ -55,6 +55,18 @@ class CallTest(unittest.TestCase):
         _, problem = self.call(daemon, "-d", "{}", "-v", expect=64 + 9)
         self.assertNotRegex(problem, "[\x00-\x09\x0b-\x1f\x7f]")
         self.assertIn("A?[31mB", problem)
+
+    def test_names_of_services_do_not_steer_the_terminal(self):
+        answer = schema.message("saga.v1.GetDescriptorSetResponse")(descriptor_set=(ROOT / "generated/sagad.binpb").read_bytes(),
+                                                                    services=["a\033]0;x\007b\nc", "customer.v1.CustomerService"])
+        daemon = self.fake(None, answer)
+        for form in ([], ["-o", "json"]):
+            done = subprocess.run([str(util.bin_dir() / "sagactl"), "list-services", daemon.url, *form], capture_output=True, text=True, check=False,
+                                  timeout=base.VERB_SECONDS)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("a?]0;x?b?c", done.stdout)
+            self.assertIn("customer.v1.CustomerService", done.stdout)
+            self.assertNotIn("\033", done.stdout)
 
     def test_without_reflection_the_built_in_schema_is_used_and_said_so(self):
         daemon = self.fake(lambda commands: [reply(one) for one in commands])
