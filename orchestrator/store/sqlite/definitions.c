@@ -287,11 +287,16 @@ enum saga_err store_note_used(struct saga_store *store, const uint8_t hash[SAGA_
         }
     }
     struct saga_sql_stmt *stmt = NULL;
+    int64_t noted = 0;
     enum saga_err err = saga_sql_prepare(
         store->sql, "UPDATE definition SET used = 1 WHERE hash = ?1", &stmt, detail);
     if (err == SAGA_ERR_OK) {
         store_bind_digest(stmt, 1, hash);
-        err = saga_sql_run(stmt, NULL, detail);
+        err = saga_sql_run(stmt, &noted, detail);
+    }
+    if (err == SAGA_ERR_OK && noted == 0) {
+        err = saga_err_set(detail, SAGA_ERR_INTERNAL,
+                           "the definition version that it begins with is not stored");
     }
     if (err == SAGA_ERR_OK) {
         memcpy(store->used[store->used_count++ % STORE_USED_MAX], hash, SAGA_DIGEST_SIZE);

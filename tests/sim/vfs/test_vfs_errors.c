@@ -104,6 +104,13 @@ static enum saga_err call_definition(const struct saga_store_port *port,
     return port->ops->put_definition(port->store, hash, "d", large(), 1, detail);
 }
 
+static enum saga_err call_child(const struct saga_store_port *port, struct saga_err_detail *detail)
+{
+    static const uint8_t hash[SAGA_DIGEST_SIZE] = {3};
+    static const uint8_t parent[SAGA_DIGEST_SIZE] = {1};
+    return port->ops->keep_child(port->store, hash, "child", parent, 1, detail);
+}
+
 static enum saga_err call_lease(const struct saga_store_port *port, struct saga_err_detail *detail)
 {
     uint64_t epoch = 0;
@@ -259,6 +266,7 @@ static const struct operation operations[] = {
     {"append_outbox", call_outbox, true},
     {"set_cursor", call_cursor, true},
     {"put_definition", call_definition, true},
+    {"keep_child", call_child, true},
     {"remove_definition", call_remove, true},
     {"put_participant", call_participant, true},
     {"put_pause", call_pause, true},
@@ -303,7 +311,10 @@ static int image_make(void **state)
     struct saga_err_detail detail = {.text = ""};
     rig_open(&rig);
     const struct saga_store_ops *ops = rig.port.ops;
+    static const uint8_t of_rows[SAGA_DIGEST_SIZE] = {0};
     assert_int_equal(ops->begin(rig.port.store, &detail), SAGA_ERR_OK);
+    assert_int_equal(ops->put_definition(rig.port.store, of_rows, "of-rows", large(), 1, &detail),
+                     SAGA_ERR_OK);
     for (unsigned n = 1; n <= SAGAS; n++) {
         char key[32];
         struct saga_row row = row_of(n, key);

@@ -81,8 +81,12 @@ static enum saga_err put_journal(const struct saga_store_port *port, unsigned in
 static enum saga_err work(const struct saga_store_port *port, unsigned index,
                           struct saga_err_detail *detail)
 {
+    static const uint8_t hash[SAGA_DIGEST_SIZE] = {0}; /* that the sagas begin with */
     uint64_t prng = WORK_SEED * 1000 + index;
     enum saga_err err = SAGA_ERR_OK;
+    if (index == 1) {
+        err = port->ops->put_definition(port->store, hash, "d", saga_bytes_text("set"), 1, detail);
+    }
     for (uint64_t i = 0; i < 3 && err == SAGA_ERR_OK; i++) {
         uint64_t n = index * 3 + i;
         err = put_saga(port, n, true, 1, &prng, detail);

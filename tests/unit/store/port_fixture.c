@@ -128,11 +128,17 @@ void assert_same_row(const struct saga_row *a, const struct saga_row *b)
     assert_memory_equal(a->last_hash, b->last_hash, SAGA_DIGEST_SIZE);
 }
 
+void insert_row(const struct saga_store_port *port, const struct saga_row *row)
+{
+    OK(port, put_definition, row->definition_hash, "of-rows", text("of rows"), 1);
+    OK(port, insert_saga, row);
+}
+
 void insert(const struct saga_store_port *port, unsigned n)
 {
     struct row_space space;
     struct saga_row row = row_of(n, &space);
-    OK(port, insert_saga, &row);
+    insert_row(port, &row);
 }
 
 void end_saga(const struct saga_store_port *port, unsigned n, uint8_t state)

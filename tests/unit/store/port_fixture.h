@@ -72,7 +72,8 @@ struct saga_id id_of(unsigned n);
 struct saga_bytes text(const char *bytes);
 struct saga_row row_of(unsigned n, struct row_space *space);
 void assert_same_row(const struct saga_row *a, const struct saga_row *b);
-/* Writes that must go well. */
+/* Writes that must go well. insert_row stores the version that the saga begins with too. */
+void insert_row(const struct saga_store_port *port, const struct saga_row *row);
 void insert(const struct saga_store_port *port, unsigned n);
 void end_saga(const struct saga_store_port *port, unsigned n, uint8_t state);
 void append_audit(const struct saga_store_port *port, unsigned n, uint64_t seq);

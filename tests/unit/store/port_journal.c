@@ -389,6 +389,71 @@ static void test_version_when_a_saga_began_with_it_then_it_is_never_dropped(void
     }
 }
 
+static void test_saga_when_its_version_is_not_stored_then_it_cannot_begin(void **state)
+{
+    struct fixture *fx = *state;
+    struct row_space space;
+    struct saga_row row = row_of(7, &space);
+    struct saga_row found;
+    static const uint8_t hash[SAGA_DIGEST_SIZE] = {1};
+    put_versions(fx); /* 2 is current, nothing began with 1 */
+    memcpy(row.definition_hash, hash, sizeof hash);
+    begin(&fx->port);
+    OK(&fx->port, drop_definition, hash);
+    commit(&fx->port);
+    begin(&fx->port);
+    FAILS(SAGA_ERR_INTERNAL, &fx->port, insert_saga, &row);
+    fx->port.ops->rollback(fx->port.store);
+    FAILS(SAGA_ERR_NOT_FOUND, &fx->port, find_saga, row.id, &found);
+    begin(&fx->port); /* a row that was there and is not, after all */
+    OK(&fx->port, put_definition, hash, "a", text("set-1"), 99);
+    OK(&fx->port, insert_saga, &row);
+    fx->port.ops->rollback(fx->port.store);
+    begin(&fx->port);
+    FAILS(SAGA_ERR_INTERNAL, &fx->port, insert_saga, &row);
+    fx->port.ops->rollback(fx->port.store);
+}
+
+static void test_child_when_kept_then_it_has_its_parents_set_and_is_not_current(void **state)
+{
+    struct fixture *fx = *state;
+    static const uint8_t one[SAGA_DIGEST_SIZE] = {1};
+    static const uint8_t two[SAGA_DIGEST_SIZE] = {2};
+    static const uint8_t parent[SAGA_DIGEST_SIZE] = {3};
+    static const uint8_t none[SAGA_DIGEST_SIZE] = {9};
+    struct saga_err_detail detail = {.text = ""};
+    struct seen seen = {0};
+    put_versions(fx);
+    assert_int_equal(fx->port.ops->keep_child(fx->port.store, one, "a", parent, 99, &detail),
+                     SAGA_ERR_INTERNAL); /* outside a transaction */
+    begin(&fx->port);
+    OK(&fx->port, drop_definition, one);
+    commit(&fx->port);
+    for (unsigned round = 0; round < 2; round++) {
+        begin(&fx->port);
+        OK(&fx->port, keep_child, one, "a", parent, 99 + (int64_t)round);
+        OK(&fx->port, keep_child, two, "a", parent, 99); /* stays current, with a set of its own */
+        OK(&fx->port, keep_child, none, "c", none, 99);  /* there is no such parent */
+        commit(&fx->port);
+        reopen(fx);
+    }
+    OK(&fx->port, find_definition, one, see_definition, &seen);
+    OK(&fx->port, find_definition, two, see_definition, &seen);
+    assert_string_equal(seen.texts[0], "set-3");
+    assert_string_equal(seen.texts[1], "set-2");
+    FAILS(SAGA_ERR_NOT_FOUND, &fx->port, find_definition, none, see_definition, &seen);
+    seen.count = 0;
+    OK(&fx->port, list_versions, "a", 100, see_version, &seen);
+    assert_int_equal(seen.count, 2);
+    assert_string_equal(seen.texts[1], "a 10"); /* the time of then */
+    assert_true(seen.flags[0] && !seen.flags[1]);
+    begin(&fx->port);
+    start_on(fx, 7, one);
+    OK(&fx->port, drop_definition, one); /* a saga began with it */
+    commit(&fx->port);
+    OK(&fx->port, find_definition, one, see_definition, &seen);
+}
+
 static void test_versions_when_sagas_are_live_then_each_hash_comes_once(void **state)
 {
     struct fixture *fx = *state;
@@ -609,6 +674,8 @@ int port_journal_tests(void)
         PORT_CASE(test_definition_when_removed_then_none_is_current_until_put_again),
         PORT_CASE(test_version_when_nobody_began_with_it_then_it_is_dropped_and_still_told),
         PORT_CASE(test_version_when_a_saga_began_with_it_then_it_is_never_dropped),
+        PORT_CASE(test_saga_when_its_version_is_not_stored_then_it_cannot_begin),
+        PORT_CASE(test_child_when_kept_then_it_has_its_parents_set_and_is_not_current),
         PORT_CASE(test_versions_when_sagas_are_live_then_each_hash_comes_once),
         PORT_CASE(test_participant_when_put_again_then_its_addresses_are_replaced),
         PORT_CASE(test_pause_when_put_then_the_last_act_of_each_is_kept),

@@ -16,7 +16,7 @@ static void test_saga_when_inserted_then_found_by_id_and_key(void **state)
     struct saga_row row = row_of(2, &space);
     struct saga_row found;
     begin(&fx->port);
-    OK(&fx->port, insert_saga, &row);
+    insert_row(&fx->port, &row);
     OK(&fx->port, find_saga, row.id, &found); /* seen inside its own transaction */
     assert_same_row(&row, &found);
     commit(&fx->port);
@@ -39,7 +39,7 @@ static void test_saga_when_bytes_are_empty_or_binary_then_kept(void **state)
     row.context = (struct saga_bytes){0};
     row.record = (struct saga_bytes){.data = binary, .size = sizeof binary};
     begin(&fx->port);
-    OK(&fx->port, insert_saga, &row);
+    insert_row(&fx->port, &row);
     commit(&fx->port);
     OK(&fx->port, find_saga, row.id, &found);
     assert_same_row(&row, &found);
@@ -52,7 +52,7 @@ static void test_saga_when_key_is_used_then_exists_and_transaction_goes_on(void 
     struct saga_row row = row_of(2, &space);
     struct saga_row found;
     begin(&fx->port);
-    OK(&fx->port, insert_saga, &row);
+    insert_row(&fx->port, &row);
     commit(&fx->port);
     begin(&fx->port);
     insert(&fx->port, 4);
@@ -60,7 +60,7 @@ static void test_saga_when_key_is_used_then_exists_and_transaction_goes_on(void 
     FAILS(SAGA_ERR_EXISTS, &fx->port, insert_saga, &row); /* S10 */
     insert(&fx->port, 8);
     row.definition_name = "other"; /* keys are of a definition */
-    OK(&fx->port, insert_saga, &row);
+    insert_row(&fx->port, &row);
     commit(&fx->port);
     OK(&fx->port, find_saga, id_of(4), &found);
     OK(&fx->port, find_saga, id_of(8), &found);
@@ -77,7 +77,7 @@ static void test_saga_when_updated_then_new_values_and_old_seq_refused(void **st
     struct saga_row row = row_of(2, &space);
     struct saga_row found;
     begin(&fx->port);
-    OK(&fx->port, insert_saga, &row);
+    insert_row(&fx->port, &row);
     commit(&fx->port);
     row.state = COMPENSATED;
     row.live = false;

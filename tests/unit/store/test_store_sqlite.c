@@ -101,19 +101,31 @@ static enum saga_err write_one(const struct saga_store_port *port, unsigned n,
 
 enum { FILE_SIZE_LIMIT = 400 * 1024, CHILD_FAILED = 200 };
 
+/* Takes the lease, and stores the version that the rows begin with. */
+static enum saga_err own(const struct saga_store_port *port, struct saga_err_detail *detail)
+{
+    static const uint8_t hash[SAGA_DIGEST_SIZE] = {0};
+    uint64_t epoch = 0;
+    enum saga_err err = port->ops->begin(port->store, detail);
+    if (err == SAGA_ERR_OK) {
+        err = port->ops->take_lease(port->store, "test", &epoch, detail);
+    }
+    if (err == SAGA_ERR_OK) {
+        err = port->ops->put_definition(port->store, hash, "d", saga_bytes_text("set"), 1, detail);
+    }
+    return err == SAGA_ERR_OK ? port->ops->commit(port->store, detail) : err;
+}
+
 /* The child: writes until the file cannot grow; its status is the number of sagas that it was told
  * are on disk. */
 static int fill(const struct world *world)
 {
     struct saga_err_detail detail = {.text = ""};
     struct saga_store_port port;
-    uint64_t epoch = 0;
     const struct rlimit limit = {.rlim_cur = FILE_SIZE_LIMIT, .rlim_max = FILE_SIZE_LIMIT};
     if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR || setrlimit(RLIMIT_FSIZE, &limit) != 0 ||
         saga_store_sqlite_open(world->path, &port, &detail) != SAGA_ERR_OK ||
-        port.ops->begin(port.store, &detail) != SAGA_ERR_OK ||
-        port.ops->take_lease(port.store, "test", &epoch, &detail) != SAGA_ERR_OK ||
-        port.ops->commit(port.store, &detail) != SAGA_ERR_OK) {
+        own(&port, &detail) != SAGA_ERR_OK) {
         return CHILD_FAILED;
     }
     unsigned count = 0;
@@ -215,11 +227,8 @@ static void test_row_when_a_digest_is_cut_then_corrupt(void **state)
     struct saga_store_port port;
     struct saga_sql *sql = NULL;
     struct saga_row row;
-    uint64_t epoch = 0;
     assert_int_equal(world_open(world, &port, &detail), SAGA_ERR_OK);
-    assert_int_equal(port.ops->begin(port.store, &detail), SAGA_ERR_OK);
-    assert_int_equal(port.ops->take_lease(port.store, "test", &epoch, &detail), SAGA_ERR_OK);
-    assert_int_equal(port.ops->commit(port.store, &detail), SAGA_ERR_OK);
+    assert_int_equal(own(&port, &detail), SAGA_ERR_OK);
     assert_int_equal(write_one(&port, 1, &detail), SAGA_ERR_OK);
     assert_int_equal(saga_sql_open(world->path, SAGA_SQL_READ_WRITE, &sql, &detail), SAGA_ERR_OK);
     assert_int_equal(saga_sql_exec(sql, "UPDATE saga SET last_hash = x'0102'", &detail),
