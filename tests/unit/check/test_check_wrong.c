@@ -332,10 +332,17 @@ static void check_wrong(const struct wrong_engine *wrong, uint32_t threads)
     saga_check_result_fini(&result);
 }
 
+/* The thread sanitizer is slow, and threads do the same whatever the engine's mistake is. */
+#if defined(__SANITIZE_THREAD__)
+enum { STRIDE = 4 };
+#else
+enum { STRIDE = 1 };
+#endif
+
 static void test_check_wrong_engines_when_explored_then_each_is_caught(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof wrong_engines / sizeof wrong_engines[0]; i++) {
+    for (size_t i = 0; i < sizeof wrong_engines / sizeof wrong_engines[0]; i += STRIDE) {
         check_wrong(&wrong_engines[i], 1);
     }
 }
@@ -343,7 +350,7 @@ static void test_check_wrong_engines_when_explored_then_each_is_caught(void **st
 static void test_check_wrong_engines_when_two_threads_explore_then_each_is_caught(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof wrong_engines / sizeof wrong_engines[0]; i++) {
+    for (size_t i = 0; i < sizeof wrong_engines / sizeof wrong_engines[0]; i += STRIDE) {
         check_wrong(&wrong_engines[i], 2);
     }
 }
