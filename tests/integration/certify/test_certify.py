@@ -18,6 +18,10 @@ SOURCE = pathlib.Path(__file__).resolve().parents[3]
 VALUES = pathlib.Path(__file__).with_name("values.json")
 SEED = SOURCE / "services" / "seed.json"
 SECONDS = 120
+# Waits until the process $pid has ended, and its last thread with it: one whose files are no longer to be seen may still hold
+# its address. A zombie that nobody has waited for holds nothing.
+AWAIT_END = """while [ -e /proc/$pid ] && ! awk '$1 == "State:" && $2 == "Z" { z = 1 } $1 == "Threads:" && $2 == 1 { t = 1 } """ \
+    """END { exit !(z && t) }' /proc/$pid/status 2>/dev/null; do sleep 0.02; done"""
 OK, FAILED, USAGE, UNJUDGED, UNAVAILABLE = 0, 1, 2, 3, 64 + 14
 AUTHORIZE, REFUND = "payment.v1.PaymentService/AuthorizePayment", "payment.v1.PaymentService/RefundPayment"
 
@@ -42,8 +46,7 @@ class Participant:
 
     def restart(self, between=":"):
         """The command that kills it and starts it again; the address is free only when the old one is gone."""
-        return (f"pid=$(cat {self.pid_file}); kill -9 $pid; while [ -e /proc/$pid/fd/1 ]; do sleep 0.02; done; "
-                f"{between}; {self.command}")
+        return (f"pid=$(cat {self.pid_file}); kill -9 $pid; {AWAIT_END}; {between}; {self.command}")
 
     def pid(self):
         return int(self.pid_file.read_text(encoding="ascii"))
@@ -167,8 +170,7 @@ copy.close()
 # Half of the time until the kill, however slow the machine is: that much is lost.
 time.sleep(max(0.2, time.time() - float(sys.argv[1])))
 os.kill(pid, signal.SIGKILL)
-while pathlib.Path(f"/proc/{{pid}}/fd/1").exists():
-    time.sleep(0.02)
+subprocess.run(["/bin/sh", "-c", f"pid={{pid}}; " + {AWAIT_END!r}], check=True)
 live.close()
 for name in data.parent.glob(data.name + "*"):
     name.unlink()
@@ -199,7 +201,7 @@ subprocess.run(["/bin/sh", "-c", {participant.command!r}], check=True)
         participant = self.start("paymentd")
         pid = participant.pid()
         report = self.report(participant, f"--values={VALUES}", "--case=CERT-RESTART-*", "--restart",
-                             f"kill -9 {pid}; while [ -e /proc/{pid}/fd/1 ]; do sleep 0.02; done; exit 9", status=UNJUDGED)
+                             f"pid={pid}; kill -9 $pid; {AWAIT_END}; exit 9", status=UNJUDGED)
         self.assertEqual({case["verdict"] for case in report["cases"]}, {"SKIP"})
         self.assertIn("status 9", report["cases"][0]["reason"])
         participant.start()
