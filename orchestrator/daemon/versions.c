@@ -385,9 +385,9 @@ static enum saga_err load_stored(struct versions *versions, struct saga_err_deta
     return err == SAGA_ERR_OK ? adopt_addresses(versions, detail) : err;
 }
 
-/* Stores the sagas that run in those that are loaded: sagas will begin with them. One whose name
- * was removed, or has another current version, was not put with its parent, and may have been let
- * go before. The order of the catalog has parents before their children. */
+/* Stores the sagas that run in those that are loaded, for sagas will begin with them. A child was
+ * not put with its parent when its name was removed or has another current version; then it may
+ * have been let go before. What is not stored stands in the catalog behind its parent. */
 static enum saga_err keep_children(struct versions *versions, struct saga_err_detail *detail)
 {
     const struct saga_store_port *store = &versions->store;
