@@ -349,6 +349,7 @@ class ApplyLimitsTest(unittest.TestCase):
         store.commit()
         store.close()
         self.assertIsNone(self.launch(both), self.log())
+        self.is_replayed("kid", 1)
         self.ctl("start", "dad", "--key=2", "-d", '{"id": "2"}')
         self.is_replayed("kid", 2)
         for i in range(3): # neither is needed any more

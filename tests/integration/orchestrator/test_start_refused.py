@@ -177,6 +177,31 @@ class StartRefusedTest(unittest.TestCase):
         self.assertNotEqual(self.definitions(), before)
         self.assertNotIn("definition_not_current", self.log())
 
+    def test_kafka_when_it_cannot_be_opened_then_the_definitions_are_as_before(self):
+        """The last thing that can fail. By then sagas were recovered, and what they sent has come to nothing: there are turns."""
+        self.start()
+        self.begin("1")
+        self.process_killed()
+        store = sqlite3.connect(self.where / "sagad.db") # what a daemon that serves would let go
+        store.execute("INSERT INTO definition(hash, name, descriptor_set, created_unix_ms, current) "
+                      "SELECT zeroblob(32), name, descriptor_set, created_unix_ms, 0 FROM definition WHERE name = 'create-order'")
+        store.execute("INSERT INTO participant SELECT 'nobody.v1.Calls', 0, 'ipc:///nowhere'")
+        store.commit()
+        store.close()
+        before = self.definitions()
+        self.assertEqual(self.launch(f"--descriptor-set={self.newer}", "--kafka=127.0.0.1:1", "--kafka.max.poll.interval.ms=1000"), 1)
+        self.assertIn("max.poll.interval.ms", self.log())
+        self.assertIn("event=recovered sagas=1", self.log())
+        self.assertEqual(self.definitions(), before)
+        self.goes_on()
+        self.assertNotEqual(self.definitions(), before)
+
+    def process_killed(self):
+        for process in self.processes:
+            process.kill()
+            process.wait(SECONDS)
+        self.processes = []
+
     def test_second_daemon_when_its_door_is_taken_then_the_first_goes_on(self):
         """The same command once more, as an operator's slip: it must not take the store's lease away."""
         self.start()
