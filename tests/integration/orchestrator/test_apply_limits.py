@@ -345,6 +345,7 @@ class ApplyLimitsTest(unittest.TestCase):
         self.stop()
         # A store in which it is missing, as daemons left it once, is mended by the next start.
         store = sqlite3.connect(self.where / "sagad.db")
+        store.execute("INSERT INTO definition_past SELECT hash, name, created_unix_ms FROM definition WHERE name = 'kid' AND NOT current")
         store.execute("DELETE FROM definition WHERE name = 'kid' AND NOT current")
         store.commit()
         store.close()
