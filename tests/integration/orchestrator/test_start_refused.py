@@ -27,12 +27,15 @@ class StartRefusedTest(unittest.TestCase):
         self.addCleanup(self.stop)
         self.newer = self.compile("newer", 61000)
 
-    def compile(self, name, deadline_ms):
-        """The whole schema, with another deadline of create-order: with another but 60000, another version."""
+    def compile(self, name, deadline_ms, customer=""):
+        """The whole schema, with another deadline of create-order: with another but 60000, another version. customer: more of that step."""
         text = (ROOT / "proto" / "order" / "v1" / "create_order.proto").read_text(encoding="utf-8")
         self.assertIn("deadline_ms: 60000", text)
         changed = self.where / name / "order" / "v1" / "create_order.proto"
         changed.parent.mkdir(parents=True)
+        step = 'read_only: true after: "order" }'
+        self.assertEqual(text.count(step), 1)
+        text = text.replace(step, step.replace("}", customer + " }"))
         changed.write_text(text.replace("deadline_ms: 60000", f"deadline_ms: {deadline_ms}"), encoding="utf-8")
         out = self.where / f"{name}.binpb"
         files = [file.relative_to(ROOT / "proto") for file in sorted((ROOT / "proto").rglob("*.proto"))]
@@ -178,8 +181,9 @@ class StartRefusedTest(unittest.TestCase):
         self.assertNotIn("definition_not_current", self.log())
 
     def test_kafka_when_it_cannot_be_opened_then_the_definitions_are_as_before(self):
-        """The last thing that can fail. By then sagas were recovered, and what they sent has come to nothing: there are turns."""
-        self.start()
+        """The last thing that can fail. By then sagas were recovered, and what they tried again cannot be sent: there is a turn."""
+        again = f"--descriptor-set={self.compile('again', 63000, 'retry { delay_ms: 1 delay_ms_max: 2 }')}"
+        self.start(again)
         self.begin("1")
         self.process_killed()
         store = sqlite3.connect(self.where / "sagad.db") # what a daemon that serves would let go
@@ -193,7 +197,8 @@ class StartRefusedTest(unittest.TestCase):
         self.assertIn("max.poll.interval.ms", self.log())
         self.assertIn("event=recovered sagas=1", self.log())
         self.assertEqual(self.definitions(), before)
-        self.goes_on()
+        self.start(again)
+        self.stop()
         self.assertNotEqual(self.definitions(), before)
 
     def process_killed(self):
