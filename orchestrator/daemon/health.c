@@ -75,14 +75,16 @@ void health_make_report(const struct health *health, struct health_report *repor
 {
     report->state = HEALTH_SERVING;
     report->part_count = 0;
-    bool serving = atomic_load(&health->ready) && !atomic_load(&health->stopping);
+    enum saga_err failure = (enum saga_err)atomic_load(&health->failure);
+    bool serving =
+        atomic_load(&health->ready) && !atomic_load(&health->stopping) && failure == SAGA_ERR_OK;
     struct health_part *loop =
         add_part(report, "orchestrator", serving ? HEALTH_SERVING : HEALTH_NOT_SERVING);
     (void)snprintf(loop->detail, sizeof loop->detail, "%s",
                    serving                          ? ""
                    : atomic_load(&health->stopping) ? "stopping"
+                   : failure != SAGA_ERR_OK         ? "accepts nothing any more: see store"
                                                     : "recovering");
-    enum saga_err failure = (enum saga_err)atomic_load(&health->failure);
     struct health_part *store =
         add_part(report, "store", failure == SAGA_ERR_OK ? HEALTH_SERVING : HEALTH_NOT_SERVING);
     if (failure == SAGA_ERR_FENCED) {

@@ -138,6 +138,7 @@ static void test_store_when_another_sagad_takes_it_then_the_first_changes_nothin
     assert_string_equal(refused.reason, "FENCED");
     assert_int_equal(sagad_http(first, "/readyz"), 503);
     assert_int_equal(sagad_health(first, "store", detail), NOT_SERVING);
+    assert_int_equal(sagad_health(first, "orchestrator", NULL), NOT_SERVING);
     assert_non_null(strstr(detail, "fenced"));
     assert_true(sagad_log_has(first, "event=fenced") || sagad_log_has(first, "fenced"));
     fake_up(first->fakes, FAKE_LEFT);
