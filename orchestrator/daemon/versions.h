@@ -33,9 +33,10 @@ struct versions_config {
 enum saga_err versions_load(struct versions *versions, const struct versions_config *config,
                             struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
-/* Writes the daemon's own definitions, as they were loaded; the last step of a start, so that one
- * that fails has changed nothing: the next one does as before. Errors: the store's. Between turns,
- * before the first request. */
+/* Writes the daemon's own definitions, as they were loaded, and the sagas that run in those that
+ * are loaded, so that all that sagas can begin with is stored; the last step of a start, so that
+ * one that fails has changed nothing: the next one does as before. Errors: the store's. Between
+ * turns, before the first request. */
 enum saga_err versions_keep(struct versions *versions,
                             struct saga_err_detail *detail) SAGA_WARN_UNUSED;
 
