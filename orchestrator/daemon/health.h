@@ -43,7 +43,7 @@ struct health {
     const struct replies *replies;
 };
 
-/* Copies the runtime's counts. Thread: the loop's. */
+/* Copies the runtime's counts, at the end of a turn: after its answers. Thread: the loop's. */
 void health_publish(struct health *health, const struct saga_runtime *runtime, size_t inbox_count);
 
 /* Makes a report. */

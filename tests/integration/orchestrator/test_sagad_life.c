@@ -85,6 +85,12 @@ static size_t fill_disk(struct sagad *sagad)
     return taken;
 }
 
+/* Health is told at the end of a turn, after its answers. */
+static bool is_unready(void *arg)
+{
+    return sagad_http(arg, "/readyz") == 503;
+}
+
 static void test_store_when_its_disk_is_full_then_nothing_is_accepted_until_a_restart(void **state)
 {
     struct sagad *sagad = NULL;
@@ -97,7 +103,7 @@ static void test_store_when_its_disk_is_full_then_nothing_is_accepted_until_a_re
     size_t taken = fill_disk(sagad);
     print_message("%zu starts were acknowledged before the disk was full\n", taken);
     assert_true(taken > 0);
-    assert_int_equal(sagad_http(sagad, "/readyz"), 503);
+    assert_true(saga_test_until(is_unready, sagad, DEADLINE_MS));
     assert_int_equal(sagad_http(sagad, "/livez"), 200);
     assert_int_equal(sagad_health(sagad, "store", detail), NOT_SERVING);
     assert_int_equal(sagad_health(sagad, "", NULL), NOT_SERVING);
@@ -136,7 +142,7 @@ static void test_store_when_another_sagad_takes_it_then_the_first_changes_nothin
     struct started refused = sagad_begin(first, &start);
     assert_int_equal(refused.code, SAGA_CODE_UNAVAILABLE); /* S8 */
     assert_string_equal(refused.reason, "FENCED");
-    assert_int_equal(sagad_http(first, "/readyz"), 503);
+    assert_true(saga_test_until(is_unready, first, DEADLINE_MS));
     assert_int_equal(sagad_health(first, "store", detail), NOT_SERVING);
     assert_int_equal(sagad_health(first, "orchestrator", NULL), NOT_SERVING);
     assert_non_null(strstr(detail, "fenced"));
