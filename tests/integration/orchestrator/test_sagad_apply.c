@@ -556,7 +556,9 @@ static void test_apply_when_only_an_address_moves_then_it_is_told_listed_and_log
     assert_int_equal(response->n_address_changes, 1);
     assert_int_equal(response->address_changes[0]->n_before, 0);
     assert_string_equal(listed_address(sagad, right), "ipc:///nonexistent/right");
-    struct apply move = {.service = right, .address = there, .dry_run = true};
+    /* Nobody listens at the dry run's: nng 1.5.2 loses a connection that is closed while it is
+     * made. */
+    struct apply move = {.service = right, .address = "ipc:///nonexistent/dry", .dry_run = true};
     for (int again = 0; again < 2; again++) {
         response = applied(sagad, &move);
         assert_int_equal(response->n_address_changes, 1);
@@ -565,11 +567,11 @@ static void test_apply_when_only_an_address_moves_then_it_is_told_listed_and_log
         assert_int_equal(change->n_before, 1);
         assert_string_equal(change->before[0], "ipc:///nonexistent/right");
         assert_int_equal(change->n_after, 1);
-        assert_string_equal(change->after[0], there);
+        assert_string_equal(change->after[0], move.address);
         if (move.dry_run) { /* it has told it, and done nothing */
             assert_string_equal(listed_address(sagad, right), "ipc:///nonexistent/right");
         }
-        move.dry_run = false;
+        move = (struct apply){.service = right, .address = there};
     }
     assert_string_equal(listed_address(sagad, right), there);
     assert_true(sagad_log_has(sagad, "participant_moved"));
@@ -581,6 +583,7 @@ static void test_apply_when_only_an_address_moves_then_it_is_told_listed_and_log
     assert_int_equal(applied(sagad, &fixed)->n_address_changes, 0);
     assert_string_equal(listed_address(sagad, "breaker.v1.LeftService"),
                         sagad->fakes->fakes[FAKE_LEFT].address);
+    sagad_wait_state(sagad, begin(sagad, "moved"), STATE(COMPLETED), DEADLINE_MS);
 }
 
 static void test_apply_when_addresses_move_while_commands_are_out_then_nothing_is_lost(void **state)
